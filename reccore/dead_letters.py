@@ -1,0 +1,50 @@
+"""What becomes of a record that breaks the contract: why, and the message that keeps it whole."""
+
+from __future__ import annotations
+
+import base64
+import json
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Why a record was refused; the reasons are counted by these names."""
+
+    NULL_VALUE = "null_value"
+    NOT_UTF8 = "not_utf8"
+    NOT_JSON = "not_json"
+    NOT_AN_OBJECT = "not_an_object"
+    INVALID_EVENT_ID = "invalid_event_id"
+    INVALID_USER_ID = "invalid_user_id"
+    INVALID_PRODUCT_ID = "invalid_product_id"
+    INVALID_EVENT_TYPE = "invalid_event_type"
+    WRONG_TOPIC = "wrong_topic"
+    INVALID_TIMESTAMP = "invalid_timestamp"
+    INVALID_TAGS = "invalid_tags"
+    INVALID_SESSION_ID = "invalid_session_id"
+    INVALID_METADATA = "invalid_metadata"
+
+
+def dead_letter_key(topic: str, partition: int, offset: int) -> str:
+    """The message key, which names the record: a reader that sees a key twice has seen one dead letter."""
+    return f"{topic}:{partition}:{offset}"
+
+
+def dead_letter(
+    reason: str, detail: str, *, topic: str, partition: int, offset: int, timestamp: int, raw: bytes | None
+) -> str:
+    """Build the message for the dead-letter topic, as JSON text.
+
+    ``timestamp`` is the record's Kafka timestamp in epoch milliseconds; ``raw`` the exact bytes of its value.
+    """
+    return json.dumps(
+        {
+            "reason": reason,
+            "detail": detail,
+            "topic": topic,
+            "partition": partition,
+            "offset": offset,
+            "timestamp": timestamp,
+            "raw": None if raw is None else base64.b64encode(raw).decode("ascii"),
+        }
+    )

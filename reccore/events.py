@@ -1,0 +1,189 @@
+"""What an event is: the one parser behind the job and the HTTP edge."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from reccore.dead_letters import Reason
+from reccore.errors import RejectedEvent, shown
+from reccore.event_types import EventTypes
+from reccore.timestamps import in_range, parse_timestamp
+
+LONGEST_ID: Final = 128
+MOST_TAGS: Final = 32
+LONGEST_TAG: Final = 64
+DEEPEST_NESTING: Final = 64
+"""Levels. Python's own limit depends on the caller's stack, and job and HTTP edge must agree."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A valid event. ``tags`` is None when the event names none, which the catalogue then answers for."""
+
+    event_id: str | None
+    user_id: str
+    product_id: str
+    event_type: str
+    time_ms: int
+    tags: tuple[str, ...] | None
+
+
+def parse_event(
+    raw: bytes | None, *, topic_type: str | None, record_time_ms: int | None, event_types: EventTypes
+) -> Event:
+    """Read one event from the bytes of a Kafka record or an HTTP body.
+
+    ``topic_type`` is the event type of the topic it came on (None: the event must name its own), ``record_time_ms`` the
+    time that stands in for an absent timestamp. Raises :class:`RejectedEvent`.
+    """
+    return event_from_fields(
+        _fields(raw), topic_type=topic_type, record_time_ms=record_time_ms, event_types=event_types
+    )
+
+
+def event_from_fields(
+    fields: Mapping[str, object], *, topic_type: str | None, record_time_ms: int | None, event_types: EventTypes
+) -> Event:
+    """Read one event from a decoded JSON object; unknown members are left alone. Raises :class:`RejectedEvent`."""
+    session_id, metadata = fields.get("session_id"), fields.get("metadata")
+    if session_id is not None and not isinstance(session_id, str):
+        raise RejectedEvent(Reason.INVALID_SESSION_ID, f"session_id: {shown(session_id)}, a string is allowed")
+    if metadata is not None and not isinstance(metadata, dict):
+        raise RejectedEvent(Reason.INVALID_METADATA, f"metadata: {shown(metadata)}, an object is allowed")
+    return Event(
+        event_id=_event_id(fields.get("event_id")),
+        user_id=_identifier(fields, "user_id", None, Reason.INVALID_USER_ID),
+        product_id=_identifier(fields, "product_id", "item_id", Reason.INVALID_PRODUCT_ID),
+        event_type=_event_type(_first(fields, "event_type", "action")[1], topic_type, event_types),
+        time_ms=_time(fields, record_time_ms),
+        tags=_tags(fields.get("tags")),
+    )
+
+
+def identity(event_id: str | None, topic: str, partition: int, offset: int) -> str:
+    """Give the text under which an event counts once: its own id, or else the place of its record.
+
+    The first character keeps the two apart, so no given id can collide with a place.
+    """
+    return f"@{topic}:{partition}:{offset}" if event_id is None else f"={event_id}"
+
+
+def _fields(raw: bytes | None) -> dict[str, object]:
+    if raw is None:
+        raise RejectedEvent(Reason.NULL_VALUE, "the record has no value, a JSON object is allowed")
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as exc:
+        raise RejectedEvent(Reason.NOT_UTF8, f"byte {exc.start}: {exc.reason}") from exc
+    try:
+        value = json.loads(text, parse_constant=_refuse_constant)
+    except RecursionError as exc:
+        raise RejectedEvent(Reason.NOT_JSON, f"nested deeper than {DEEPEST_NESTING} levels") from exc
+    except ValueError as exc:
+        raise RejectedEvent(Reason.NOT_JSON, str(exc).splitlines()[0][:160]) from exc
+    if not isinstance(value, dict):
+        raise RejectedEvent(Reason.NOT_AN_OBJECT, f"{shown(value)}, a JSON object is allowed")
+    if raw.count(b"{") + raw.count(b"[") > DEEPEST_NESTING:
+        _refuse_deep_nesting(value)
+    if b"\\u" in raw:
+        _refuse_lone_surrogates(value)
+    return value
+
+
+def _refuse_constant(name: str) -> object:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _refuse_deep_nesting(value: object) -> None:
+    level: list[object] = [value]
+    for _ in range(DEEPEST_NESTING):
+        level = [
+            child
+            for parent in level
+            for child in (parent.values() if isinstance(parent, dict) else parent if isinstance(parent, list) else ())
+            if isinstance(child, dict | list)
+        ]
+        if not level:
+            return
+    raise RejectedEvent(Reason.NOT_JSON, f"nested deeper than {DEEPEST_NESTING} levels")
+
+
+def _refuse_lone_surrogates(value: object) -> None:
+    try:
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError as exc:
+        raise RejectedEvent(Reason.NOT_JSON, "a \\u escape is half of a surrogate pair") from exc
+
+
+def _first(fields: Mapping[str, object], name: str, alias: str | None) -> tuple[str, object]:
+    value = fields.get(name)
+    if value is None and alias is not None and fields.get(alias) is not None:
+        return alias, fields[alias]
+    return name, value
+
+
+def _event_id(value: object) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or not 1 <= len(value) <= LONGEST_ID:
+        raise RejectedEvent(
+            Reason.INVALID_EVENT_ID, f"event_id: {shown(value)}, a string of 1 to {LONGEST_ID} characters is allowed"
+        )
+    return value
+
+
+def _identifier(fields: Mapping[str, object], name: str, alias: str | None, reason: Reason) -> str:
+    field, value = _first(fields, name, alias)
+    # An integer of more digits than that has no text in Python by default, so its size is looked at first.
+    if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() <= 4 * LONGEST_ID:
+        value = str(value)
+    if not isinstance(value, str) or not 1 <= len(value) <= LONGEST_ID:
+        raise RejectedEvent(
+            reason, f"{field}: {shown(value)}, a string or an integer of 1 to {LONGEST_ID} characters is required"
+        )
+    return value
+
+
+def _event_type(value: object, topic_type: str | None, event_types: EventTypes) -> str:
+    if value is None and topic_type is not None:
+        return topic_type
+    named = event_types.canonical(value) if isinstance(value, str) else None
+    if named is None:
+        raise RejectedEvent(
+            Reason.INVALID_EVENT_TYPE, f"event_type: {shown(value)}, one of {', '.join(event_types.names)} is allowed"
+        )
+    if topic_type is not None and named != topic_type:
+        raise RejectedEvent(Reason.WRONG_TOPIC, f"event_type: {shown(value)}, the topic carries {topic_type}")
+    return named
+
+
+def _time(fields: Mapping[str, object], record_time_ms: int | None) -> int:
+    field, value = _first(fields, "timestamp", "process_time")
+    try:
+        if value is not None:
+            return parse_timestamp(value)
+        if record_time_ms is None:
+            raise ValueError("no time given")
+        return in_range(record_time_ms)
+    except ValueError as exc:
+        given = shown(value) if value is not None else f"absent, the record's own is {record_time_ms}"
+        raise RejectedEvent(
+            Reason.INVALID_TIMESTAMP,
+            f"{field}: {given} is {exc}; epoch milliseconds, epoch seconds or ISO 8601 from 1970 to 9999 is allowed",
+        ) from exc
+
+
+def _tags(value: object) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    if not isinstance(value, list) or len(value) > MOST_TAGS:
+        raise RejectedEvent(Reason.INVALID_TAGS, f"tags: {shown(value)}, an array of at most {MOST_TAGS} is allowed")
+    for tag in value:
+        if not isinstance(tag, str) or not 1 <= len(tag) <= LONGEST_TAG:
+            raise RejectedEvent(
+                Reason.INVALID_TAGS, f"tags: {shown(tag)}, a string of 1 to {LONGEST_TAG} characters is allowed"
+            )
+    return tuple(dict.fromkeys(value))
