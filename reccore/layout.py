@@ -3,18 +3,17 @@
 Per user, all in one Redis Cluster slot:
 
 ``user:profile:<id>``            HASH tag → score as text (the public contract)
-counts beside it                 HASH tag → ``v,c,p[,…][@seconds]``: events by type, in the order of the event types,
-                                 and with tag expiry on the second (epoch) at which the row was written; field ``""``
-                                 → ``epoch as_of``: the epoch of the writer that wrote last, and the user's newest
-                                 event time (epoch ms)
+counts beside it                 HASH tag → ``epoch|v,c,p[,…][@seconds]``: the epoch of the writer that wrote the row, events
+                                 by type in the order of the event types, and with tag expiry on the second (epoch) at
+                                 which the row was written; field ``""`` → the user's newest event time (epoch ms)
 purchases beside it              SET of product ids
 
-For everybody:
+For everybody (``{stats}`` keeps them in one slot too):
 
-``stats:products``               HASH product → ``epoch|[[v,c,p,…], newest event time, [tag, …]]``
-``stats:tags``                   HASH tag → ``epoch|[[v,c,p,…], newest event time]``
-``stats:totals``                 HASH name → ``epoch|count`` (see :mod:`reccore.totals`)
-``stats:changes``                STREAM of ``kind`` (``products``, ``tags``) and ``rows`` (JSON, field → value), trimmed
+``{stats}:products``             HASH product → ``epoch|[[v,c,p,…], newest event time, [tag, …]]``
+``{stats}:tags``                 HASH tag → ``epoch|[[v,c,p,…], newest event time]``
+``{stats}:totals``               HASH name → ``epoch|count`` (see :mod:`reccore.totals`)
+``{stats}:changes``              STREAM of ``kind`` (``products``, ``tags``) and ``rows`` (JSON, field → value), trimmed
 ``catalog:products``             HASH product → JSON ``{"name", "tags", "price", "category"}``
 ``catalog:version``              integer, raised by each change of the catalogue
 ``weights:in_force``             HASH ``version``, ``document``, ``swept``: a batch of an older version is refused
@@ -30,10 +29,10 @@ from functools import cache
 from typing import Final
 
 PROFILE_PREFIX: Final = "user:profile:"
-PRODUCT_STATISTICS: Final = "stats:products"
-TAG_STATISTICS: Final = "stats:tags"
-TOTALS: Final = "stats:totals"
-CHANGES: Final = "stats:changes"
+PRODUCT_STATISTICS: Final = "{stats}:products"
+TAG_STATISTICS: Final = "{stats}:tags"
+TOTALS: Final = "{stats}:totals"
+CHANGES: Final = "{stats}:changes"
 CATALOG: Final = "catalog:products"
 CATALOG_VERSION: Final = "catalog:version"
 WEIGHTS_IN_FORCE: Final = "weights:in_force"
@@ -114,23 +113,23 @@ class UserCounts:
     as_of_ms: int | None
 
 
-def encode_counts(counts: Iterable[int], written_at: int | None = None) -> str:
-    """Write one row of a counts hash, e.g. ``12,3,1`` or ``12,3,1@1700000000``."""
-    row = ",".join(map(str, counts))
+def encode_counts(counts: Iterable[int], written_at: int | None = None, *, epoch: int = 0) -> str:
+    """Write one row of a counts hash, e.g. ``7|12,3,1`` or ``7|12,3,1@1700000000``; ``epoch`` is the writer's."""
+    row = f"{epoch}|{','.join(map(str, counts))}"
     return row if written_at is None else f"{row}@{written_at}"
 
 
 def decode_counts(row: str) -> TagCounts:
     """Read one row of a counts hash; ``ValueError`` when it is none."""
-    counts, _, written_at = row.partition("@")
+    counts, _, written_at = without_epoch(row).partition("@")
     return TagCounts(tuple(map(int, counts.split(","))), int(written_at) if written_at else None)
 
 
 def decode_user_counts(fields: dict[str, str]) -> UserCounts:
     """Read a whole counts hash as ``HGETALL`` gives it (an absent key: the empty dict)."""
-    meta = fields.get(META_FIELD)
+    as_of = fields.get(META_FIELD)
     tags = {tag: decode_counts(row) for tag, row in fields.items() if tag != META_FIELD}
-    return UserCounts(tags, int(meta.split(" ")[1]) if meta else None)
+    return UserCounts(tags, int(as_of) if as_of else None)
 
 
 def padded(counts: Sequence[int], width: int) -> tuple[int, ...]:
@@ -139,5 +138,5 @@ def padded(counts: Sequence[int], width: int) -> tuple[int, ...]:
 
 
 def without_epoch(value: str) -> str:
-    """Give a value of the ``stats:*`` hashes without the writer's epoch in front of it."""
+    """Give a stored row without the epoch of the writer in front of it."""
     return value.partition("|")[2]

@@ -37,7 +37,7 @@ class Totals:
 
 
 def totals_from_rows(rows: Mapping[str, int]) -> Totals:
-    """Sort the rows of ``stats:totals`` (name → count) into totals."""
+    """Sort the rows of ``{stats}:totals`` (name → count) into totals."""
 
     def part(prefix: str) -> dict[str, int]:
         return {name.removeprefix(prefix): count for name, count in rows.items() if name.startswith(prefix)}
