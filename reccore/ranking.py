@@ -1,13 +1,33 @@
 """How tags and products are ranked.
 
-Products: popularity × affinity. The popularity of a product is its score over everybody's events; the affinity is the
-mean lift of its tags, where the lift of a tag is the user's share of it over everybody's share of it.
+A product's score has two factors, which every answer can name::
+
+    score        = popularity × affinity
+    popularity   = Σ over event types of weight × count, over everybody's events with the product
+    affinity     = (1 − trust) + trust × lift                    1: this person is to this product as anybody is
+    lift         = mean over the product's tags of  share of the tag in the user's profile
+                                                    ─────────────────────────────────────
+                                                    share of the tag in everybody's events
+    trust        = S ÷ (S + PRIOR_EVENTS × typical weight)       S: the sum of the user's tag scores
+
+A share is the tag's score over the sum of all tags' scores. The lift of a tag that the user has no score for is 0. A
+product without tags has affinity 1: nothing is known against it. Only scores above 0 take part (a further event type
+may weigh negatively), and a tag that scores nothing for everybody has lift 1.
+
+``trust`` keeps a person's first two or three events from deciding everything: it is 0 without events, which ranks by
+popularity alone, and goes to 1 as they grow. ``typical weight`` is the weight behind the average point of score,
+Σ n·w² ÷ Σ n·w over the event types with n events and weight w > 0; so multiplying all weights by one number changes no
+ranking. Nothing in here depends on the order of summation by more than rounding.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
+
+PRIOR_EVENTS: Final = 10.0
+"""How many typical tagged events outweigh what is known of everybody: at this many, trust is one half."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,52 +49,76 @@ class RankedProduct:
     affinity: float
 
 
+@dataclass(frozen=True, slots=True)
+class Taste:
+    """What ranking needs of a user: how far to trust the profile (0 to 1), and the lift of each tag in it.
+
+    A tag that is not named has lift 0.
+    """
+
+    trust: float
+    lifts: Mapping[str, float]
+
+
+NO_TASTE: Final = Taste(0.0, {})
+"""A user of whom nothing is known: every affinity is 1."""
+
+
 def rank_tags(scores: Mapping[str, float], n: int) -> list[tuple[str, float]]:
     """Give the ``n`` best tags, by score descending, ties by tag ascending."""
     return sorted(scores.items(), key=lambda item: (-item[1], item[0]))[:n]
 
 
-def tag_lifts(user_scores: Mapping[str, float], everybody_scores: Mapping[str, float]) -> dict[str, float]:
-    """How much more of a tag the user takes than everybody does: share over share, for the user's tags.
+def typical_weight(counts: Sequence[int], weights: Sequence[float]) -> float:
+    """The weight behind the average point of score: Σ n·w² ÷ Σ n·w over the types with w > 0; 0 without such events.
 
-    Scores at or below 0 (a further event type may weigh negatively) have no share.
+    ``counts`` are everybody's events by type, summed over all tags, in the order of ``weights``.
+    """
+    weighed = [(count * weight, weight) for count, weight in zip(counts, weights, strict=False) if weight > 0]
+    points = sum(each for each, _ in weighed)
+    return sum(each * weight for each, weight in weighed) / points if points > 0 else 0.0
+
+
+def taste(user_scores: Mapping[str, float], everybody_scores: Mapping[str, float], typical: float) -> Taste:
+    """Compare a user's tag scores with everybody's; ``typical`` is :func:`typical_weight`.
+
+    Gives :data:`NO_TASTE` when either has no score above 0.
     """
     user_total = sum(value for value in user_scores.values() if value > 0)
     everybody_total = sum(value for value in everybody_scores.values() if value > 0)
-    if not user_total or not everybody_total:
-        return {}
-    return {
-        tag: (value / user_total) / (everybody_scores[tag] / everybody_total)
-        for tag, value in user_scores.items()
-        if value > 0 and everybody_scores.get(tag, 0) > 0
-    }
+    if user_total <= 0 or everybody_total <= 0:
+        return NO_TASTE
+    lifts = {}
+    for tag, value in user_scores.items():
+        if value > 0:
+            everybody = everybody_scores.get(tag, 0.0)
+            lifts[tag] = (value / user_total) / (everybody / everybody_total) if everybody > 0 else 1.0
+    return Taste(user_total / (user_total + PRIOR_EVENTS * typical), lifts)
 
 
-def affinity(tags: Collection[str], lifts: Mapping[str, float]) -> float:
-    """The mean lift over a product's tags; 0 without tags."""
-    return sum(lifts.get(tag, 0.0) for tag in tags) / len(tags) if tags else 0.0
+def affinity(tags: Collection[str], user: Taste) -> float:
+    """How a product with ``tags`` suits the user: 1 as anybody, more for tags that the user takes more of."""
+    if not tags:
+        return 1.0
+    lift = sum(user.lifts.get(tag, 0.0) for tag in tags) / len(tags)
+    return (1.0 - user.trust) + user.trust * lift
 
 
 def rank_products(
-    products: Iterable[Product], lifts: Mapping[str, float], *, left_out: Collection[str], n: int
+    products: Iterable[Product], user: Taste, *, left_out: Collection[str], n: int
 ) -> list[RankedProduct]:
     """Give the ``n`` best products for a user: popularity × affinity descending, ties by product id ascending.
 
     ``left_out`` names the user's purchases. Products that score nothing are not recommended.
     """
     ranked = [
-        RankedProduct(each.product_id, each.popularity * likes, each.popularity, likes)
+        RankedProduct(each.product_id, each.popularity * suits, each.popularity, suits)
         for each in products
-        if each.product_id not in left_out and (likes := affinity(each.tags, lifts)) > 0 and each.popularity > 0
+        if each.product_id not in left_out and each.popularity > 0 and (suits := affinity(each.tags, user)) > 0
     ]
     return sorted(ranked, key=lambda each: (-each.score, each.product_id))[:n]
 
 
 def rank_popular(products: Iterable[Product], *, left_out: Collection[str], n: int) -> list[RankedProduct]:
     """Give the ``n`` most popular products, for users of whom nothing is known; ties by product id ascending."""
-    ranked = [
-        RankedProduct(each.product_id, each.popularity, each.popularity, 1.0)
-        for each in products
-        if each.product_id not in left_out and each.popularity > 0
-    ]
-    return sorted(ranked, key=lambda each: (-each.score, each.product_id))[:n]
+    return rank_products(products, NO_TASTE, left_out=left_out, n=n)
