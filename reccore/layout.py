@@ -3,7 +3,7 @@
 Per user, all in one Redis Cluster slot:
 
 ``user:profile:<id>``            HASH tag → score as text (the public contract)
-counts beside it                 HASH tag → ``epoch|v,c,p[,…][@seconds]``: the epoch of the writer that wrote the row, events
+counts beside it                 HASH tag → ``epoch|v,c,p[,…][@seconds]``: the epoch of the writer that wrote it, events
                                  by type in the order of the event types, and with tag expiry on the second (epoch) at
                                  which the row was written; field ``""`` → the user's newest event time (epoch ms)
 purchases beside it              SET of product ids
@@ -23,6 +23,7 @@ For everybody (``{stats}`` keeps them in one slot too):
 from __future__ import annotations
 
 import binascii
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -33,6 +34,8 @@ PRODUCT_STATISTICS: Final = "{stats}:products"
 TAG_STATISTICS: Final = "{stats}:tags"
 TOTALS: Final = "{stats}:totals"
 CHANGES: Final = "{stats}:changes"
+PRODUCTS_CHANGED: Final = "products"
+TAGS_CHANGED: Final = "tags"
 CATALOG: Final = "catalog:products"
 CATALOG_VERSION: Final = "catalog:version"
 WEIGHTS_IN_FORCE: Final = "weights:in_force"
@@ -140,3 +143,13 @@ def padded(counts: Sequence[int], width: int) -> tuple[int, ...]:
 def without_epoch(value: str) -> str:
     """Give a stored row without the epoch of the writer in front of it."""
     return value.partition("|")[2]
+
+
+def encode_product_statistics(counts: Iterable[int], newest_ms: int, tags: Sequence[str]) -> str:
+    """Write a product's statistics, without the epoch, as the JSON that the stream of changes carries too."""
+    return json.dumps([list(counts), newest_ms, list(tags)], separators=(",", ":"))
+
+
+def encode_tag_statistics(counts: Iterable[int], newest_ms: int) -> str:
+    """Write everybody's statistics of a tag, without the epoch."""
+    return json.dumps([list(counts), newest_ms], separators=(",", ":"))

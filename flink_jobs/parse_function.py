@@ -1,0 +1,132 @@
+"""The vectorised function at the head of the job: raw records in, events or dead letters out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from pyflink.table import DataTypes
+from pyflink.table.udf import FunctionContext, ScalarFunction
+
+from flink_jobs.catalogue_tags import CatalogueTags
+from flink_jobs.fast_parse import BatchParser, ParsedBatch
+from flink_jobs.redis_store import RedisStore
+from flink_jobs.settings import JobSettings
+from flink_jobs.tag_list import join_tags
+from reccore.dead_letters import dead_letter, dead_letter_key
+from reccore.events import identity
+
+if TYPE_CHECKING:
+    Column = pd.Series[Any]
+else:
+    Column = pd.Series
+
+# One row a record. `event_type` is the position of the topic's type among the configured ones and is there for dead
+# letters too; they have `reason`, the message and its key, events have the rest.
+PARSED_ROW = DataTypes.ROW(
+    [
+        DataTypes.FIELD("event_type", DataTypes.TINYINT()),
+        DataTypes.FIELD("identity", DataTypes.STRING()),
+        DataTypes.FIELD("user_id", DataTypes.STRING()),
+        DataTypes.FIELD("product_id", DataTypes.STRING()),
+        DataTypes.FIELD("time_ms", DataTypes.BIGINT()),
+        DataTypes.FIELD("tags", DataTypes.STRING()),
+        DataTypes.FIELD("reason", DataTypes.STRING()),
+        DataTypes.FIELD("letter_key", DataTypes.STRING()),
+        DataTypes.FIELD("letter", DataTypes.STRING()),
+    ]
+)
+
+
+class ParseRecords(ScalarFunction):  # type: ignore[misc]
+    """(value, topic, partition, offset, Kafka time) → one row of ``PARSED_ROW``."""
+
+    def __init__(self, settings: JobSettings) -> None:
+        self._settings = settings
+        self._store: RedisStore
+        self._parser: BatchParser
+        self._catalogue: CatalogueTags
+
+    def open(self, function_context: FunctionContext) -> None:  # noqa: ARG002 (Flink's signature)
+        """Make the parser and the catalogue look-up, which connects when the first event without tags comes."""
+        self._store = RedisStore.connect(
+            self._settings.redis_url, patience_seconds=self._settings.redis_patience_seconds
+        )
+        self._parser = BatchParser(self._settings.event_types)
+        self._catalogue = CatalogueTags(self._store)
+        types = self._settings.event_types
+        self._type_of_topic = types.by_topic
+        self._code_of_topic = {topic: types.names.index(name) for topic, name in self._type_of_topic.items()}
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._store.close()
+
+    def is_deterministic(self) -> bool:
+        """Tell the planner that a second call may answer otherwise: the catalogue changes."""
+        return False
+
+    def eval(self, values: Column, topics: Column, partitions: Column, offsets: Column, times: Column) -> pd.DataFrame:
+        """Parse one batch."""
+        raws, topic_names = values.tolist(), topics.tolist()
+        record_times = times.to_numpy().astype("datetime64[ms]").astype(np.int64).tolist()
+        places = list(zip(topic_names, partitions.tolist(), offsets.tolist(), strict=True))
+        parsed = self._parser.parse(raws, [self._type_of_topic[topic] for topic in topic_names], record_times)
+        identities = [
+            f"={event_id}" if event_id is not None else identity(None, *place)
+            for event_id, place in zip(parsed.event_ids, places, strict=True)
+        ]
+        columns: dict[str, Any] = {
+            "event_type": np.fromiter(map(self._code_of_topic.__getitem__, topic_names), np.int8, len(raws)),
+            "identity": identities,
+            "user_id": parsed.user_ids,
+            "product_id": parsed.product_ids,
+            "time_ms": np.array(parsed.times_ms, dtype=np.int64),
+            "tags": self._joined_tags(parsed),
+            "reason": None,
+            "letter_key": None,
+            "letter": None,
+        }
+        if parsed.rejected:
+            columns |= self._dead_letters(parsed, raws, places, record_times)
+        return pd.DataFrame(
+            {name: _column(values) for name, values in columns.items()}, index=range(len(raws)), copy=False
+        )
+
+    def _joined_tags(self, parsed: ParsedBatch) -> list[str | None]:
+        missing = [
+            product_id
+            for product_id, tags in zip(parsed.product_ids, parsed.tags, strict=True)
+            if tags is None and product_id is not None
+        ]
+        known = self._catalogue.tags_of(missing) if missing else {}
+        given = (
+            known.get(product_id or "", ()) if tags is None else tags
+            for product_id, tags in zip(parsed.product_ids, parsed.tags, strict=True)
+        )
+        return [join_tags(tags) if tags else None for tags in given]
+
+    def _dead_letters(
+        self, parsed: ParsedBatch, raws: list[bytes | None], places: list[tuple[str, int, int]], times: list[int]
+    ) -> dict[str, list[str | None]]:
+        reasons: list[str | None] = [None] * len(raws)
+        keys, letters = list(reasons), list(reasons)
+        for row, error in parsed.rejected.items():
+            topic, partition, offset = places[row]
+            reasons[row] = str(error.reason)
+            keys[row] = dead_letter_key(topic, partition, offset)
+            letters[row] = dead_letter(
+                error.reason,
+                error.detail,
+                topic=topic,
+                partition=partition,
+                offset=offset,
+                timestamp=times[row],
+                raw=raws[row],
+            )
+        return {"reason": reasons, "letter_key": keys, "letter": letters}
+
+
+def _column(values: Any) -> Any:
+    return pd.Series(values, dtype=object) if isinstance(values, list) else values

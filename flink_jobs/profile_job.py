@@ -1,0 +1,231 @@
+"""The profile job: three topics of events in, profiles and statistics in Redis out.
+
+::
+
+    Kafka ─▶ parse ─┬▶ dead letters ─▶ Kafka
+                    └▶ events ─▶ first of each identity ─┬▶ counts by user and tag ─▶ Redis: profiles
+                                                         ├▶ counts by product       ─▶ Redis: statistics
+                                                         ├▶ counts by tag           ─▶ Redis: statistics
+                                                         ├▶ purchases               ─▶ Redis: what not to recommend
+                                                         └▶ totals (also of parse)  ─▶ Redis: what the job has counted
+
+Everything between the two ends is SQL, which runs in the JVM; Python parses and writes a batch at a time.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from pyflink.common import Configuration
+from pyflink.datastream import StreamExecutionEnvironment
+from pyflink.table import DataTypes, StreamTableEnvironment, Table
+from pyflink.table.udf import udf
+
+from flink_jobs.parse_function import PARSED_ROW, ParseRecords
+from flink_jobs.settings import JOB_NAME, JobSettings, parse_settings
+from flink_jobs.tag_list import SEPARATOR
+from flink_jobs.writers import WriteProducts, WriteProfiles, WritePurchases, WriteTags, WriteTotals
+from reccore.event_types import PURCHASE
+from reccore.totals import APPLIED_PREFIX, DEAD_PREFIX, READ_PREFIX, UNTAGGED
+
+
+def main() -> None:
+    """Submit the job; ``flink run`` calls this."""
+    settings = parse_settings(sys.argv[1:], os.environ)
+    ProfileJob(settings).statements().execute()
+
+
+class ProfileJob:
+    """The flow, one method an arrow of the picture above."""
+
+    def __init__(self, settings: JobSettings) -> None:
+        self._settings = settings
+        self._types = settings.event_types
+        configuration = Configuration()
+        for key, value in _options(settings).items():
+            configuration.set_string(key, value)
+        environment = StreamExecutionEnvironment.get_execution_environment(configuration)
+        self._tables = StreamTableEnvironment.create(environment)
+
+    def statements(self):
+        """Plan the whole job as one set of statements."""
+        self._records()  #              value, topic, partition, offset, time
+        self._parsed()  #               PARSED_ROW
+        self._applied()  #              event_type, user_id, product_id, time_ms, tags: once per identity
+        self._gather_counts()
+        self._tagged()  #               event_type, user_id, tag, time_ms: a row a tag
+        self._writing_functions()
+        statements = self._tables.create_statement_set()
+        statements.add_insert_sql(
+            "INSERT INTO dead_letters SELECT letter_key, letter FROM parsed WHERE letter IS NOT NULL"
+        )
+        for select in (self._profiles(), self._products(), self._tags(), self._purchases(), self._totals()):
+            statements.add_insert_sql(f"INSERT INTO written {select}")
+        return statements
+
+    def _records(self) -> None:
+        self._tables.execute_sql(f"""
+            CREATE TABLE records (
+                `value` BYTES,
+                `topic` STRING METADATA VIRTUAL,
+                `partition` INT METADATA VIRTUAL,
+                `offset` BIGINT METADATA VIRTUAL,
+                `timestamp` TIMESTAMP_LTZ(3) METADATA VIRTUAL
+            ) WITH (
+                'connector' = 'kafka',
+                'topic' = '{";".join(self._types.by_topic)}',
+                'properties.bootstrap.servers' = '{self._settings.kafka_bootstrap}',
+                'properties.group.id' = '{self._settings.group_id}',
+                'scan.startup.mode' = 'earliest-offset',
+                'scan.topic-partition-discovery.interval' = '5 s',
+                'value.format' = 'raw'
+            )""")
+        self._tables.execute_sql(f"""
+            CREATE TABLE dead_letters (`key` STRING, `letter` STRING) WITH (
+                'connector' = 'kafka',
+                'topic' = '{self._types.dead_letter_topic}',
+                'properties.bootstrap.servers' = '{self._settings.kafka_bootstrap}',
+                'properties.max.request.size' = '4194304',
+                'properties.acks' = 'all',
+                'key.format' = 'raw',
+                'key.fields' = 'key',
+                'value.format' = 'raw',
+                'value.fields-include' = 'EXCEPT_KEY',
+                'sink.delivery-guarantee' = 'at-least-once'
+            )""")
+        self._tables.execute_sql("CREATE TABLE written (`rows` BIGINT) WITH ('connector' = 'blackhole')")
+
+    def _parsed(self) -> None:
+        parse = udf(ParseRecords(self._settings), result_type=PARSED_ROW, func_type="pandas")
+        self._tables.create_temporary_system_function("parse_record", parse)
+        parsed = self._tables.sql_query("""
+            SELECT r.event_type, r.`identity`, r.user_id, r.product_id, r.time_ms, r.tags, r.reason, r.letter_key, r.letter
+            FROM (SELECT parse_record(`value`, `topic`, `partition`, `offset`, CAST(`timestamp` AS TIMESTAMP(3))) AS r
+                  FROM records)""")
+        self._cut("parsed", parsed, with_proctime=True)
+
+    def _applied(self) -> None:
+        first = self._tables.sql_query("""
+            SELECT event_type, user_id, product_id, time_ms, tags FROM (
+                SELECT *, ROW_NUMBER() OVER (PARTITION BY `identity` ORDER BY arrival) AS turn
+                FROM parsed WHERE reason IS NULL
+            ) WHERE turn = 1""")
+        self._cut("applied", first)
+
+    def _cut(self, name: str, table: Table, *, with_proctime: bool = False) -> None:
+        """Name ``table`` as a view that is planned once, however many statements read it.
+
+        The planner treats what comes back from a data stream as a source, so it neither computes the part before it
+        twice nor reaches into it. The rows don't leave the JVM.
+        """
+        view = self._tables.from_data_stream(self._tables.to_data_stream(table))
+        self._tables.create_temporary_view(name, view)
+        if with_proctime:
+            arrival = self._tables.sql_query(f"SELECT *, PROCTIME() AS arrival FROM {name}")
+            self._tables.drop_temporary_view(name)
+            self._tables.create_temporary_view(name, arrival)
+
+    def _gather_counts(self) -> None:
+        """From here on gather rows before counting them, and keep counts for ever.
+
+        Deduplication is planned already, with its own lifetime, and without mini-batches, which would make it emit
+        retractions.
+        """
+        options = self._tables.get_config()
+        options.set("table.exec.state.ttl", "0 ms")
+        options.set("table.exec.mini-batch.enabled", "true")
+        options.set("table.exec.mini-batch.allow-latency", f"{self._settings.mini_batch_ms} ms")
+        options.set("table.exec.mini-batch.size", str(self._settings.mini_batch_rows))
+
+    def _tagged(self) -> None:
+        self._tables.create_temporary_view(
+            "tagged",
+            self._tables.sql_query(f"""
+            SELECT event_type, user_id, tag, time_ms
+            FROM applied CROSS JOIN UNNEST(SPLIT(tags, '{SEPARATOR}')) AS t (tag)
+            WHERE tags IS NOT NULL"""),
+        )
+
+    def _writing_functions(self) -> None:
+        for name, function in (
+            ("write_profiles", WriteProfiles(self._settings)),
+            ("write_products", WriteProducts(self._settings)),
+            ("write_tags", WriteTags(self._settings)),
+            ("write_purchases", WritePurchases(self._settings)),
+            ("write_totals", WriteTotals(self._settings)),
+        ):
+            writer = udf(function, result_type=DataTypes.BIGINT(), func_type="pandas")
+            self._tables.create_temporary_system_function(name, writer)
+
+    def _counts(self) -> str:
+        counts = (f"COUNT(*) FILTER (WHERE event_type = {code}) AS c{code}" for code in range(len(self._types.types)))
+        return ", ".join(counts)
+
+    def _count_names(self) -> str:
+        return ", ".join(f"c{code}" for code in range(len(self._types.types)))
+
+    def _profiles(self) -> str:
+        return f"""
+            SELECT write_profiles(user_id, tag, newest_ms, {self._count_names()}) FROM (
+                SELECT {self._expiry_hint()} user_id, tag, MAX(time_ms) AS newest_ms, {self._counts()}
+                FROM tagged GROUP BY user_id, tag)"""
+
+    def _expiry_hint(self) -> str:
+        seconds = self._settings.tag_expiry_seconds
+        return f"/*+ STATE_TTL('tagged' = '{seconds}s') */" if seconds else ""
+
+    def _products(self) -> str:
+        return f"""
+            SELECT write_products(product_id, newest_ms, tags, {self._count_names()}) FROM (
+                SELECT product_id, MAX(time_ms) AS newest_ms, MAX(tags) AS tags, {self._counts()}
+                FROM applied GROUP BY product_id)"""
+
+    def _tags(self) -> str:
+        return f"""
+            SELECT write_tags(tag, newest_ms, {self._count_names()}) FROM (
+                SELECT tag, MAX(time_ms) AS newest_ms, {self._counts()}
+                FROM tagged GROUP BY tag)"""
+
+    def _purchases(self) -> str:
+        code = self._types.names.index(PURCHASE)
+        return f"SELECT write_purchases(user_id, product_id) FROM applied WHERE event_type = {code}"
+
+    def _totals(self) -> str:
+        types = list(enumerate(self._types.types))
+        read = " ".join(f"WHEN {code} THEN '{READ_PREFIX}{each.topic}'" for code, each in types)
+        applied = " ".join(f"WHEN {code} THEN '{APPLIED_PREFIX}{each.name}'" for code, each in types)
+        return f"""
+            SELECT write_totals(name, total) FROM (
+                SELECT name, COUNT(*) AS total FROM (
+                    SELECT CASE event_type {read} END AS name FROM parsed
+                    UNION ALL
+                    SELECT CONCAT('{DEAD_PREFIX}', reason) FROM parsed WHERE reason IS NOT NULL
+                    UNION ALL
+                    SELECT CASE event_type {applied} END FROM applied
+                    UNION ALL
+                    SELECT '{UNTAGGED}' FROM applied WHERE tags IS NULL
+                ) GROUP BY name)"""
+
+
+def _options(settings: JobSettings) -> dict[str, str]:
+    return {
+        "pipeline.name": JOB_NAME,
+        "parallelism.default": str(settings.parallelism),
+        "execution.checkpointing.interval": f"{settings.checkpoint_interval_ms} ms",
+        "execution.checkpointing.mode": "EXACTLY_ONCE",
+        "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
+        "execution.checkpointing.tolerable-failed-checkpoints": "1000000",
+        "execution.buffer-timeout.interval": f"{settings.buffer_timeout_ms} ms",
+        "state.backend.type": "rocksdb",
+        "state.backend.incremental": "true",
+        "python.fn-execution.bundle.time": str(settings.bundle_ms),
+        "python.fn-execution.bundle.size": str(settings.bundle_rows),
+        "python.fn-execution.arrow.batch.size": str(settings.bundle_rows),
+        "table.local-time-zone": "UTC",
+        "table.exec.state.ttl": f"{settings.deduplication_window_seconds} s",
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,203 @@
+"""The job's Redis edge: every command that it sends, with bounded retries, and no ``redis.`` exception beyond it.
+
+All values are absolute, so a command that was carried out although its answer got lost may be sent again.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any, Final, TypeVar
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from flink_jobs.errors import FencedOffError, RedisUnavailableError
+from reccore import layout
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+_ROWS_A_CALL: Final = 400
+"""Rows that one script call writes: about half a millisecond in which Redis serves nobody else."""
+_FIELDS_A_CALL: Final = 2_000
+_SOCKET_TIMEOUT_SECONDS: Final = 5.0
+_LONGEST_PAUSE_SECONDS: Final = 2.0
+_EPOCH_ORIGIN_SECONDS: Final = 1_704_067_200  # 2024-01-01
+
+
+@dataclass(frozen=True, slots=True)
+class UserRows:
+    """What one batch writes for one user: newest event time (ms), and flat ``tag, counts, score`` triples."""
+
+    user_id: str
+    as_of_ms: int
+    triples: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsStamp:
+    """The weights that a batch was scored with, as they are compared in Redis."""
+
+    version: int
+    document: str
+
+
+class RedisStore:
+    """Writes what the job computed and reads the catalogue. One instance a writing function, used by one thread."""
+
+    def __init__(self, client: redis.Redis, *, patience_seconds: float) -> None:
+        self._client = client
+        self._patience_seconds = patience_seconds
+        self._commit_profiles = client.register_script(_script("commit_profiles.lua"))
+        self._commit_statistics = client.register_script(_script("commit_statistics.lua"))
+        self._take_epoch = client.register_script(_TAKE_EPOCH)
+        self.epoch = 0
+
+    @classmethod
+    def connect(cls, url: str, *, patience_seconds: float) -> RedisStore:
+        """Make a store for a Redis URL; connects at the first command."""
+        client = redis.Redis.from_url(
+            url,
+            decode_responses=True,
+            socket_timeout=_SOCKET_TIMEOUT_SECONDS,
+            socket_connect_timeout=_SOCKET_TIMEOUT_SECONDS,
+            retry=Retry(NoBackoff(), 0),  # retries are made here, in one place
+        )
+        return cls(client, patience_seconds=patience_seconds)
+
+    def open(self) -> None:
+        """Take an epoch above every earlier writer's, whose rows may then be overwritten and whose writes are refused."""
+        minutes = int(time.time() - _EPOCH_ORIGIN_SECONDS) // 60
+        self.epoch = int(self._patiently(lambda: self._take_epoch(keys=[layout.WRITER_EPOCH], args=[minutes])))
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def commit_profiles(self, users: Iterable[UserRows], stamp: WeightsStamp) -> WeightsStamp | None:
+        """Write users' counts and scores, unless newer weights than ``stamp`` are in force.
+
+        Gives the newer weights when some rows were refused for that reason: score the batch again and repeat. Raises
+        :class:`FencedOffError`, :class:`RedisUnavailableError`.
+        """
+        calls = [_profiles_call(chunk, stamp, self.epoch) for chunk in _chunks(users)]
+        newest: WeightsStamp | None = None
+        for answer in self._run(self._commit_profiles, calls):
+            if answer[0] == "stale":
+                found = WeightsStamp(int(answer[1]), answer[2])
+                newest = found if newest is None or found.version > newest.version else newest
+            elif int(answer[1]):
+                raise FencedOffError(f"{answer[1]} rows belong to a writer newer than epoch {self.epoch}")
+        return newest
+
+    def commit_statistics(self, key: str, kind: str, values: dict[str, str]) -> None:
+        """Write fields of one statistics hash; ``kind`` names them on the stream of changes ("": not announced)."""
+        flat = [text for item in values.items() for text in item]
+        keys = [key, layout.CHANGES] if kind else [key]
+        calls = [
+            (keys, [str(self.epoch), kind, *flat[start : start + _FIELDS_A_CALL]])
+            for start in range(0, len(flat), _FIELDS_A_CALL)
+        ]
+        refused = sum(int(answer) for answer in self._run(self._commit_statistics, calls))
+        if refused:
+            raise FencedOffError(f"{refused} values belong to a writer newer than epoch {self.epoch}")
+
+    def add_purchases(self, purchases: dict[str, set[str]]) -> None:
+        """Add bought products by user; adding one again changes nothing."""
+
+        def send() -> None:
+            pipeline = self._client.pipeline(transaction=False)
+            for user_id, product_ids in purchases.items():
+                pipeline.sadd(layout.purchased_key(user_id), *product_ids)
+            pipeline.execute()
+
+        self._patiently(send)
+
+    def read_catalogue(self, product_ids: Sequence[str]) -> tuple[str, list[str | None]]:
+        """Give the catalogue's version and the stored JSON of each product, None for unknown ones."""
+
+        def fetch() -> tuple[str, list[str | None]]:
+            pipeline = self._client.pipeline(transaction=True)
+            pipeline.get(layout.CATALOG_VERSION)
+            if product_ids:
+                pipeline.hmget(layout.CATALOG, list(product_ids))
+            answers = pipeline.execute()
+            return answers[0] or "", answers[1] if product_ids else []
+
+        return self._patiently(fetch)
+
+    def _run(self, script: Any, calls: list[tuple[list[str], list[str]]]) -> list[Any]:  # noqa: ANN401 (redis types it so)
+        def send() -> list[Any]:
+            pipeline = self._client.pipeline(transaction=False)
+            for keys, args in calls:
+                pipeline.evalsha(script.sha, len(keys), *keys, *args)
+            try:
+                return list(pipeline.execute())
+            except redis.exceptions.NoScriptError:
+                self._client.script_load(script.script)
+                return send()
+
+        return self._patiently(send) if calls else []
+
+    def _patiently(self, action: Callable[[], T]) -> T:
+        """Do ``action``, again and again while Redis is away, at most for the time of patience.
+
+        While this waits the job makes no progress, which holds the Kafka reader back. After that the attempt fails, and
+        Flink restarts it from the last checkpoint, with delays of its own: nothing is lost either way.
+        """
+        deadline = time.monotonic() + self._patience_seconds
+        pause = 0.05
+        while True:
+            try:
+                return action()
+            except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OSError) as exc:
+                problem: Exception = exc
+            except redis.exceptions.ResponseError as exc:
+                # Out of memory, a read-only replica, a data set still loading: states that pass. A bug would not, and
+                # ends below with the same message.
+                problem = exc
+            if time.monotonic() + pause > deadline:
+                raise RedisUnavailableError(f"Redis did not take the batch: {problem}") from problem
+            log.warning("Redis did not take the batch, trying again: %s", problem)
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+
+_TAKE_EPOCH: Final = """
+-- The minutes keep a new epoch above the old ones' even when Redis comes back from an older snapshot.
+local epoch = math.max(tonumber(redis.call('GET', KEYS[1]) or 0) + 1, tonumber(ARGV[1]))
+redis.call('SET', KEYS[1], string.format('%d', epoch))
+return epoch
+"""
+
+
+def _script(name: str) -> str:
+    return (resources.files("flink_jobs") / name).read_text(encoding="utf-8")
+
+
+def _chunks(users: Iterable[UserRows]) -> Iterable[list[UserRows]]:
+    chunk: list[UserRows] = []
+    rows = 0
+    for user in users:
+        chunk.append(user)
+        rows += len(user.triples) // 3
+        if rows >= _ROWS_A_CALL:
+            yield chunk
+            chunk, rows = [], 0
+    if chunk:
+        yield chunk
+
+
+def _profiles_call(users: list[UserRows], stamp: WeightsStamp, epoch: int) -> tuple[list[str], list[str]]:
+    keys = [layout.WEIGHTS_IN_FORCE]
+    args = [str(stamp.version), stamp.document, str(epoch)]
+    for user in users:
+        keys += (layout.profile_key(user.user_id), layout.counts_key(user.user_id))
+        args += (str(user.as_of_ms), str(len(user.triples) // 3))
+        args += user.triples
+    return keys, args

@@ -1,0 +1,94 @@
+"""What the job can be told, from the command line of ``flink run``; the environment gives the defaults."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+
+from reccore.errors import SettingError
+from reccore.event_types import EventTypes
+
+JOB_NAME = "reweigh-profile"
+SEVEN_DAYS_SECONDS = 604_800
+
+
+@dataclass(frozen=True, slots=True)
+class JobSettings:
+    """Settings of the profile job; pickled into its functions, so plain values only."""
+
+    kafka_bootstrap: str
+    zookeeper_hosts: str
+    redis_url: str
+    event_types: EventTypes
+    group_id: str = JOB_NAME
+    parallelism: int = 2
+    checkpoint_interval_ms: int = 1_000
+    deduplication_window_seconds: int = SEVEN_DAYS_SECONDS
+    tag_expiry_seconds: int = 0
+    mini_batch_ms: int = 30
+    mini_batch_rows: int = 20_000
+    buffer_timeout_ms: int = 5
+    bundle_ms: int = 5
+    bundle_rows: int = 10_000
+    redis_patience_seconds: int = 20
+
+
+def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> JobSettings:
+    """Read the job's settings; wrong ones end the program with a message that names them."""
+    parser = argparse.ArgumentParser(
+        prog="profile_job.py", description="Counts events by user and tag and keeps the scores in Redis."
+    )
+    text = parser.add_argument_group("where things are").add_argument
+    text("--kafka-bootstrap", default=environment.get("KAFKA_BOOTSTRAP"), help="host:port[,host:port]")
+    text("--zookeeper-hosts", default=environment.get("ZOOKEEPER_HOSTS"), help="host:port[,host:port]")
+    text("--redis-url", default=environment.get("REDIS_URL"), help="redis://[[user]:password@]host:port/db")
+    text("--group-id", default=_DEFAULTS["group_id"], help="consumer group that shows the lag")
+    text("--extra-event-types", default=environment.get("EXTRA_EVENT_TYPES", ""), help="name:topic[,name:topic]")
+    number = parser.add_argument_group("how it runs").add_argument
+    for name, least, what in _NUMBERS:
+        default = _DEFAULTS[name]
+        value = environment.get(name.upper(), default)
+        number(f"--{name.replace('_', '-')}", default=value, help=f"{what} (at least {least}; {default})")
+    given = parser.parse_args(arguments)
+    for name in ("kafka_bootstrap", "zookeeper_hosts", "redis_url"):
+        if not getattr(given, name):
+            parser.error(f"--{name.replace('_', '-')} (or {name.upper()} in the environment) is required")
+    try:
+        event_types = EventTypes.from_settings({**environment, "EXTRA_EVENT_TYPES": given.extra_event_types})
+        numbers = {name: _whole_number(name, getattr(given, name), least) for name, least, _ in _NUMBERS}
+    except SettingError as exc:
+        parser.error(str(exc))
+    return JobSettings(
+        kafka_bootstrap=given.kafka_bootstrap,
+        zookeeper_hosts=given.zookeeper_hosts,
+        redis_url=given.redis_url,
+        group_id=given.group_id,
+        event_types=event_types,
+        **numbers,
+    )
+
+
+_DEFAULTS = {field.name: field.default for field in fields(JobSettings)}
+_NUMBERS: tuple[tuple[str, int, str], ...] = (
+    ("parallelism", 1, "subtasks of each step"),
+    ("checkpoint_interval_ms", 100, "time between checkpoints"),
+    ("deduplication_window_seconds", 1, "how long an event id is remembered"),
+    ("tag_expiry_seconds", 0, "forget a user's tag after so long without events, 0 never"),
+    ("mini_batch_ms", 1, "how long counts are gathered before they are passed on"),
+    ("mini_batch_rows", 1, "how many rows are gathered at most"),
+    ("buffer_timeout_ms", 0, "how long a network buffer waits to be filled"),
+    ("bundle_ms", 1, "how long rows are gathered for a call of Python"),
+    ("bundle_rows", 1, "how many rows a call of Python takes at most"),
+    ("redis_patience_seconds", 1, "how long a batch waits for Redis before the job restarts"),
+)
+
+
+def _whole_number(key: str, value: object, least: int) -> int:
+    try:
+        number = int(str(value))
+    except ValueError:
+        number = least - 1
+    if number < least:
+        raise SettingError(key, value, f"a whole number of at least {least}")
+    return number

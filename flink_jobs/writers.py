@@ -1,0 +1,173 @@
+"""The vectorised functions at the end of each stream: a batch of rows in, one Redis pipeline out.
+
+A function returns only after Redis has answered, and Flink finishes the running batch before a checkpoint passes, so no
+write is outstanding at a checkpoint. Each returns a constant a row; what counts is the writing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from pyflink.table.udf import FunctionContext, ScalarFunction
+
+from flink_jobs.current_weights import CurrentWeights
+from flink_jobs.redis_store import RedisStore, UserRows
+from flink_jobs.settings import JobSettings
+from flink_jobs.tag_list import split_tags, unescape
+from reccore import layout
+from reccore.scoring import format_score
+
+if TYPE_CHECKING:
+    Column = pd.Series[Any]
+else:
+    Column = pd.Series
+
+_MOST_ROWS_A_USER: Final = 1_000
+"""Rows of one user in one script call: Lua can't unpack more than some thousand values."""
+_EXACT_INTEGERS: Final = float(2**53)
+
+
+class RedisWriter(ScalarFunction):  # type: ignore[misc]
+    """A writing function: opens its store, and with it takes the epoch that fences off older writers."""
+
+    def __init__(self, settings: JobSettings) -> None:
+        self._settings = settings
+        self._store: RedisStore
+
+    def open(self, function_context: FunctionContext) -> None:  # noqa: ARG002 (Flink's signature)
+        """Connect and take an epoch."""
+        self._store = RedisStore.connect(
+            self._settings.redis_url, patience_seconds=self._settings.redis_patience_seconds
+        )
+        self._store.open()
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._store.close()
+
+    def is_deterministic(self) -> bool:
+        """Tell the planner not to merge calls, and not to leave one out."""
+        return False
+
+
+class WriteProfiles(RedisWriter):
+    """(user, tag, newest event time, count a type…) → the user's scores under the weights in force, and the counts."""
+
+    _weights: CurrentWeights
+
+    def open(self, function_context: FunctionContext) -> None:
+        """Follow the weights, besides connecting."""
+        super().open(function_context)
+        self._weights = CurrentWeights.shared(self._settings)
+
+    def close(self) -> None:
+        """Stop following the weights, and disconnect."""
+        self._weights.release()
+        super().close()
+
+    def eval(self, user_ids: Column, tags: Column, newest_ms: Column, *counts: Column) -> Column:
+        """Write one batch; when weights newer than the batch's come into force meanwhile, score it again."""
+        names = [unescape(tag) for tag in tags.tolist()]
+        numbers = [column.to_numpy() for column in counts]
+        rows = _count_rows(numbers, self._store.epoch, self._settings.tag_expiry_seconds)
+        users, times = user_ids.tolist(), newest_ms.tolist()
+        while True:
+            weights = self._weights.current()
+            scores = format_scores(numbers, weights.values)
+            batch = _by_user(users, names, times, rows, scores)
+            newer = self._store.commit_profiles(batch, weights.stamp)
+            if newer is None:
+                return pd.Series(np.zeros(len(users), dtype=np.int64))
+            self._weights.learn(newer)
+
+
+class WriteProducts(RedisWriter):
+    """(product, newest event time, joined tags or null, count a type…) → the product's statistics."""
+
+    def eval(self, product_ids: Column, newest_ms: Column, tags: Column, *counts: Column) -> Column:
+        """Write one batch."""
+        tag_lists = [[] if joined is None else split_tags(joined) for joined in tags.tolist()]
+        rows = zip(product_ids.tolist(), _lists(counts), newest_ms.tolist(), tag_lists, strict=True)
+        values = {product_id: layout.encode_product_statistics(*rest) for product_id, *rest in rows}
+        self._store.commit_statistics(layout.PRODUCT_STATISTICS, layout.PRODUCTS_CHANGED, values)
+        return pd.Series(np.zeros(len(product_ids), dtype=np.int64))
+
+
+class WriteTags(RedisWriter):
+    """(tag, newest event time, count a type…) → everybody's statistics of the tag."""
+
+    def eval(self, tags: Column, newest_ms: Column, *counts: Column) -> Column:
+        """Write one batch."""
+        rows = zip(tags.tolist(), _lists(counts), newest_ms.tolist(), strict=True)
+        values = {unescape(tag): layout.encode_tag_statistics(*rest) for tag, *rest in rows}
+        self._store.commit_statistics(layout.TAG_STATISTICS, layout.TAGS_CHANGED, values)
+        return pd.Series(np.zeros(len(tags), dtype=np.int64))
+
+
+class WriteTotals(RedisWriter):
+    """(name, count) → the totals that prove that no record went missing."""
+
+    def eval(self, names: Column, counts: Column) -> Column:
+        """Write one batch."""
+        values = dict(zip(names.tolist(), map(str, counts.tolist()), strict=True))
+        self._store.commit_statistics(layout.TOTALS, "", values)
+        return pd.Series(np.zeros(len(names), dtype=np.int64))
+
+
+class WritePurchases(RedisWriter):
+    """(user, product) → the user's set of purchases, which recommendations leave out."""
+
+    def eval(self, user_ids: Column, product_ids: Column) -> Column:
+        """Write one batch."""
+        purchases: dict[str, set[str]] = {}
+        for user_id, product_id in zip(user_ids.tolist(), product_ids.tolist(), strict=True):
+            purchases.setdefault(user_id, set()).add(product_id)
+        self._store.add_purchases(purchases)
+        return pd.Series(np.zeros(len(user_ids), dtype=np.int64))
+
+
+def format_scores(counts: list[npt.NDArray[np.int64]], weights: tuple[float, ...]) -> list[str]:
+    """Score and write out a batch: the rule of :mod:`reccore.scoring`, a column at a time in the same order."""
+    total = np.zeros(len(counts[0]))
+    with np.errstate(over="ignore", invalid="ignore"):
+        for column, weight in zip(counts, weights, strict=False):
+            total += weight * column
+    total = np.clip(np.nan_to_num(total, nan=0.0), -np.finfo(float).max, np.finfo(float).max)
+    if np.all((total == np.trunc(total)) & (np.abs(total) < _EXACT_INTEGERS)):
+        return list(map(str, total.astype(np.int64).tolist()))
+    return [format_score(value) for value in total.tolist()]
+
+
+def _count_rows(counts: list[npt.NDArray[np.int64]], epoch: int, tag_expiry_seconds: int) -> list[str]:
+    written_at = int(time.time()) if tag_expiry_seconds else None
+    columns = [map(str, column.tolist()) for column in counts]
+    end = "" if written_at is None else f"@{written_at}"
+    return [f"{epoch}|{','.join(row)}{end}" for row in zip(*columns, strict=True)]
+
+
+def _by_user(
+    users: list[str], tags: list[str], times: list[int], rows: list[str], scores: list[str]
+) -> Iterator[UserRows]:
+    triples: dict[str, list[str]] = {}
+    newest: dict[str, int] = {}
+    for user_id, tag, time_ms, row, score in zip(users, tags, times, rows, scores, strict=True):
+        of_user = triples.get(user_id)
+        if of_user is None:
+            triples[user_id] = [tag, row, score]
+            newest[user_id] = time_ms
+        else:
+            of_user += (tag, row, score)
+            if time_ms > newest[user_id]:
+                newest[user_id] = time_ms
+    for user_id, of_user in triples.items():
+        for start in range(0, len(of_user), 3 * _MOST_ROWS_A_USER):
+            yield UserRows(user_id, newest[user_id], of_user[start : start + 3 * _MOST_ROWS_A_USER])
+
+
+def _lists(counts: tuple[Column, ...]) -> list[tuple[int, ...]]:
+    return list(zip(*(column.tolist() for column in counts), strict=True))
