@@ -1,0 +1,1 @@
+"""How Reweigh is run: the local stack, images and manifests."""

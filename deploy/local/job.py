@@ -1,0 +1,241 @@
+"""The profile job on the local cluster: its command line, its state, starting and stopping it."""
+
+from __future__ import annotations
+
+import enum
+import fcntl
+import http.client
+import json
+import os
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from deploy.local import flink, jars
+from deploy.local.checkpoints import Restore, newest_checkpoint
+from deploy.local.errors import StackError
+from deploy.local.flink_distribution import flink_home
+from deploy.local.home import CHECKOUT, STACK_ID_VARIABLE, Home
+from deploy.local.server import get_json
+from deploy.local.settings import Settings
+
+JOB_NAME = "reweigh-profile"
+PACKAGES = ("reccore", "zkconfig", "flink_jobs")
+SUBMIT_SECONDS = 180
+_ENDED = frozenset({"FAILED", "CANCELED", "FINISHED", "SUSPENDED"})
+_OPTIONS = {
+    "EXTRA_EVENT_TYPES": "--extra-event-types",
+    "TAG_EXPIRY_SECONDS": "--tag-expiry-seconds",
+    "DEDUPLICATION_WINDOW_SECONDS": "--deduplication-window-seconds",
+    "VIEW_TOPIC": "--view-topic",
+    "ADD_TO_CART_TOPIC": "--add-to-cart-topic",
+    "PURCHASE_TOPIC": "--purchase-topic",
+    "DEAD_LETTER_TOPIC": "--dead-letter-topic",
+}
+
+
+class Step(enum.Enum):
+    """What is to be done about the job."""
+
+    NOTHING = "it exists"
+    WAIT = "the cluster is not ready"
+    SUBMIT = "there is none"
+
+
+@dataclass(frozen=True)
+class JobState:
+    """A job as the JobManager lists it: id, state, start in epoch ms, and how many of its vertices are running."""
+
+    identity: str
+    state: str
+    started_ms: int
+    vertices: int
+    running: int
+
+    @property
+    def exists(self) -> bool:
+        """Whether it runs or will run again by itself, so that a second one must not be started."""
+        return self.state not in _ENDED
+
+    @property
+    def is_running(self) -> bool:
+        """Whether every vertex is running."""
+        return self.state == "RUNNING" and self.vertices > 0 and self.running == self.vertices
+
+
+def list_jobs(rest: str) -> list[JobState] | None:
+    """Return all jobs named `reweigh-profile`, the newest first; None when the JobManager does not answer."""
+    answer = get_json(f"{rest}/jobs/overview")
+    if answer is None:
+        return None
+    return sorted(
+        (_job_state(item) for item in answer["jobs"] if item["name"] == JOB_NAME),
+        key=lambda job: (job.exists, job.started_ms),
+        reverse=True,
+    )
+
+
+def next_step(jobs: list[JobState] | None, free_slots: int, parallelism: int) -> Step:
+    """Decide whether the job has to be submitted: only when it is certain that there is none and that it can run."""
+    if jobs is None:
+        return Step.WAIT
+    if any(job.exists for job in jobs):
+        return Step.NOTHING
+    return Step.SUBMIT if free_slots >= parallelism else Step.WAIT
+
+
+def free_slots(rest: str) -> int:
+    """Return the number of free slots, 0 when the JobManager does not answer."""
+    overview = get_json(f"{rest}/overview")
+    return int(overview["slots-available"]) if overview else 0
+
+
+def build_archive(home: Home, checkout: Path = CHECKOUT) -> Path:
+    """Pack the packages of the job into a zip with them at its root, as `-pyfs` wants it, and return its path."""
+    archive = home.path / "job" / "reweigh-job.zip"
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    draft = archive.with_suffix(f".{os.getpid()}.draft")
+    with zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED) as packed:
+        for package in PACKAGES:
+            for file in sorted((checkout / package).rglob("*")):
+                if file.is_file() and "__pycache__" not in file.parts:
+                    packed.write(file, file.relative_to(checkout))
+    draft.replace(archive)
+    return archive
+
+
+def job_command(
+    stack_env: Mapping[str, str], settings: Settings, archive: Path, restore: Restore | None
+) -> tuple[str, ...]:
+    """Return the command line that submits the job.
+
+    Args:
+        stack_env: What `stack.env` holds.
+        settings: Parallelism, checkpoint interval and what is handed on to the job.
+        archive: The zip of `build_archive`.
+        restore: From where the job goes on; None starts with the first record of the topics.
+    """
+    from_state: tuple[str, ...] = ()
+    if restore is not None:
+        mode = "NO_CLAIM" if restore.is_savepoint else "CLAIM"  # a claimed one is deleted when it is out of date
+        from_state = ("-s", restore.path.as_uri(), "-claimMode", mode)
+    options = [
+        text
+        for key, option in _OPTIONS.items()
+        if key in settings.handed_on
+        for text in (option, settings.handed_on[key])
+    ]
+    return (
+        str(flink_home() / "bin" / "flink"), "run", "-d", *from_state,
+        "-m", urlsplit(stack_env["FLINK_REST"]).netloc,
+        "--jarfile", str(jars.jar_paths("flink-kafka")[0]),
+        "-pyexec", sys.executable,
+        "-pyclientexec", sys.executable,
+        "-pyfs", str(archive),
+        "-py", str(CHECKOUT / "flink_jobs" / "profile_job.py"),
+        "--kafka-bootstrap", stack_env["KAFKA_BOOTSTRAP"],
+        "--zookeeper-hosts", stack_env["ZOOKEEPER_HOSTS"],
+        "--redis-url", stack_env["REDIS_URL"],
+        "--checkpoint-interval-ms", str(settings.sizes.checkpoint_interval_ms),
+        "--parallelism", str(settings.sizes.parallelism),
+        *options,
+    )  # fmt: skip
+
+
+def submit(home: Home, stack_env: Mapping[str, str], settings: Settings, log: Path) -> str:
+    """Submit the job from its newest checkpoint, unless it exists, and say what was done.
+
+    Two callers never submit at the same time. The client's output is added to `log`.
+
+    Raises:
+        StackError: The client failed or took longer than `SUBMIT_SECONDS`.
+    """
+    with _one_at_a_time(home):
+        jobs = list_jobs(stack_env["FLINK_REST"])
+        if jobs is None or any(job.exists for job in jobs):
+            return "not submitted: " + ("the JobManager does not answer" if jobs is None else "the job exists")
+        restore = newest_checkpoint(flink.checkpoints_folder(home), flink.savepoints_folder(home))
+        command = job_command(stack_env, settings, build_archive(home), restore)
+        began = time.monotonic()
+        with log.open("ab") as sink:
+            _run_client(command, {**flink.environment(home), STACK_ID_VARIABLE: home.stack_id}, sink.fileno())
+        origin = f"from {restore.path}" if restore else "from the beginning of the topics"
+        return f"submitted in {time.monotonic() - began:.1f} s, {origin}"
+
+
+def stop_with_savepoint(home: Home, rest: str, patience_seconds: float = 60) -> Path | None:
+    """Stop the job on purpose with a savepoint, whose folder is returned; None when there was no job.
+
+    Nobody starts the job again until `home.job_stopped` is removed.
+
+    Raises:
+        StackError: The savepoint was not completed.
+    """
+    home.job_stopped.touch()
+    jobs = [job for job in list_jobs(rest) or [] if job.exists]
+    if not jobs:
+        return None
+    request = _post(f"{rest}/jobs/{jobs[0].identity}/stop", {"drain": False})["request-id"]
+    deadline = time.monotonic() + patience_seconds
+    while time.monotonic() < deadline:
+        answer = get_json(f"{rest}/jobs/{jobs[0].identity}/savepoints/{request}") or {}
+        operation = answer.get("operation", {})
+        if "location" in operation:
+            return Path(urlsplit(operation["location"]).path)
+        if "failure-cause" in operation:
+            raise StackError(f"the savepoint failed: {operation['failure-cause'].get('class')}")
+        time.sleep(0.2)
+    raise StackError(f"no savepoint within {patience_seconds:.0f} s")
+
+
+@contextmanager
+def _one_at_a_time(home: Home) -> Iterator[None]:
+    home.flink.mkdir(parents=True, exist_ok=True)
+    with (home.flink / "submit.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _run_client(command: tuple[str, ...], environment: Mapping[str, str], output: int) -> None:
+    """Run `flink run` so that it can't outlive its caller: an orphan might submit a second job."""
+    from deploy.local import launch
+
+    description = {"argv": command, "env": dict(environment), "cwd": str(CHECKOUT), "end_with_parent": 9}
+    try:
+        done = subprocess.run(
+            (sys.executable, "-S", launch.__file__, "-"),
+            input=json.dumps(description), text=True, stdout=output, stderr=output,
+            timeout=SUBMIT_SECONDS, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as error:
+        raise StackError(f"`flink run` took longer than {SUBMIT_SECONDS} s and was ended") from error
+    if done.returncode != 0:
+        raise StackError(f"`flink run` failed with status {done.returncode}")
+
+
+def _job_state(item: Mapping[str, Any]) -> JobState:
+    tasks = item["tasks"]
+    return JobState(item["jid"], item["state"], item["start-time"], tasks["total"], tasks["running"])
+
+
+def _post(url: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.netloc, timeout=30)
+    try:
+        connection.request("POST", parts.path, json.dumps(body), {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        content = answer.read()
+        if answer.status >= http.client.BAD_REQUEST:
+            raise StackError(f"{url} answered {answer.status}: {content[:300]!r}")
+        return dict(json.loads(content))
+    except (OSError, http.client.HTTPException) as error:
+        raise StackError(f"{url} did not answer: {error}") from error
+    finally:
+        connection.close()

@@ -1,0 +1,95 @@
+"""Keeps exactly one profile job on the local cluster: a supervised process that submits it when there is none.
+
+Flink restarts a job whose TaskManager or Python worker dies. When the JobManager itself dies the job is gone with it;
+then this process submits it again, from the newest retained checkpoint.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import time
+from collections.abc import Iterator
+from itertools import chain, repeat
+from pathlib import Path
+
+from deploy.local.addresses import read_stack_env
+from deploy.local.errors import StackError
+from deploy.local.home import Home
+from deploy.local.job import Step, free_slots, list_jobs, next_step, submit
+from deploy.local.settings import read_settings
+
+POLL_SECONDS = 1.0
+STEADY_SECONDS = 60.0
+log = logging.getLogger("job_keeper")
+
+
+def delays() -> Iterator[float]:
+    """Yield the seconds to wait after each failure in a row: 1, 2, 4, … and then 30 for ever."""
+    return chain((1.0, 2.0, 4.0, 8.0, 15.0), repeat(30.0))
+
+
+def keep(home: Home) -> None:
+    """Look at the cluster every second and submit the job when it is missing; never returns."""
+    waiting = delays()
+    submitted_at = -STEADY_SECONDS
+    said = ""
+    while True:
+        time.sleep(POLL_SECONDS)
+        if home.job_stopped.exists():
+            said = _say(said, f"stopped on purpose; remove {home.job_stopped} to start it again")
+            continue
+        stack_env = read_stack_env(home)
+        if not stack_env:
+            said = _say(said, f"{home.stack_env} is missing; `make up` writes it")
+            continue
+        settings = read_settings(home, {})
+        rest = stack_env["FLINK_REST"]
+        jobs = list_jobs(rest)
+        step = next_step(jobs, free_slots(rest), settings.sizes.parallelism)
+        if step is Step.NOTHING:
+            if time.monotonic() - submitted_at > STEADY_SECONDS:
+                waiting = delays()
+            said = _say(said, f"the job exists: {jobs[0].identity}" if jobs else step.value)
+            continue
+        if step is Step.WAIT:
+            said = _say(said, step.value)
+            continue
+        if time.monotonic() - submitted_at < STEADY_SECONDS:
+            delay = next(waiting)
+            log.warning("the job ended soon after it was submitted; next attempt in %.0f s", delay)
+            time.sleep(delay)
+        submitted_at = _attempt(home, waiting)
+        said = ""
+
+
+def _attempt(home: Home, waiting: Iterator[float]) -> float:
+    """Submit once; after a failure wait. Return when this ended, on the monotonic clock."""
+    log.info("submitting the job")
+    try:
+        log.info(submit(home, read_stack_env(home), read_settings(home, {}), home.log / "job-submit.log"))
+    except StackError as error:
+        delay = next(waiting)
+        log.error("%s; see %s; next attempt in %.0f s", error, home.log / "job-submit.log", delay)  # noqa: TRY400
+        time.sleep(delay)
+        return -STEADY_SECONDS  # the wait is over already
+    return time.monotonic()
+
+
+def _say(said: str, text: str) -> str:
+    """Log `text` unless it was the last thing said."""
+    if text != said:
+        log.info(text)
+    return text
+
+
+def main() -> None:
+    """Run until ended."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--home", type=Path, required=True)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    keep(Home.at(parser.parse_args().home))
+
+
+if __name__ == "__main__":
+    main()

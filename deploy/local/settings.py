@@ -1,0 +1,154 @@
+"""What can be set about a local stack. Given once it is remembered in the home folder; given empty it is forgotten."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from deploy.local.errors import StackError
+from deploy.local.home import Home
+
+PORTS = (
+    "zookeeper",
+    "kafka",
+    "kafka_controller",
+    "redis",
+    "flink",
+    "flink_rpc",
+    "jobmanager_metrics",
+    "taskmanager_metrics",
+    "api",
+)
+# Settings of job and service that the stack hands on as they are.
+HANDED_ON = (
+    "EXTRA_EVENT_TYPES",
+    "VIEW_TOPIC",
+    "ADD_TO_CART_TOPIC",
+    "PURCHASE_TOPIC",
+    "DEAD_LETTER_TOPIC",
+    "TAG_EXPIRY_SECONDS",
+    "DEDUPLICATION_WINDOW_SECONDS",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """Sizes and speeds; each is set by the variable `REWEIGH_<NAME IN CAPITALS>`. Memory is in MiB."""
+
+    zookeeper_heap: int = 128
+    kafka_heap: int = 512
+    jobmanager_memory: int = 1024
+    taskmanager_memory: int = 2048
+    slots: int = 2
+    parallelism: int = 2
+    partitions: int = 4
+    checkpoint_interval_ms: int = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Everything that was chosen: sizes, fixed ports (0 to 65535, by the names in `PORTS`), and what is handed on."""
+
+    sizes: Sizes
+    ports: Mapping[str, int]
+    handed_on: Mapping[str, str]
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """Names of the event topics in the order of the event types; the dead-letter topic is not among them."""
+        given = self.handed_on
+        named = [
+            given.get("VIEW_TOPIC") or "view-events",
+            given.get("ADD_TO_CART_TOPIC") or "add-to-cart-events",
+            given.get("PURCHASE_TOPIC") or "purchase-events",
+        ]
+        for item in filter(None, (part.strip() for part in given.get("EXTRA_EVENT_TYPES", "").split(","))):
+            name, colon, topic = (text.strip() for text in item.partition(":"))
+            if not (name and colon and topic):
+                raise StackError(f"EXTRA_EVENT_TYPES has {item!r}; write name:topic,name:topic")
+            named.append(topic)
+        return tuple(named)
+
+    @property
+    def dead_letter_topic(self) -> str:
+        """Name of the topic for what could not be applied."""
+        return self.handed_on.get("DEAD_LETTER_TOPIC") or "dead-letter-events"
+
+
+def remembered_file(home: Home) -> Path:
+    """Return the file in which the settings of this home are kept."""
+    return home.path / "settings.json"
+
+
+def read_settings(home: Home, environment: Mapping[str, str]) -> Settings:
+    """Return what `environment` says, then what this home remembers, then the defaults.
+
+    Raises:
+        StackError: A value is not a whole number in its range.
+    """
+    given = {**_remembered(home), **{key: environment[key] for key in _known() if key in environment}}
+    given = {key: value for key, value in given.items() if value.strip()}
+    sizes = {
+        field.name: _whole_number(_size_key(field.name), given[_size_key(field.name)], 1, 1_000_000)
+        for field in fields(Sizes)
+        if _size_key(field.name) in given
+    }
+    ports = {
+        name: _whole_number(_port_key(name), given[_port_key(name)], 1, 65535)
+        for name in PORTS
+        if _port_key(name) in given
+    }
+    settings = Settings(
+        sizes=Sizes(**sizes),
+        ports=ports,
+        handed_on={key: given[key] for key in HANDED_ON if key in given},
+    )
+    if settings.sizes.parallelism > settings.sizes.slots:
+        raise StackError(
+            f"REWEIGH_PARALLELISM={settings.sizes.parallelism}: at most REWEIGH_SLOTS={settings.sizes.slots}"
+        )
+    _ = settings.topics  # wrong names are refused before anything starts
+    return settings
+
+
+def remember_settings(home: Home, environment: Mapping[str, str]) -> None:
+    """Keep what `environment` gives, so that a later `up` without it starts the same stack."""
+    given = {**_remembered(home), **{key: environment[key] for key in _known() if key in environment}}
+    kept = {key: value for key, value in sorted(given.items()) if value.strip()}
+    remembered_file(home).write_text(json.dumps(kept, indent=1) + "\n")
+
+
+def _remembered(home: Home) -> dict[str, str]:
+    file = remembered_file(home)
+    if not file.exists():
+        return {}
+    try:
+        found = json.loads(file.read_text())
+    except ValueError as error:
+        raise StackError(f"{file} is not JSON ({error}); remove it") from error
+    return {str(key): str(value) for key, value in found.items()}
+
+
+def _known() -> tuple[str, ...]:
+    sizes = tuple(_size_key(field.name) for field in fields(Sizes))
+    return (*sizes, *(_port_key(name) for name in PORTS), *HANDED_ON)
+
+
+def _size_key(name: str) -> str:
+    return f"REWEIGH_{name.upper()}"
+
+
+def _port_key(name: str) -> str:
+    return f"REWEIGH_{name.upper()}_PORT"
+
+
+def _whole_number(key: str, value: str, lowest: int, highest: int) -> int:
+    try:
+        number = int(value)
+    except ValueError:
+        number = lowest - 1
+    if not lowest <= number <= highest:
+        raise StackError(f"{key}={value!r}: a whole number from {lowest} to {highest} is allowed")
+    return number

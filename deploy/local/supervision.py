@@ -1,0 +1,253 @@
+"""The supervisor: it starts the programs of a stack and restarts those that die.
+
+It is supervisord of the package `supervisor`, controlled over a Unix socket in the home folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+import xmlrpc.client
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from deploy.local import launch
+from deploy.local.errors import StackError
+from deploy.local.home import CHECKOUT, STACK_ID_VARIABLE, Home
+
+_NOT_RUNNING, _ALREADY_STARTED = 70, 60  # fault codes of supervisord
+
+
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """One process to keep running: how it is started and with how much patience (seconds) it is stopped."""
+
+    name: str
+    argv: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict)
+    stop_patience: int = 10
+
+    def description(self) -> str:
+        """Return what `launch.py` reads, as JSON."""
+        content = {
+            "argv": list(self.argv),
+            "env": dict(sorted(self.env.items())),
+            "cwd": str(CHECKOUT),
+            "end_with_parent": int(signal.SIGKILL),
+        }
+        return json.dumps(content, indent=1) + "\n"
+
+
+@dataclass(frozen=True)
+class ProgramState:
+    """What the supervisor says of a program: its state's name (`RUNNING`, `BACKOFF`, …), pid (0 for none), and why."""
+
+    name: str
+    state: str
+    pid: int
+    explanation: str
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a process exists and is not being stopped."""
+        return self.state in ("STARTING", "RUNNING")
+
+
+def render_configuration(home: Home, programs: Sequence[Program]) -> str:
+    """Return supervisord's configuration for `programs`, whose descriptions lie beside it."""
+    parts = [
+        "[supervisord]",
+        f"logfile={_escaped(home.log / 'supervisord.log')}",
+        "logfile_maxbytes=5MB",
+        "logfile_backups=1",
+        "loglevel=info",
+        f"pidfile={_escaped(home.supervisor / 'supervisord.pid')}",
+        "nodaemon=true",
+        "silent=true",
+        "[unix_http_server]",
+        f"file={_escaped(home.socket)}",
+        "chmod=0700",
+        "[rpcinterface:supervisor]",
+        "supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface",
+    ]
+    launcher = Path(launch.__file__).resolve()
+    for program in programs:
+        digest = hashlib.sha256(program.description().encode()).hexdigest()[:12]
+        command = shlex.join((sys.executable, "-S", str(launcher), str(_description_file(home, program)), digest))
+        parts += [
+            f"[program:{program.name}]",
+            f"command={_escaped(command)}",
+            "autostart=false",
+            "autorestart=true",
+            "startsecs=3",
+            "startretries=1000000000",  # the delay grows by a second with each failure in a row
+            "stopsignal=TERM",
+            f"stopwaitsecs={program.stop_patience}",
+            "killasgroup=true",
+            "redirect_stderr=true",
+            f"stdout_logfile={_escaped(home.log / f'{program.name}.log')}",
+            "stdout_logfile_maxbytes=20MB",
+            "stdout_logfile_backups=2",
+        ]
+    return "\n".join(parts) + "\n"
+
+
+class Supervisor:
+    """The supervisord of one home."""
+
+    def __init__(self, home: Home) -> None:
+        self.home = home
+        self.configuration = home.supervisor / "supervisord.conf"
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it answers."""
+        try:
+            self._call("getState")
+        except (OSError, http.client.HTTPException):
+            return False
+        return True
+
+    def start(self, programs: Sequence[Program], *, end_with_parent: bool) -> None:
+        """Start supervisord, with no program running yet, and wait until it answers.
+
+        Args:
+            programs: All that it will keep.
+            end_with_parent: Let it stop everything when the calling process ends without having stopped the stack.
+
+        Raises:
+            StackError: It does not answer within 15 seconds.
+        """
+        self._write(programs)
+        output = self.home.log / "supervisord.out"
+        argv = [sys.executable, "-m", "supervisor.supervisord", "-c", str(self.configuration)]
+        with output.open("ab") as sink:
+            process = subprocess.Popen(
+                argv,
+                cwd=self.home.path,
+                env={**os.environ, STACK_ID_VARIABLE: self.home.stack_id},
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=sink,
+                start_new_session=True,
+                preexec_fn=_end_with_parent if end_with_parent else None,  # noqa: PLW1509 - runs before any thread
+            )
+        deadline = time.monotonic() + 15
+        while not self.is_alive:
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise StackError(f"the supervisor did not start; see {output} and {self.home.log / 'supervisord.log'}")
+            time.sleep(0.05)
+
+    def update(self, programs: Sequence[Program]) -> None:
+        """Take over a new set of programs. Those whose description changed, or that are gone, are stopped."""
+        self._write(programs)
+        [[added, changed, removed]] = self._call("reloadConfig")
+        for name in (*changed, *removed):
+            self._stop(name)
+            self._call("removeProcessGroup", name)
+        for name in (*added, *changed):
+            self._call("addProcessGroup", name)
+
+    def start_program(self, name: str) -> None:
+        """Start a program and return at once; one that runs already is left alone.
+
+        A program that waits between two attempts is started now.
+        """
+        try:
+            self._call("startProcess", name, False)
+        except xmlrpc.client.Fault as fault:
+            if fault.faultCode != _ALREADY_STARTED:
+                raise StackError(f"{name} can't be started: {fault.faultString}") from fault
+
+    def stop_program(self, name: str) -> None:
+        """Stop a program and wait until it has ended."""
+        self._stop(name)
+
+    def states(self) -> dict[str, ProgramState]:
+        """Return the state of each program by name; empty when supervisord does not answer."""
+        try:
+            answer: list[dict[str, Any]] = self._call("getAllProcessInfo")
+        except (OSError, http.client.HTTPException):
+            return {}
+        return {
+            item["name"]: ProgramState(
+                item["name"], item["statename"], item["pid"], item["spawnerr"] or item["description"]
+            )
+            for item in answer
+        }
+
+    def pid(self) -> int | None:
+        """Return supervisord's own process id."""
+        try:
+            return int(self._call("getPID"))
+        except (OSError, http.client.HTTPException):
+            return None
+
+    def shut_down(self) -> None:
+        """Ask it to stop every program and to end; returns at once."""
+        try:
+            self._call("shutdown")
+        except (OSError, http.client.HTTPException, xmlrpc.client.Fault):
+            return
+
+    def _stop(self, name: str) -> None:
+        try:
+            self._call("stopProcess", name, True)
+        except xmlrpc.client.Fault as fault:
+            if fault.faultCode != _NOT_RUNNING:
+                raise StackError(f"{name} can't be stopped: {fault.faultString}") from fault
+
+    def _write(self, programs: Sequence[Program]) -> None:
+        for program in programs:
+            file = _description_file(self.home, program)
+            file.touch(mode=0o600)  # it may hold the key of the configuration interface
+            file.write_text(program.description())
+        self.configuration.write_text(render_configuration(self.home, programs))
+
+    def _call(self, method: str, *arguments: object) -> Any:
+        with xmlrpc.client.ServerProxy("http://localhost/RPC2", transport=_SocketTransport(self.home.socket)) as proxy:
+            return getattr(proxy.supervisor, method)(*arguments)
+
+
+class _SocketTransport(xmlrpc.client.Transport):
+    """XML-RPC over a Unix socket."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+
+    def make_connection(self, host: object) -> http.client.HTTPConnection:  # noqa: ARG002 - the path says where
+        return _SocketConnection(self._path)
+
+
+class _SocketConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=120)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+def _end_with_parent() -> None:
+    launch.end_with_parent(signal.SIGTERM)
+
+
+def _description_file(home: Home, program: Program) -> Path:
+    return home.supervisor / f"{program.name}.json"
+
+
+def _escaped(value: object) -> str:
+    return str(value).replace("%", "%%")  # supervisord expands %(name)s
