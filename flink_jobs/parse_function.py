@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -17,10 +17,7 @@ from flink_jobs.tag_list import join_tags
 from reccore.dead_letters import dead_letter, dead_letter_key
 from reccore.events import identity
 
-if TYPE_CHECKING:
-    Column = pd.Series[Any]
-else:
-    Column = pd.Series
+Column: TypeAlias = pd.Series
 
 # One row a record. `event_type` is the position of the topic's type among the configured ones and is there for dead
 # letters too; they have `reason`, the message and its key, events have the rest.

@@ -19,7 +19,7 @@ import sys
 
 from pyflink.common import Configuration
 from pyflink.datastream import StreamExecutionEnvironment
-from pyflink.table import DataTypes, StreamTableEnvironment, Table
+from pyflink.table import DataTypes, StatementSet, StreamTableEnvironment, Table
 from pyflink.table.udf import udf
 
 from flink_jobs.parse_function import PARSED_ROW, ParseRecords
@@ -48,7 +48,7 @@ class ProfileJob:
         environment = StreamExecutionEnvironment.get_execution_environment(configuration)
         self._tables = StreamTableEnvironment.create(environment)
 
-    def statements(self):
+    def statements(self) -> StatementSet:
         """Plan the whole job as one set of statements."""
         self._records()  #              value, topic, partition, offset, time
         self._parsed()  #               PARSED_ROW
@@ -100,7 +100,8 @@ class ProfileJob:
         parse = udf(ParseRecords(self._settings), result_type=PARSED_ROW, func_type="pandas")
         self._tables.create_temporary_system_function("parse_record", parse)
         parsed = self._tables.sql_query("""
-            SELECT r.event_type, r.`identity`, r.user_id, r.product_id, r.time_ms, r.tags, r.reason, r.letter_key, r.letter
+            SELECT r.event_type, r.`identity`, r.user_id, r.product_id, r.time_ms, r.tags,
+                   r.reason, r.letter_key, r.letter
             FROM (SELECT parse_record(`value`, `topic`, `partition`, `offset`, CAST(`timestamp` AS TIMESTAMP(3))) AS r
                   FROM records)""")
         self._cut("parsed", parsed, with_proctime=True)

@@ -71,7 +71,7 @@ class RedisStore:
         return cls(client, patience_seconds=patience_seconds)
 
     def open(self) -> None:
-        """Take an epoch above every earlier writer's, whose rows may then be overwritten and whose writes are refused."""
+        """Take an epoch above every earlier writer's: its rows may then be overwritten, its writes are refused."""
         minutes = int(time.time() - _EPOCH_ORIGIN_SECONDS) // 60
         self.epoch = int(self._patiently(lambda: self._take_epoch(keys=[layout.WRITER_EPOCH], args=[minutes])))
 
@@ -131,7 +131,16 @@ class RedisStore:
 
         return self._patiently(fetch)
 
-    def _run(self, script: Any, calls: list[tuple[list[str], list[str]]]) -> list[Any]:  # noqa: ANN401 (redis types it so)
+    def read_weights_in_force(self) -> dict[str, str]:
+        """Give the fields of ``weights:in_force``, empty when nothing was ever in force."""
+
+        def fetch() -> dict[str, str]:
+            fields: dict[str, str] = self._client.hgetall(layout.WEIGHTS_IN_FORCE)  # type: ignore[assignment]
+            return fields
+
+        return self._patiently(fetch)
+
+    def _run(self, script: Any, calls: list[tuple[list[str], list[str]]]) -> list[Any]:
         def send() -> list[Any]:
             pipeline = self._client.pipeline(transaction=False)
             for keys, args in calls:

@@ -44,7 +44,8 @@ def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> 
     text("--zookeeper-hosts", default=environment.get("ZOOKEEPER_HOSTS"), help="host:port[,host:port]")
     text("--redis-url", default=environment.get("REDIS_URL"), help="redis://[[user]:password@]host:port/db")
     text("--group-id", default=_DEFAULTS["group_id"], help="consumer group that shows the lag")
-    text("--extra-event-types", default=environment.get("EXTRA_EVENT_TYPES", ""), help="name:topic[,name:topic]")
+    for name, what in _TOPICS.items():
+        text(f"--{name.lower().replace('_', '-')}", default=environment.get(name, ""), help=what)
     number = parser.add_argument_group("how it runs").add_argument
     for name, least, what in _NUMBERS:
         default = _DEFAULTS[name]
@@ -55,7 +56,7 @@ def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> 
         if not getattr(given, name):
             parser.error(f"--{name.replace('_', '-')} (or {name.upper()} in the environment) is required")
     try:
-        event_types = EventTypes.from_settings({**environment, "EXTRA_EVENT_TYPES": given.extra_event_types})
+        event_types = EventTypes.from_settings({name: getattr(given, name.lower()) for name in _TOPICS})
         numbers = {name: _whole_number(name, getattr(given, name), least) for name, least, _ in _NUMBERS}
     except SettingError as exc:
         parser.error(str(exc))
@@ -69,6 +70,13 @@ def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> 
     )
 
 
+_TOPICS = {
+    "VIEW_TOPIC": "topic of the views (view-events)",
+    "ADD_TO_CART_TOPIC": "topic of the products put into a cart (add-to-cart-events)",
+    "PURCHASE_TOPIC": "topic of the purchases (purchase-events)",
+    "DEAD_LETTER_TOPIC": "topic for what can't be applied (dead-letter-events)",
+    "EXTRA_EVENT_TYPES": "further event types, name:topic[,name:topic]",
+}
 _DEFAULTS = {field.name: field.default for field in fields(JobSettings)}
 _NUMBERS: tuple[tuple[str, int, str], ...] = (
     ("parallelism", 1, "subtasks of each step"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -22,10 +22,7 @@ from flink_jobs.tag_list import split_tags, unescape
 from reccore import layout
 from reccore.scoring import format_score
 
-if TYPE_CHECKING:
-    Column = pd.Series[Any]
-else:
-    Column = pd.Series
+Column: TypeAlias = pd.Series
 
 _MOST_ROWS_A_USER: Final = 1_000
 """Rows of one user in one script call: Lua can't unpack more than some thousand values."""
@@ -63,7 +60,7 @@ class WriteProfiles(RedisWriter):
     def open(self, function_context: FunctionContext) -> None:
         """Follow the weights, besides connecting."""
         super().open(function_context)
-        self._weights = CurrentWeights.shared(self._settings)
+        self._weights = CurrentWeights.shared(self._settings, self._store)
 
     def close(self) -> None:
         """Stop following the weights, and disconnect."""

@@ -1,4 +1,4 @@
-"""What an event is: the table of cases through the rule and through the job's parser, and the two against each other."""
+"""What an event is: the table of cases through the rule and the job's parser, and the two against each other."""
 
 from __future__ import annotations
 
