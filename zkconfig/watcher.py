@@ -63,6 +63,7 @@ class DocumentWatcher(Generic[D]):
     ) -> None:
         self.kind = kind
         self.on_change: list[Callable[[InForce[D]], None]] = []
+        self.on_reject: list[Callable[[], None]] = []
         self._coordination, self._presence, self._reread_seconds = coordination, presence, reread_seconds
         self._changed = threading.Condition()
         self._in_force = self._value(*(seed or (kind.default, 0)), known=seed is not None)
@@ -172,6 +173,8 @@ class DocumentWatcher(Generic[D]):
             exc,
             self._in_force.version,
         )
+        for call in self.on_reject:
+            call()
 
     def _take(self, document: D, version: int) -> None:
         with self._changed:

@@ -1,0 +1,63 @@
+"""The Flask application, put together from clients that are passed in."""
+
+from __future__ import annotations
+
+import os
+
+from flask import Flask
+from flask.sessions import SessionInterface
+from prometheus_client import CollectorRegistry
+from prometheus_flask_exporter import NO_PREFIX, PrometheusMetrics
+
+from recsvc.config_routes import config_routes
+from recsvc.health_routes import health_routes
+from recsvc.ingest_routes import LARGEST_BATCH, ingest_routes
+from recsvc.openapi import docs_routes
+from recsvc.problems import register_problem_handlers
+from recsvc.services import Services
+from recsvc.settings import Settings
+from recsvc.user_routes import AnyText, user_routes
+
+_BUCKETS = (0.001, 0.002, 0.004, 0.008, 0.015, 0.03, 0.06, 0.1, 0.2, 0.5, 1.0, 2.5)
+
+
+class _NoSessions(SessionInterface):
+    """There are no cookies here, so no request spends time on them."""
+
+    def open_session(self, app: Flask, request: object) -> None:  # noqa: ARG002
+        return None
+
+    def is_null_session(self, obj: object) -> bool:  # noqa: ARG002
+        return True
+
+    def save_session(self, *_: object) -> None:
+        return None
+
+
+def create_app(settings: Settings, services: Services) -> Flask:
+    """Build the application. ``services`` are started by who runs it, after any fork."""
+    app = Flask("recsvc", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = LARGEST_BATCH + 1
+    app.session_interface = _NoSessions()
+    app.url_map.converters["anytext"] = AnyText
+    # An id may begin with or hold "//": nothing is redirected to what would be another id.
+    app.url_map.merge_slashes = False
+    app.url_map.strict_slashes = False
+    multiprocess = "PROMETHEUS_MULTIPROC_DIR" in os.environ
+    registry = CollectorRegistry()
+    PrometheusMetrics(
+        app,
+        path=None,
+        group_by="url_rule",
+        defaults_prefix=NO_PREFIX,
+        buckets=_BUCKETS,
+        registry=registry,
+        excluded_paths=["^/docs/static/"],
+    )
+    app.register_blueprint(user_routes(services.recommender))
+    app.register_blueprint(config_routes(services.configurations, settings.config_api_key))
+    app.register_blueprint(ingest_routes(services.ingest))
+    app.register_blueprint(health_routes(services, registry, multiprocess=multiprocess))
+    app.register_blueprint(docs_routes(sorted(services.configurations)))
+    register_problem_handlers(app)
+    return app

@@ -1,0 +1,83 @@
+"""`/api/config/<name>`: the configuration in force, and how it is changed."""
+
+from __future__ import annotations
+
+import hmac
+import re
+import time
+from collections.abc import Mapping
+
+from flask import Blueprint, Response, request
+
+from recsvc.errors import Problem
+from recsvc.problems import json_response, read_body
+from recsvc.services import Configuration
+
+LARGEST_DOCUMENT = 65_536
+_STRONG_TAG = re.compile(r'(W/)?"([^"]*)"')
+
+
+def config_routes(configurations: Mapping[str, Configuration], api_key: str | None) -> Blueprint:
+    """The routes for the documents of the allow-list."""
+    routes = Blueprint("config", __name__)
+
+    @routes.get("/api/config/<anytext:name>")
+    def read(name: str) -> Response:
+        in_force = _named(configurations, name).watcher.in_force
+        tag = _entity_tag(in_force.version)
+        if tag in _tags(request.headers.get("If-None-Match", "")):
+            return Response(status=304, headers={"ETag": tag})
+        body = {name: in_force.document.as_dict(), "version": in_force.version}
+        return json_response(body, headers={"ETag": tag})
+
+    @routes.put("/api/config/<anytext:name>")
+    def change(name: str) -> Response:
+        began = time.monotonic()
+        configuration = _named(configurations, name)
+        _require_key(api_key)
+        document = configuration.watcher.kind.parse(read_body(LARGEST_DOCUMENT))
+        done = configuration.publisher.put(document, _expected(request.headers.get("If-Match")))
+        body = {
+            name: done.document.as_dict(),
+            "version": done.version,
+            "acknowledged": done.acknowledged,
+            "members": done.members,
+            "took_ms": round((time.monotonic() - began) * 1000, 1),
+        }
+        return json_response(body, headers={"ETag": _entity_tag(done.version)})
+
+    return routes
+
+
+def _named(configurations: Mapping[str, Configuration], name: str) -> Configuration:
+    if name not in configurations:
+        raise Problem(404, f"there is no such configuration; there are {', '.join(sorted(configurations))}")
+    return configurations[name]
+
+
+def _require_key(api_key: str | None) -> None:
+    if api_key is None:
+        return
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    given = request.headers.get("X-API-Key") or (token.strip() if scheme.lower() == "bearer" else "")
+    if not given:
+        headers = {"WWW-Authenticate": 'Bearer realm="reweigh"'}
+        raise Problem(401, "a key is required: Authorization: Bearer … or X-API-Key", headers=headers)
+    if not hmac.compare_digest(given.encode("utf-8", "replace"), api_key.encode()):
+        raise Problem(403, "the key is not the right one")
+
+
+def _entity_tag(version: int) -> str:
+    return f'"{version}"'
+
+
+def _tags(header: str) -> list[str]:
+    return [f'"{tag}"' for weak, tag in _STRONG_TAG.findall(header) if not weak]
+
+
+def _expected(if_match: str | None) -> frozenset[int] | None:
+    """Versions that a change may replace, None for any. A weak or foreign tag matches nothing (RFC 9110, 13.1.1)."""
+    if if_match is None or if_match.strip() == "*":
+        return None
+    texts = [tag.strip('"') for tag in _tags(if_match)]
+    return frozenset(int(text) for text in texts if text.isascii() and text.isdigit() and len(text) <= 20)

@@ -1,0 +1,89 @@
+"""Events over HTTP: judged by the job's own rules, and taken when Kafka has acknowledged them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from reccore.errors import RejectedEvent
+from reccore.event_types import EventTypes
+from reccore.events import parse_event
+from recsvc.errors import IngestUnavailable
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What goes to Kafka: the topic of the event's type, the user id as the key, the event as it came."""
+
+    topic: str
+    key: bytes
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Where Kafka has put a message."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+class EventPublisher(Protocol):
+    """Sends messages and waits until Kafka has acknowledged them."""
+
+    def publish(self, messages: Sequence[Message]) -> list[Placed | IngestUnavailable]:
+        """Send all of them; gives for each where it is, or why that is not known. Bounded in time and number."""
+
+    def stop(self) -> None:
+        """Let go of the connections."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """The result for one event of a batch: HTTP's status for it, and what goes with that."""
+
+    status: int
+    details: dict[str, object]
+
+
+class Ingest:
+    """Takes events for one process."""
+
+    def __init__(self, publisher: EventPublisher, event_types: EventTypes) -> None:
+        self._publisher, self._event_types = publisher, event_types
+
+    def message(self, raw: bytes, now_ms: int) -> Message:
+        """Judge one event; ``now_ms`` stands in for an absent timestamp. Raises ``RejectedEvent``."""
+        event = parse_event(raw, topic_type=None, record_time_ms=now_ms, event_types=self._event_types)
+        return Message(self._event_types.topics[event.event_type], event.user_id.encode("utf-8"), raw)
+
+    def take(self, raw: bytes, now_ms: int) -> Placed:
+        """Take one event. Raises ``RejectedEvent`` or ``IngestUnavailable``."""
+        placed = self._publisher.publish([self.message(raw, now_ms)])[0]
+        if isinstance(placed, IngestUnavailable):
+            raise placed
+        return placed
+
+    def take_all(self, events: Sequence[object], now_ms: int) -> list[Taken]:
+        """Take the events of a batch, each on its own: a wrong one stops no other."""
+        judged: list[Message | RejectedEvent] = []
+        for event in events:
+            try:
+                judged.append(self.message(json.dumps(event).encode(), now_ms))
+            except RejectedEvent as exc:
+                judged.append(exc)
+        placed = iter(self._publisher.publish([each for each in judged if isinstance(each, Message)]))
+        return [_rejected(each) if isinstance(each, RejectedEvent) else _result(next(placed)) for each in judged]
+
+
+def _rejected(exc: RejectedEvent) -> Taken:
+    return Taken(400, {"reason": exc.reason, "detail": exc.detail})
+
+
+def _result(placed: Placed | IngestUnavailable) -> Taken:
+    if isinstance(placed, IngestUnavailable):
+        return Taken(503, {"detail": str(placed)})
+    return Taken(202, {"topic": placed.topic, "partition": placed.partition, "offset": placed.offset})

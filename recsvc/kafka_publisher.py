@@ -1,0 +1,101 @@
+"""Kafka through kafka-python: acknowledged by all replicas, bounded in flight, quick to say that it is away."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from kafka import KafkaProducer
+from kafka.errors import KafkaError
+
+from recsvc.errors import IngestUnavailable
+from recsvc.ingest import Message, Placed
+
+log = logging.getLogger(__name__)
+
+_LARGEST_MESSAGE = 1_000_000
+_DELIVERY_MS = 5_000
+
+
+class KafkaEventPublisher:
+    """A producer, connected at the first event (so after any fork).
+
+    kafka-python itself bounds nothing: ``most_in_flight`` messages may be without an acknowledgement, and who would
+    exceed that is refused at once, so that memory stays bounded while the broker is away.
+    """
+
+    def __init__(self, bootstrap: str, *, most_in_flight: int, timeout_ms: int) -> None:
+        self._bootstrap, self._timeout_ms = bootstrap, timeout_ms
+        self._places = threading.BoundedSemaphore(most_in_flight)
+        self._lock = threading.Lock()
+        self._producer: Any = None
+        self._not_before = 0.0
+
+    def publish(self, messages: Sequence[Message]) -> list[Placed | IngestUnavailable]:
+        """Send all of them and wait, ``timeout_ms`` at most for all together."""
+        until = time.monotonic() + self._timeout_ms / 1000
+        try:
+            producer = self._connected()
+        except IngestUnavailable as exc:
+            return [exc for _ in messages]
+        sent = [self._send(producer, each, until) for each in messages]
+        return [self._result(each, until) for each in sent]
+
+    def stop(self) -> None:
+        """Close the producer; what is not acknowledged by then was never promised."""
+        with self._lock:
+            if self._producer is not None:
+                self._producer.close(timeout=2)
+                self._producer = None
+
+    def _connected(self) -> Any:
+        with self._lock:
+            if self._producer is None:
+                if time.monotonic() < self._not_before:
+                    raise IngestUnavailable("Kafka is away, repeat the request later")
+                try:
+                    self._producer = self._build()
+                except KafkaError as exc:
+                    self._not_before = time.monotonic() + 1.0
+                    raise IngestUnavailable(f"Kafka is away ({type(exc).__name__})") from exc
+            return self._producer
+
+    def _build(self) -> Any:
+        return KafkaProducer(
+            bootstrap_servers=self._bootstrap.split(","),
+            acks="all",
+            linger_ms=2,
+            max_block_ms=self._timeout_ms,
+            request_timeout_ms=2_000,
+            delivery_timeout_ms=_DELIVERY_MS,
+            reconnect_backoff_max_ms=1_000,
+            bootstrap_timeout_ms=self._timeout_ms,
+            max_request_size=_LARGEST_MESSAGE + 48_576,
+        )
+
+    def _send(self, producer: Any, message: Message, until: float) -> Any:
+        if time.monotonic() > until:
+            return IngestUnavailable("Kafka has not acknowledged in time")
+        if not self._places.acquire(blocking=False):
+            return IngestUnavailable("too many events wait for Kafka's acknowledgement")
+        try:
+            future = producer.send(message.topic, key=message.key, value=message.value)
+        except KafkaError as exc:
+            self._places.release()
+            return IngestUnavailable(f"Kafka is away ({type(exc).__name__})")
+        future.add_both(lambda _: self._places.release())
+        return future
+
+    def _result(self, sent: Any, until: float) -> Placed | IngestUnavailable:
+        if isinstance(sent, IngestUnavailable):
+            return sent
+        try:
+            metadata = sent.get(timeout=max(0.0, until - time.monotonic()))
+        except KafkaError as exc:
+            return IngestUnavailable(
+                f"Kafka has not acknowledged ({type(exc).__name__}); repeat with the same event_id"
+            )
+        return Placed(metadata.topic, metadata.partition, metadata.offset)

@@ -1,0 +1,115 @@
+"""Every metric of the service, in one table, and how the totals in Redis join them at a scrape."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, generate_latest
+from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from reccore.totals import Totals
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class MetricName:
+    """One metric: its name as scraped, kind, labels and meaning."""
+
+    name: str
+    kind: str
+    labels: tuple[str, ...]
+    meaning: str
+
+
+STREAM_RECORDS = MetricName(
+    "reweigh_stream_records_total",
+    "counter",
+    ("outcome",),
+    "records of the event topics by outcome: read, applied, duplicate, dead; read is the sum of the others at rest",
+)
+STREAM_READ = MetricName("reweigh_stream_read_total", "counter", ("topic",), "records read by topic")
+STREAM_APPLIED = MetricName(
+    "reweigh_stream_applied_total", "counter", ("event_type",), "events counted once, by event type"
+)
+DEAD_LETTERS = MetricName("reweigh_dead_letters_total", "counter", ("reason",), "dead letters by reason")
+UNTAGGED = MetricName("reweigh_untagged_events_total", "counter", (), "events applied without tags")
+WEIGHTS_VERSION = MetricName(
+    "reweigh_weights_version", "gauge", (), "version of the weights in force, the lowest of the workers"
+)
+REJECTED_WEIGHTS = MetricName(
+    "reweigh_rejected_documents_total", "counter", ("name",), "invalid configuration documents refused, by worker sum"
+)
+DEGRADED = MetricName("reweigh_degraded_answers_total", "counter", (), "answers while Redis or ZooKeeper was away")
+INGESTED = MetricName("reweigh_ingested_events_total", "counter", ("outcome",), "events taken over HTTP, by outcome")
+HTTP_DURATION = MetricName(
+    "http_request_duration_seconds", "histogram", ("method", "status", "url_rule"), "duration of requests by route"
+)
+HTTP_TOTAL = MetricName("http_request_total", "counter", ("method", "status"), "requests")
+
+METRICS = (
+    STREAM_RECORDS,
+    STREAM_READ,
+    STREAM_APPLIED,
+    DEAD_LETTERS,
+    UNTAGGED,
+    WEIGHTS_VERSION,
+    REJECTED_WEIGHTS,
+    DEGRADED,
+    INGESTED,
+    HTTP_DURATION,
+    HTTP_TOTAL,
+)
+
+weights_version = Gauge(WEIGHTS_VERSION.name, WEIGHTS_VERSION.meaning, multiprocess_mode="livemin")
+rejected_documents = Counter(REJECTED_WEIGHTS.name, REJECTED_WEIGHTS.meaning, REJECTED_WEIGHTS.labels)
+degraded_answers = Counter(DEGRADED.name, DEGRADED.meaning)
+ingested_events = Counter(INGESTED.name, INGESTED.meaning, INGESTED.labels)
+
+
+class TotalsCollector(Collector):
+    """The job's totals, read when Prometheus asks; nothing is shown while Redis is away."""
+
+    def __init__(self, read: Callable[[], Totals | None]) -> None:
+        self._read = read
+
+    def collect(self) -> Iterator[Metric]:
+        """Give the totals as counters: they are absolute, and right after a recovery too."""
+        totals = self._read()
+        if totals is None:
+            return
+        applied, dead = sum(totals.applied.values()), sum(totals.dead.values())
+        outcomes = {"read": totals.records_in, "applied": applied, "duplicate": totals.duplicates, "dead": dead}
+        yield _family(STREAM_RECORDS, outcomes)
+        yield _family(STREAM_READ, totals.read)
+        yield _family(STREAM_APPLIED, totals.applied)
+        yield _family(DEAD_LETTERS, totals.dead)
+        yield CounterMetricFamily(UNTAGGED.name, UNTAGGED.meaning, value=totals.untagged)
+
+
+def _family(metric: MetricName, values: dict[str, int]) -> CounterMetricFamily:
+    family = CounterMetricFamily(metric.name, metric.meaning, labels=list(metric.labels))
+    for label, value in sorted(values.items()):
+        family.add_metric([label], value)
+    return family
+
+
+def totals_text(read: Callable[[], Totals | None]) -> bytes:
+    """Give the totals as Prometheus text."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(TotalsCollector(read))
+    return generate_latest(registry)
+
+
+def process_text(http: CollectorRegistry, multiprocess: bool) -> bytes:
+    """Give the metrics of the workers (all of them under gunicorn, else of this process) as Prometheus text."""
+    if not multiprocess:
+        return generate_latest(http) + generate_latest(REGISTRY)
+    from prometheus_client.multiprocess import MultiProcessCollector
+
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return generate_latest(registry)

@@ -1,0 +1,198 @@
+"""The description of the HTTP interface (OpenAPI 3.1), and the pages that show it without the internet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import flask_openapi_swagger  # type: ignore[import-untyped]
+from flask import Blueprint, Response, send_from_directory
+
+from recsvc.problems import json_response
+
+_STATIC = Path(flask_openapi_swagger.__file__).parent / "templates" / "swagger"
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>Reweigh</title>
+<link rel="stylesheet" href="/docs/static/css/swagger-ui.css"></head>
+<body><div id="swagger-ui"></div>
+<script src="/docs/static/js/swagger-ui-bundle.js"></script>
+<script src="/docs/static/js/swagger-ui-standalone-preset.js"></script>
+<script>SwaggerUIBundle({url: "/openapi.json", dom_id: "#swagger-ui", validatorUrl: null});</script>
+</body></html>
+"""
+
+_NUMBER = {"type": "number"}
+_STRING = {"type": "string"}
+_INTEGER = {"type": "integer"}
+_TIME = {"type": ["string", "null"], "format": "date-time"}
+_FREE = {"type": "object"}
+
+
+def _object(**properties: Any) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+def _list(items: Any) -> dict[str, Any]:
+    return {"type": "array", "items": items}
+
+
+def _reference(name: str) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+SCHEMAS: dict[str, Any] = {
+    "Recommendation": _object(
+        user_id=_STRING,
+        source={"enum": ["profile", "popular"]},
+        weights_version=_INTEGER,
+        as_of=_TIME,
+        degraded={"type": "boolean"},
+        tags=_list(_object(tag=_STRING, score=_NUMBER)),
+        products=_list(
+            {
+                **_object(
+                    product_id=_STRING,
+                    score=_NUMBER,
+                    source={"enum": ["tags", "popular"]},
+                    popularity=_NUMBER,
+                    affinity=_NUMBER,
+                ),
+                "description": "score = popularity × affinity; `name` where the catalogue has one",
+            }
+        ),
+    ),
+    "Profile": _object(
+        user_id=_STRING,
+        weights_version=_INTEGER,
+        as_of=_TIME,
+        degraded={"type": "boolean"},
+        tags={"type": "object", "additionalProperties": _NUMBER, "description": "score by tag"},
+    ),
+    "Weights": {
+        **_object(view=_NUMBER, add_to_cart=_NUMBER, purchase=_NUMBER),
+        "additionalProperties": _NUMBER,
+        "example": {"view": 1, "add_to_cart": 3, "purchase": 5},
+    },
+    "Event": {
+        **_object(user_id=_STRING, product_id=_STRING, event_type=_STRING),
+        "properties": {
+            "event_id": _STRING,
+            "user_id": {"type": ["string", "integer"]},
+            "product_id": {"type": ["string", "integer"]},
+            "event_type": _STRING,
+            "timestamp": {"type": ["string", "number"]},
+            "tags": _list(_STRING),
+        },
+        "example": {"event_id": "e-1", "user_id": "u1", "product_id": "p1", "event_type": "view", "tags": ["shoes"]},
+    },
+    "Problem": {
+        **_object(type=_STRING, title=_STRING, status=_INTEGER, detail=_STRING),
+        "description": "RFC 9457; `errors` names each wrong member",
+    },
+}
+
+
+def _answer(what: str, schema: Any) -> dict[str, Any]:
+    return {"description": what, "content": {"application/json": {"schema": schema}}}
+
+
+def _operation(summary: str, success: dict[str, Any], *problems: int, **more: Any) -> dict[str, Any]:
+    problem = {"application/problem+json": {"schema": _reference("Problem")}}
+    responses = {**success, **{str(each): {"description": "problem", "content": problem} for each in problems}}
+    return {"summary": summary, "responses": responses, **more}
+
+
+def _body(schema: Any) -> dict[str, Any]:
+    return {"required": True, "content": {"application/json": {"schema": schema}}}
+
+
+def _in_path(name: str, **schema: Any) -> dict[str, Any]:
+    return {"name": name, "in": "path", "required": True, "schema": {**_STRING, **schema}}
+
+
+def document(config_names: list[str]) -> dict[str, Any]:
+    """Build the OpenAPI document; ``config_names`` is the allow-list of configuration documents."""
+    user = _in_path("user_id", minLength=1, maxLength=128)
+    count = {"name": "n", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 100, "default": 10}}
+    accepted = _object(status={"const": "accepted"}, topic=_STRING, partition=_INTEGER, offset=_INTEGER)
+    user_ids = _object(user_ids={**_list({"type": ["string", "integer"]}), "maxItems": 500})
+    events = _object(events={**_list(_reference("Event")), "maxItems": 500})
+    ok = {"200": _answer("it works", _FREE)}
+    text = {"200": {"description": "metrics", "content": {"text/plain": {"schema": _STRING}}}}
+    config = {"200": _answer("the document in force; its version is the ETag", _FREE)}
+    if_match = {"name": "If-Match", "in": "header", "schema": _STRING, "description": "ETag that must be in force"}
+    paths: dict[str, Any] = {
+        "/recommend/{user_id}": {
+            "parameters": [user, count],
+            "get": _operation("Tags and products", {"200": _answer("the answer", _reference("Recommendation"))}, 400),
+        },
+        "/profile/{user_id}": {
+            "parameters": [user],
+            "get": _operation("Score by tag", {"200": _answer("the profile", _reference("Profile"))}, 400),
+        },
+        "/profiles": {
+            "post": _operation(
+                "Profiles of up to 500 users",
+                {"200": _answer("the profiles by user id", _FREE)},
+                *(400, 411, 413, 415),
+                requestBody=_body(user_ids),
+            )
+        },
+        "/update": {
+            "post": _operation(
+                "Take one event",
+                {"202": _answer("Kafka has acknowledged it", accepted)},
+                *(400, 411, 413, 415, 503),
+                requestBody=_body(_reference("Event")),
+            )
+        },
+        "/update/batch": {
+            "post": _operation(
+                "Take several events, each with its own result",
+                {"202": _answer("all acknowledged", _FREE), "207": _answer("not all acknowledged", _FREE)},
+                *(400, 411, 413, 415, 503),
+                requestBody=_body(events),
+            )
+        },
+        "/livez": {"get": _operation("The process is alive", ok)},
+        "/readyz": {"get": _operation("The process can answer", ok, 503)},
+        "/health": {"get": _operation("State of each dependency", ok)},
+        "/metrics": {"get": _operation("Prometheus text", text)},
+    }
+    for name in config_names:
+        schema = _reference("Weights") if name == "weights" else _FREE
+        problems = (400, 401, 403, 411, 412, 413, 415, 503)
+        put = _operation(f"Put {name} in force", config, *problems, requestBody=_body(schema), parameters=[if_match])
+        put["security"] = [{"bearer": []}, {"key": []}]
+        paths[f"/api/config/{name}"] = {"get": _operation(f"The {name} in force", config), "put": put}
+    security = {"bearer": {"type": "http", "scheme": "bearer"}, "key": _key_header()}
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Reweigh", "version": "1", "description": "Recommendations whose weights can change live."},
+        "paths": paths,
+        "components": {"schemas": SCHEMAS, "securitySchemes": security},
+    }
+
+
+def _key_header() -> dict[str, str]:
+    return {"type": "apiKey", "in": "header", "name": "X-API-Key"}
+
+
+def docs_routes(config_names: list[str]) -> Blueprint:
+    """``/openapi.json``, and ``/docs`` with a Swagger UI out of an installed package."""
+    routes = Blueprint("docs", __name__)
+    described = document(config_names)
+
+    @routes.get("/openapi.json")
+    def openapi() -> Response:
+        return json_response(described)
+
+    @routes.get("/docs")
+    def docs() -> Response:
+        return Response(_PAGE, mimetype="text/html")
+
+    @routes.get("/docs/static/<path:name>")
+    def static(name: str) -> Response:
+        return send_from_directory(_STATIC, name)
+
+    return routes

@@ -1,0 +1,131 @@
+"""The clients of one process, built together, started after the fork, and handed to the application."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from reccore.totals import Totals
+from recsvc import metrics
+from recsvc.ingest import EventPublisher, Ingest
+from recsvc.kafka_publisher import KafkaEventPublisher
+from recsvc.recommender import Recommender
+from recsvc.settings import Settings
+from recsvc.statistics_feed import StatisticsFeed
+from recsvc.totals_reader import TotalsReader
+from recsvc.user_store import RedisUserStore
+from recsvc.weights_record import read_weights_record
+from zkconfig.coordination import Coordination
+from zkconfig.documents import RANKING, Ranking
+from zkconfig.kazoo_client import KazooCoordination
+from zkconfig.publisher import DocumentPublisher
+from zkconfig.watcher import DocumentWatcher, InForce, WeightsWatcher, seed_from_fields
+
+log = logging.getLogger(__name__)
+
+ROLE = "api"
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """One document of the allow-list: followed by ``watcher``, changed through ``publisher``."""
+
+    watcher: DocumentWatcher[Any]
+    publisher: DocumentPublisher[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What the routes use."""
+
+    recommender: Recommender
+    ingest: Ingest
+    configurations: dict[str, Configuration]
+    weights: WeightsWatcher
+    statistics_loaded: Callable[[], bool]
+    redis_available: Callable[[], bool]
+    totals: Callable[[], Totals | None]
+    starts: tuple[Callable[[], None], ...] = ()
+    stops: tuple[Callable[[], None], ...] = field(default=())
+
+    def start(self) -> None:
+        """Start every thread and connection of this process; call it after any fork."""
+        for start in self.starts:
+            start()
+
+    def stop(self) -> None:
+        """End them, in reverse order."""
+        for stop in reversed(self.stops):
+            stop()
+
+
+def configurations_of(coordination: Coordination, weights: WeightsWatcher) -> dict[str, Configuration]:
+    """The allow-list: a name that is not in here does not exist."""
+    ranking: DocumentWatcher[Ranking] = DocumentWatcher(coordination, RANKING, presence=weights.presence)
+    return {
+        watcher.kind.name: Configuration(watcher, DocumentPublisher(coordination, watcher.kind, watcher))
+        for watcher in (weights, ranking)
+    }
+
+
+def build_services(
+    settings: Settings,
+    *,
+    coordination: Coordination | None = None,
+    publisher: EventPublisher | None = None,
+) -> Services:
+    """Build the real clients; nothing connects before ``start``. A client that is given takes its own's place."""
+    zookeeper = coordination or KazooCoordination(settings.zookeeper_hosts)
+    weights = WeightsWatcher(zookeeper, settings.event_types, role=ROLE)
+    configurations = configurations_of(zookeeper, weights)
+    store = RedisUserStore(settings.redis_url, timeout_ms=settings.redis_timeout_ms)
+    feed = StatisticsFeed(settings.redis_url, width=len(settings.event_types.names))
+    totals = TotalsReader(settings.redis_url, timeout_ms=settings.redis_timeout_ms)
+    kafka = publisher or KafkaEventPublisher(
+        settings.kafka_bootstrap, most_in_flight=settings.most_in_flight, timeout_ms=settings.ingest_timeout_ms
+    )
+    ranking = configurations["ranking"].watcher
+    recommender = Recommender(
+        store,
+        weights,
+        feed,
+        event_types=settings.event_types,
+        ranking=lambda: ranking.in_force.document,
+        tag_expiry_seconds=settings.tag_expiry_seconds,
+        remembered_users=settings.remembered_users,
+    )
+
+    def seed_weights() -> None:
+        # The newest weights that Redis knows of stand in while ZooKeeper can't be asked.
+        record = read_weights_record(settings.redis_url, timeout_ms=settings.redis_timeout_ms)
+        seed = seed_from_fields(record, settings.event_types)
+        if seed is not None:
+            weights.offer(*seed)
+
+    watchers = [each.watcher for each in configurations.values()]
+    for watcher in watchers:
+        _show_metrics(watcher)
+    return Services(
+        recommender=recommender,
+        ingest=Ingest(kafka, settings.event_types),
+        configurations=configurations,
+        weights=weights,
+        statistics_loaded=lambda: feed.loaded,
+        redis_available=store.ping,
+        totals=totals.read,
+        starts=(seed_weights, store.start, feed.start, *(each.start for each in watchers)),
+        stops=(totals.stop, store.stop, feed.stop, *(each.stop for each in watchers), kafka.stop),
+    )
+
+
+def _show_metrics(watcher: DocumentWatcher[Any]) -> None:
+    if watcher.kind.name == "weights":
+        metrics.weights_version.set(watcher.in_force.version)
+
+        def changed(in_force: InForce[Any]) -> None:
+            metrics.weights_version.set(in_force.version)
+
+        watcher.on_change.append(changed)
+    watcher.on_reject.append(lambda: metrics.rejected_documents.labels(watcher.kind.name).inc())

@@ -1,0 +1,123 @@
+"""Keeps the statistics in memory up to date: loaded whole at the start and now and then, followed in between.
+
+The change feed is read from the last entry *before* the load, so that nothing falls between the two; rows are absolute,
+so reading some of them twice is harmless.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from typing import Any
+
+import redis
+
+from reccore import layout
+from recsvc.statistics import Collected, Snapshot
+
+log = logging.getLogger(__name__)
+
+RELOAD_SECONDS = 60.0
+PUBLISH_SECONDS = 0.2
+_BLOCK_MS = 500
+_AT_ONCE = 1_000
+
+
+class StatisticsFeed:
+    """A thread that reads statistics and catalogue from Redis and publishes snapshots, at most five a second."""
+
+    def __init__(self, url: str, *, width: int, reload_seconds: float = RELOAD_SECONDS) -> None:
+        # Blocking reads and a load of everything take longer than a request may, so this client is its own.
+        self._redis: Any = redis.Redis.from_url(
+            url, socket_timeout=5.0, socket_connect_timeout=1.0, decode_responses=True, max_connections=2
+        )
+        self._reload_seconds = reload_seconds
+        self._collected = Collected(width)
+        self._snapshot = self._collected.snapshot()
+        self._loaded = False
+        self._last_id, self._catalog_version = "0-0", ""
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The statistics as they are known now."""
+        return self._snapshot
+
+    @property
+    def loaded(self) -> bool:
+        """Whether everything was read at least once."""
+        return self._loaded
+
+    def start(self) -> None:
+        """Start the thread, after any fork."""
+        self._thread = threading.Thread(target=self._run, name="statistics", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join(10)
+        self._redis.close()
+
+    def _run(self) -> None:
+        pause = 0.1
+        while not self._stopping.is_set():
+            try:
+                self.load()
+                pause = 0.1
+                self._follow_until(time.monotonic() + self._reload_seconds)
+            except redis.RedisError as exc:
+                log.info("statistics can't be read now: %s", exc)
+                self._stopping.wait(pause)
+                pause = min(2.0, pause * 2)
+            except Exception:
+                log.exception("statistics could not be read")
+                self._stopping.wait(2.0)
+
+    def load(self) -> None:
+        """Read everything. Raises ``redis.RedisError``."""
+        newest = self._redis.xrevrange(layout.CHANGES, count=1)
+        last_id = newest[0][0] if newest else "0-0"
+        version = self._redis.get(layout.CATALOG_VERSION) or ""
+        catalog = self._rows(layout.CATALOG)
+        products, tags = self._rows(layout.PRODUCT_STATISTICS), self._rows(layout.TAG_STATISTICS)
+        self._collected.clear_statistics()
+        self._collected.put_catalog({key: json.loads(row) for key, row in catalog.items()})
+        for product_id, row in products.items():
+            self._collected.put_product(product_id, json.loads(layout.without_epoch(row)))
+        for tag, row in tags.items():
+            self._collected.put_tag(tag, json.loads(layout.without_epoch(row)))
+        self._snapshot, self._last_id, self._catalog_version = self._collected.snapshot(), last_id, version
+        self._loaded = True
+
+    def _rows(self, key: str) -> dict[str, str]:
+        return dict(self._redis.hscan_iter(key, count=_AT_ONCE))
+
+    def _follow_until(self, deadline: float) -> None:
+        while not self._stopping.is_set() and time.monotonic() < deadline:
+            began = time.monotonic()
+            changed = self._read_changes()
+            if (self._redis.get(layout.CATALOG_VERSION) or "") != self._catalog_version:
+                return  # load again: the catalogue says which tags products have
+            if changed:
+                self._snapshot = self._collected.snapshot()
+                self._stopping.wait(max(0.0, PUBLISH_SECONDS - (time.monotonic() - began)))
+
+    def _read_changes(self) -> bool:
+        answer = self._redis.xread({layout.CHANGES: self._last_id}, count=_AT_ONCE, block=_BLOCK_MS)
+        for _, entries in answer or []:
+            for entry_id, fields in entries:
+                self._apply(fields)
+                self._last_id = entry_id
+        return bool(answer)
+
+    def _apply(self, fields: dict[str, str]) -> None:
+        put = {layout.PRODUCTS_CHANGED: self._collected.put_product, layout.TAGS_CHANGED: self._collected.put_tag}
+        take = put.get(fields.get("kind", ""))
+        if take is not None:
+            for name, row in json.loads(fields["rows"]).items():
+                take(name, row)

@@ -1,0 +1,165 @@
+"""What Redis holds of users, read in one round trip, and remembered for when Redis is away.
+
+The requests' reads go over one plain connection a thread (so never more connections than threads): the commands of one
+request are sent as one packet and the answers read one after the other, which costs half of what a redis-py pipeline
+does. Times are bounded; after a failure the breaker keeps requests from waiting.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import redis
+
+from reccore import layout
+from recsvc.breaker import Breaker
+from recsvc.errors import StoreUnavailable
+
+
+@dataclass(frozen=True, slots=True)
+class StoredUser:
+    """A user's counts hash as it is stored (field → row; empty for an unknown user), and the products bought."""
+
+    rows: Mapping[str, str]
+    purchased: frozenset[str]
+
+
+NOBODY = StoredUser({}, frozenset())
+
+
+class UserStore(Protocol):
+    """Reads users; raises ``StoreUnavailable`` within the time limit when Redis is away."""
+
+    def user(self, user_id: str) -> StoredUser:
+        """Read counts and purchases of one user."""
+
+    def counts(self, user_ids: Sequence[str]) -> list[Mapping[str, str]]:
+        """Read the counts hashes of several users in one round trip."""
+
+    @property
+    def available(self) -> bool:
+        """Whether Redis answered when it was last asked."""
+
+
+class RedisUserStore:
+    """Users in Redis. ``start`` after any fork; ``timeout_ms`` bounds connecting and each answer."""
+
+    def __init__(self, url: str, *, timeout_ms: int) -> None:
+        seconds = timeout_ms / 1000
+        # The pool only builds connections; who uses them is decided here.
+        self._pool = redis.ConnectionPool.from_url(
+            url,
+            socket_timeout=seconds,
+            socket_connect_timeout=seconds,
+            retry_on_timeout=False,
+            decode_responses=True,
+            encoding_errors="replace",
+        )
+        self._own = threading.local()
+        self.breaker = Breaker("Redis", self._answers)
+
+    def start(self) -> None:
+        """Start what watches over Redis."""
+        self.breaker.start()
+
+    def stop(self) -> None:
+        """End that."""
+        self.breaker.stop()
+
+    @property
+    def available(self) -> bool:
+        """Whether Redis answered when it was last asked."""
+        return not self.breaker.is_open
+
+    def user(self, user_id: str) -> StoredUser:
+        """Read counts and purchases of one user."""
+        counts, purchased = self._ask(
+            [("HGETALL", layout.counts_key(user_id)), ("SMEMBERS", layout.purchased_key(user_id))]
+        )
+        return StoredUser(_as_mapping(counts), frozenset(purchased))
+
+    def counts(self, user_ids: Sequence[str]) -> list[Mapping[str, str]]:
+        """Read the counts hashes of several users in one round trip."""
+        answers = self._ask([("HGETALL", layout.counts_key(user_id)) for user_id in user_ids])
+        return [_as_mapping(each) for each in answers]
+
+    def ping(self) -> bool:
+        """Whether Redis answers now."""
+        try:
+            self._ask([("PING",)])
+        except StoreUnavailable:
+            return False
+        return True
+
+    def _ask(self, commands: Sequence[tuple[str, ...]]) -> list[Any]:
+        if self.breaker.is_open:
+            raise StoreUnavailable("Redis is away")
+        connection: Any = getattr(self._own, "connection", None)
+        fresh = connection is None
+        if fresh:
+            connection = self._own.connection = self._pool.make_connection()
+        try:
+            if not fresh:
+                try:
+                    return _exchange(connection, commands)
+                except redis.TimeoutError:
+                    raise
+                except (redis.ConnectionError, OSError):
+                    # An idle connection may have been closed by a restart: that is known at once, so ask once more.
+                    connection.disconnect()
+            return _exchange(connection, commands)
+        except (redis.RedisError, OSError) as exc:
+            connection.disconnect()
+            self.breaker.failed(exc)
+            raise StoreUnavailable(f"Redis is away: {exc}") from exc
+
+    def _answers(self) -> bool:
+        connection: Any = self._pool.make_connection()
+        try:
+            return bool(_exchange(connection, [("PING",)])[0] == "PONG")
+        except (redis.RedisError, OSError):
+            return False
+        finally:
+            connection.disconnect()
+
+
+def _exchange(connection: Any, commands: Sequence[tuple[str, ...]]) -> list[Any]:
+    connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+    answers = [connection.read_response() for _ in commands]
+    for each in answers:
+        if isinstance(each, redis.RedisError):
+            raise each
+    return answers
+
+
+def _as_mapping(answer: Any) -> Mapping[str, str]:
+    if isinstance(answer, dict):
+        return answer
+    return dict(zip(answer[::2], answer[1::2], strict=True))
+
+
+class LastSeen:
+    """The users that were read last, for when Redis is away; bounded, the longest unseen goes first."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._users: OrderedDict[str, StoredUser] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def remember(self, user_id: str, user: StoredUser) -> None:
+        """Keep what was read; unknown users are not worth a place."""
+        if not user.rows or not self._most:
+            return
+        with self._lock:
+            self._users[user_id] = user
+            self._users.move_to_end(user_id)
+            if len(self._users) > self._most:
+                self._users.popitem(last=False)
+
+    def recall(self, user_id: str) -> StoredUser:
+        """Give what was read last, :data:`NOBODY` when nothing was."""
+        return self._users.get(user_id, NOBODY)
