@@ -12,6 +12,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from deploy.local.flink_distribution import flink_home
+from deploy.local.flink_java import script_environment, server_command
 from deploy.local.home import Home
 from deploy.local.java import java_home
 from deploy.local.logging_files import console_logging
@@ -70,13 +71,17 @@ def configuration(shipped: Mapping[str, Any], home: Home, ports: Mapping[str, in
         # A TaskManager that died is noticed within seconds.
         "heartbeat.interval": "1s",
         "heartbeat.timeout": "8s",
+        # Servers that start side by side, or one after the other's restart, find each other within a second.
+        "cluster.registration.error-delay": "1s",
+        "cluster.registration.refused-registration-delay": "2s",
+        "cluster.registration.max-timeout": "2s",
         "metrics.reporters": "prom",
         "metrics.reporter.prom.factory.class": "org.apache.flink.metrics.prometheus.PrometheusReporterFactory",
     }
 
 
-def write_configuration(home: Home, ports: Mapping[str, int], sizes: Sizes) -> None:
-    """Write the configuration folder that `FLINK_CONF_DIR` names."""
+def write_configuration(home: Home, ports: Mapping[str, int], sizes: Sizes) -> dict[str, str]:
+    """Write the configuration folder that `FLINK_CONF_DIR` names, and return the options."""
     folder = home.flink / "conf"
     for needed in (folder, checkpoints_folder(home), savepoints_folder(home), home.flink / "tmp", home.flink / "pid"):
         needed.mkdir(parents=True, exist_ok=True)
@@ -86,6 +91,7 @@ def write_configuration(home: Home, ports: Mapping[str, int], sizes: Sizes) -> N
     (folder / "config.yaml").write_text("".join(lines))
     (folder / "log4j-console.properties").write_text(console_logging())
     shutil.copy(shipped / "log4j-cli.properties", folder)
+    return options
 
 
 def environment(home: Home) -> dict[str, str]:
@@ -101,27 +107,22 @@ def environment(home: Home) -> dict[str, str]:
 
 
 def servers(home: Home, ports: Mapping[str, int], sizes: Sizes) -> tuple[Server, Server]:
-    """Describe JobManager and TaskManager."""
+    """Describe JobManager and TaskManager, whose configuration is written."""
     rest = f"http://{HOST}:{ports['flink']}"
-    scripts = flink_home() / "bin"
+    options = write_configuration(home, ports, sizes)
 
     def program(name: str) -> Program:
-        metrics = f"metrics.reporter.prom.port={ports[f'{name}_metrics']}"
         return Program(
             name=name,
-            argv=(str(scripts / f"{name}.sh"), "start-foreground", "-D", metrics),
-            env=environment(home),
-            stop_patience=10,
+            argv=server_command(home, name, options, ports[f"{name}_metrics"]),
+            env={**environment(home), **script_environment()},
+            configuration=json.dumps(options, sort_keys=True),
         )
-
-    def prepare() -> None:
-        write_configuration(home, ports, sizes)
 
     job_manager = Server(
         program=program("jobmanager"),
         address=rest,
         is_ready=lambda: get_json(f"{rest}/overview") is not None,
-        before_start=prepare,
     )
     task_manager = Server(
         program=program("taskmanager"),

@@ -87,7 +87,9 @@ def fetch_jars(tell: Callable[[str], None], cache: Path | None = None) -> None:
     ):
         waiting = [pool.submit(_fetch, jar, folder, Path(scratch)) for jar in missing.values()]
         for number, done in enumerate(waiting, 1):
-            tell(f"fetching jars {number}/{len(waiting)}: {done.result()}")
+            name = done.result()
+            if number % 10 == 0 or number == len(waiting):
+                tell(f"fetched {number} of {len(waiting)} jars, {name}")
 
 
 def _path(jar: Jar, folder: Path) -> Path:

@@ -35,6 +35,7 @@ def java_home() -> Path:
     )
 
 
+@cache
 def java_version(executable: Path) -> int | None:
     """Return the major version that `executable` reports when it is run, or None when it can't be run."""
     try:

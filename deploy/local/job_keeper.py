@@ -70,7 +70,7 @@ def _attempt(home: Home, waiting: Iterator[float]) -> float:
         log.info(submit(home, read_stack_env(home), read_settings(home, {}), home.log / "job-submit.log"))
     except StackError as error:
         delay = next(waiting)
-        log.error("%s; see %s; next attempt in %.0f s", error, home.log / "job-submit.log", delay)  # noqa: TRY400
+        log.error("%s; see %s; next attempt in %.0f s", error, home.log / "job-submit.log", delay)
         time.sleep(delay)
         return -STEADY_SECONDS  # the wait is over already
     return time.monotonic()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 import subprocess
 import uuid
 from pathlib import Path
@@ -58,6 +59,7 @@ def server(home: Home, port: int, controller_port: int, heap: int) -> Server:
     """Describe the broker listening on `port`, with a heap of `heap` MiB."""
     folder = home.path / "kafka"
     configuration = folder / "server.properties"
+    text = render_configuration(str(folder / "data"), port, controller_port)
     java = (
         str(java_home() / "bin" / "java"),
         "-XX:+ExitOnOutOfMemoryError",
@@ -69,13 +71,14 @@ def server(home: Home, port: int, controller_port: int, heap: int) -> Server:
 
     def prepare() -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        configuration.write_text(render_configuration(str(folder / "data"), port, controller_port))
+        configuration.write_text(text)
         _format_once(home, folder / "data", (*java, "kafka.tools.StorageTool"), configuration)
 
     return Server(
         program=Program(
             name="kafka",
             argv=(java[0], f"-Xmx{heap}m", "-XX:+UseG1GC", *java[1:], "kafka.Kafka", str(configuration)),
+            configuration=text,
             stop_patience=20,
         ),
         address=f"{HOST}:{port}",
@@ -90,7 +93,12 @@ def _format_once(home: Home, data: Path, storage_tool: tuple[str, ...], configur
     cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "A", 1)
     argv = (*storage_tool, "format", "--ignore-formatted", "-t", cluster, "-c", str(configuration))
     done = subprocess.run(
-        argv, capture_output=True, text=True, check=False, timeout=120, env={STACK_ID_VARIABLE: home.stack_id}
+        argv,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        env={**os.environ, STACK_ID_VARIABLE: home.stack_id},
     )
     if done.returncode != 0:
         output = (done.stdout + done.stderr)[-2000:]

@@ -2,25 +2,27 @@
 
     python launch.py DESCRIPTION.json DIGEST
 
-The description holds `argv`, `env`, `cwd` and `end_with_parent`, the number of the signal. It is read from standard
+The description holds `argv`, `env`, `cwd` and `end_with_parent`, a signal's number. It is read from standard
 input when it is named `-`. DIGEST is not read: it makes the supervisor see that a description changed.
 """
 
 import ctypes
 import json
 import os
-import signal
 import sys
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
 
 
-def end_with_parent(ending: signal.Signals) -> None:
-    """Ask the kernel to send `ending` to this process, also after `exec`, when its parent dies. Linux only."""
+def end_with_parent(ending: int) -> None:
+    """Ask the kernel to send the signal `ending` to this process, also after `exec`, when its parent dies.
+
+    0 stands for none. Linux only.
+    """
     parent = os.getppid()
     if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(ending), 0, 0, 0)
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, ending, 0, 0, 0)
     if os.getppid() != parent:  # it died in between
         sys.exit(1)
 
@@ -28,7 +30,7 @@ def end_with_parent(ending: signal.Signals) -> None:
 def main(description_file: str) -> None:
     """Become the described program."""
     description = json.loads(sys.stdin.read() if description_file == "-" else Path(description_file).read_text())
-    end_with_parent(signal.Signals(description["end_with_parent"]))
+    end_with_parent(description["end_with_parent"])
     os.chdir(description["cwd"])
     environment = {**os.environ, **description["env"]}
     argv = description["argv"]

@@ -10,6 +10,10 @@ from deploy.local.home import Home
 _TAIL_LINES = 25
 
 
+def silent(line: str) -> None:
+    """Take a line about the progress and say nothing."""
+
+
 class Progress:
     """Lines about the progress, each with the seconds since `begin`."""
 

@@ -51,13 +51,14 @@ def render_configuration(data_folder: str, port: int) -> str:
 def server(home: Home, port: int) -> Server:
     """Describe Redis listening on `port`."""
     folder = home.path / "redis"
+    text = render_configuration(str(folder / "data"), port)
 
     def prepare() -> None:
         (folder / "data").mkdir(parents=True, exist_ok=True)
-        (folder / "redis.conf").write_text(render_configuration(str(folder / "data"), port))
+        (folder / "redis.conf").write_text(text)
 
     return Server(
-        program=Program(name="redis", argv=(str(executable()), str(folder / "redis.conf"))),
+        program=Program(name="redis", argv=(str(executable()), str(folder / "redis.conf")), configuration=text),
         address=f"{HOST}:{port}",
         is_ready=lambda: _ping(port),
         before_start=prepare,

@@ -28,7 +28,7 @@ def api_server(home: Home, port: int, environment: Mapping[str, str]) -> Server:
             stop_patience=20,
         ),
         address=f"http://{HOST}:{port}",
-        is_ready=lambda: get(f"http://{HOST}:{port}/readyz")[0] == 200,  # noqa: PLR2004 - the status OK
+        is_ready=lambda: get(f"http://{HOST}:{port}/readyz")[0] == 200,
         before_start=lambda: metrics.mkdir(parents=True, exist_ok=True),
     )
 

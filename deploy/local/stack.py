@@ -14,20 +14,20 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from deploy.local import java, jars
+from deploy.local import jars, java
 from deploy.local.addresses import Addresses, stack_environment, write_stack_env
 from deploy.local.errors import StackError
 from deploy.local.home import Home
 from deploy.local.parts import AFTER_TOPICS, ALL_PARTS, PORTS_OF, SERVERS_OF, STOP_ORDER, all_servers, check_parts
 from deploy.local.ports import choose_ports
 from deploy.local.processes import end_stack, processes_of
-from deploy.local.progress import Progress, log_tail
+from deploy.local.progress import Progress, log_tail, silent
 from deploy.local.server import Server
 from deploy.local.settings import Settings, read_settings, remember_settings
 from deploy.local.supervision import Supervisor
 from deploy.local.topics import create_topics
 
-START_SECONDS = 120.0
+START_SECONDS = 180.0
 _GIVE_UP_AFTER_DEATHS = 4
 
 
@@ -50,7 +50,7 @@ class Stack:
         parts: Iterable[str] = ALL_PARTS,
         *,
         environment: Mapping[str, str] | None = None,
-        tell: Callable[[str], None] = lambda line: None,
+        tell: Callable[[str], None] = silent,
     ) -> None:
         self.home = Home.at(home)
         self.parts = check_parts(parts)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import http.client
 import json
-import os
 import shlex
 import signal
 import socket
@@ -30,12 +29,18 @@ _NOT_RUNNING, _ALREADY_STARTED = 70, 60  # fault codes of supervisord
 
 @dataclass(frozen=True, kw_only=True)
 class Program:
-    """One process to keep running: how it is started and with how much patience (seconds) it is stopped."""
+    """One process to keep running.
+
+    `configuration` is the text that it reads at its start, so that a change of it calls for a restart. It is stopped
+    with `stop_patience` seconds of patience, and sent `end_with_parent` when its parent has died.
+    """
 
     name: str
     argv: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict)
+    configuration: str = ""
     stop_patience: int = 10
+    end_with_parent: signal.Signals | None = signal.SIGKILL
 
     def description(self) -> str:
         """Return what `launch.py` reads, as JSON."""
@@ -43,7 +48,8 @@ class Program:
             "argv": list(self.argv),
             "env": dict(sorted(self.env.items())),
             "cwd": str(CHECKOUT),
-            "end_with_parent": int(signal.SIGKILL),
+            "configuration": hashlib.sha256(self.configuration.encode()).hexdigest(),
+            "end_with_parent": int(self.end_with_parent or 0),
         }
         return json.dumps(content, indent=1) + "\n"
 
@@ -64,7 +70,7 @@ class ProgramState:
 
 
 def render_configuration(home: Home, programs: Sequence[Program]) -> str:
-    """Return supervisord's configuration for `programs`, whose descriptions lie beside it."""
+    """Write the descriptions of `programs` and return supervisord's configuration that names them."""
     parts = [
         "[supervisord]",
         f"logfile={_escaped(home.log / 'supervisord.log')}",
@@ -80,13 +86,10 @@ def render_configuration(home: Home, programs: Sequence[Program]) -> str:
         "[rpcinterface:supervisor]",
         "supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface",
     ]
-    launcher = Path(launch.__file__).resolve()
     for program in programs:
-        digest = hashlib.sha256(program.description().encode()).hexdigest()[:12]
-        command = shlex.join((sys.executable, "-S", str(launcher), str(_description_file(home, program)), digest))
         parts += [
             f"[program:{program.name}]",
-            f"command={_escaped(command)}",
+            f"command={_escaped(shlex.join(launch_command(home, program)))}",
             "autostart=false",
             "autorestart=true",
             "startsecs=3",
@@ -100,6 +103,15 @@ def render_configuration(home: Home, programs: Sequence[Program]) -> str:
             "stdout_logfile_backups=2",
         ]
     return "\n".join(parts) + "\n"
+
+
+def launch_command(home: Home, program: Program) -> tuple[str, ...]:
+    """Write the description of `program` and return the command that starts it."""
+    file = home.supervisor / f"{program.name}.json"
+    file.touch(mode=0o600)  # it may hold the key of the configuration interface
+    file.write_text(program.description())
+    digest = hashlib.sha256(program.description().encode()).hexdigest()[:12]
+    return sys.executable, "-S", launch.__file__, str(file), digest
 
 
 class Supervisor:
@@ -130,17 +142,19 @@ class Supervisor:
         """
         self._write(programs)
         output = self.home.log / "supervisord.out"
-        argv = [sys.executable, "-m", "supervisor.supervisord", "-c", str(self.configuration)]
+        supervisord = Program(
+            name="supervisord",
+            argv=(sys.executable, "-m", "supervisor.supervisord", "-c", str(self.configuration)),
+            env={STACK_ID_VARIABLE: self.home.stack_id},
+            end_with_parent=signal.SIGTERM if end_with_parent else None,
+        )
         with output.open("ab") as sink:
             process = subprocess.Popen(
-                argv,
-                cwd=self.home.path,
-                env={**os.environ, STACK_ID_VARIABLE: self.home.stack_id},
+                launch_command(self.home, supervisord),
                 stdin=subprocess.DEVNULL,
                 stdout=sink,
                 stderr=sink,
                 start_new_session=True,
-                preexec_fn=_end_with_parent if end_with_parent else None,  # noqa: PLW1509 - runs before any thread
             )
         deadline = time.monotonic() + 15
         while not self.is_alive:
@@ -208,10 +222,6 @@ class Supervisor:
                 raise StackError(f"{name} can't be stopped: {fault.faultString}") from fault
 
     def _write(self, programs: Sequence[Program]) -> None:
-        for program in programs:
-            file = _description_file(self.home, program)
-            file.touch(mode=0o600)  # it may hold the key of the configuration interface
-            file.write_text(program.description())
         self.configuration.write_text(render_configuration(self.home, programs))
 
     def _call(self, method: str, *arguments: object) -> Any:
@@ -239,14 +249,6 @@ class _SocketConnection(http.client.HTTPConnection):
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
         self.sock.connect(str(self._path))
-
-
-def _end_with_parent() -> None:
-    launch.end_with_parent(signal.SIGTERM)
-
-
-def _description_file(home: Home, program: Program) -> Path:
-    return home.supervisor / f"{program.name}.json"
 
 
 def _escaped(value: object) -> str:

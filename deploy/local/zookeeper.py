@@ -36,14 +36,16 @@ def server(home: Home, port: int, heap: int) -> Server:
     """Describe ZooKeeper listening on `port`, with a heap of `heap` MiB."""
     folder = home.path / "zookeeper"
     configuration = folder / "zoo.cfg"
+    text = render_configuration(str(folder / "data"), port)
 
     def prepare() -> None:
         (folder / "data").mkdir(parents=True, exist_ok=True)
-        configuration.write_text(render_configuration(str(folder / "data"), port))
+        configuration.write_text(text)
 
     return Server(
         program=Program(
             name="zookeeper",
+            configuration=text,
             argv=(
                 str(java_home() / "bin" / "java"),
                 f"-Xmx{heap}m",
