@@ -14,7 +14,7 @@ A share is the tag's score over the sum of all tags' scores. The lift of a tag t
 product without tags has affinity 1: nothing is known against it. Only scores above 0 take part (a further event type
 may weigh negatively), and a tag that scores nothing for everybody has lift 1.
 
-``trust`` keeps a person's first two or three events from deciding everything: it is 0 without events, which ranks by
+``trust`` keeps a person's first few events from deciding everything: it is 0 without events, which ranks by
 popularity alone, and goes to 1 as they grow. ``typical weight`` is the weight behind the average point of score,
 Σ n·w² ÷ Σ n·w over the event types with n events and weight w > 0; so multiplying all weights by one number changes no
 ranking. Nothing in here depends on the order of summation by more than rounding.
@@ -26,8 +26,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-PRIOR_EVENTS: Final = 10.0
-"""How many typical tagged events outweigh what is known of everybody: at this many, trust is one half."""
+PRIOR_EVENTS: Final = 20.0
+"""How many typical events, counted once for each tag, it takes until trust is one half."""
 
 
 @dataclass(frozen=True, slots=True)
