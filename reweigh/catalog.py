@@ -1,0 +1,155 @@
+"""`reweigh catalog load`: products with name, tags, price and category into Redis."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Final, Protocol
+
+import redis
+
+from reccore.dead_letters import Reason
+from reccore.errors import RejectedEvent, shown
+from reccore.event_types import VIEW, EventTypes
+from reccore.events import event_from_fields
+from reccore.layout import CATALOG, CATALOG_VERSION
+from reweigh.errors import CommandError
+from reweigh.lines import AUTO, Row, file_format, is_text, read_rows
+
+CHUNK: Final = 1_000
+LONGEST_NAME: Final = 500
+LONGEST_CATEGORY: Final = 100
+
+_EVENT_TYPES: Final = EventTypes.from_settings({})
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogProduct:
+    """One product as it stands in the catalogue."""
+
+    product_id: str
+    name: str | None
+    tags: tuple[str, ...]
+    price: float | None
+    category: str | None
+
+    def stored(self) -> str:
+        """The JSON under the product's field."""
+        return json.dumps(
+            {"name": self.name, "tags": list(self.tags), "price": self.price, "category": self.category},
+            ensure_ascii=False,
+        )
+
+
+class Bar(Protocol):
+    """The part of a progress bar that is used."""
+
+    n: float
+
+    def update(self, n: float = 1) -> bool | None:
+        """Move on."""
+
+
+def parse_product(row: Row) -> CatalogProduct:
+    """Read one product of JSON lines or CSV (tags separated by ``|``).
+
+    ``item_id`` is read as ``product_id``, ``product_name`` as ``name``; ids and tags follow the rules of events. Raises
+    :class:`RejectedEvent` naming field, value and what is allowed.
+    """
+    fields = _json_fields(row.raw) if row.fields is None else _csv_fields(row.fields)
+    # Ids and tags of a product must be such as an event can carry, so the event's parser judges them.
+    like_event = {name: fields.get(name) for name in ("product_id", "item_id", "tags")}
+    event = event_from_fields(
+        {**like_event, "user_id": "-"}, topic_type=VIEW, record_time_ms=0, event_types=_EVENT_TYPES
+    )
+    name = fields.get("name") if fields.get("name") is not None else fields.get("product_name")
+    return CatalogProduct(
+        product_id=event.product_id,
+        name=_text("name", name, LONGEST_NAME),
+        tags=event.tags or (),
+        price=_price(fields.get("price")),
+        category=_text("category", fields.get("category"), LONGEST_CATEGORY),
+    )
+
+
+def _json_fields(raw: bytes) -> dict[str, object]:
+    try:
+        fields = json.loads(raw.decode("utf-8"))
+        json.dumps(fields, ensure_ascii=False).encode("utf-8")
+    except (ValueError, RecursionError) as exc:
+        raise RejectedEvent(Reason.NOT_JSON, "a JSON object in UTF-8 is required") from exc
+    if not isinstance(fields, dict):
+        raise RejectedEvent(Reason.NOT_AN_OBJECT, f"{shown(fields)}, a JSON object is required")
+    return fields
+
+
+def _csv_fields(cells: dict[str, str]) -> dict[str, object]:
+    if not is_text(cells):
+        raise RejectedEvent(Reason.NOT_UTF8, "a cell is not UTF-8")
+    fields: dict[str, object] = dict(cells)
+    if "tags" in cells:
+        fields["tags"] = [tag for tag in (part.strip() for part in cells["tags"].split("|")) if tag]
+    if "price" in cells:
+        try:
+            fields["price"] = float(cells["price"])
+        except ValueError:
+            fields["price"] = cells["price"]
+    return fields
+
+
+def _text(field: str, value: object, longest: int) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or not 1 <= len(value) <= longest:
+        raise RejectedEvent(f"invalid_{field}", f"{field}: {shown(value)}, 1 to {longest} characters are allowed")
+    return value
+
+
+def _price(value: object) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise RejectedEvent("invalid_price", f"price: {shown(value)}, a number >= 0 is allowed")
+    return value
+
+
+def load_catalog(file: Path, client: redis.Redis, bar: Bar, fmt: str = AUTO) -> tuple[int, int]:
+    """Store every product of ``file``; give how many were stored and how many lines were rejected.
+
+    The catalogue's version is raised with each chunk, in one transaction with it; a product that stands in the file
+    twice has its last line. Raises :class:`CommandError` when the file or Redis fails.
+    """
+    stored = rejected = 0
+    products = _parsed(read_rows(file, file_format(file, fmt)), bar)
+    while chunk := list(islice(products, CHUNK)):
+        valid = [each for each in chunk if isinstance(each, CatalogProduct)]
+        rejected += len(chunk) - len(valid)
+        stored += len(valid)
+        if valid:
+            _store(client, valid)
+    return stored, rejected
+
+
+def _parsed(rows: Iterable[Row], bar: Bar) -> Iterator[CatalogProduct | None]:
+    for row in rows:
+        bar.update(row.position - bar.n)
+        try:
+            yield parse_product(row)
+        except RejectedEvent as exc:
+            print(f"line {row.number}: {exc}", file=sys.stderr)
+            yield None
+
+
+def _store(client: redis.Redis, products: list[CatalogProduct]) -> None:
+    try:
+        with client.pipeline(transaction=True) as pipeline:
+            pipeline.hset(CATALOG, mapping={each.product_id: each.stored() for each in products})
+            pipeline.incr(CATALOG_VERSION)
+            pipeline.execute()
+    except redis.RedisError as exc:
+        raise CommandError(f"Redis does not take the catalogue: {exc}") from exc

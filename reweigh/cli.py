@@ -1,0 +1,184 @@
+"""`reweigh`: the command line.
+
+Each command imports what it needs when it runs, since a machine may have only some of the extras.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from reccore.errors import ReweighError
+from reweigh import commands
+from reweigh.settings import export_settings
+from zkconfig.cli import add_weights_commands
+
+Run = Callable[[argparse.Namespace], int]
+
+_LOAD: Final = """Send the events of a file to Kafka: each to the topic of its type, keyed by user id.
+
+JSON lines have one event a line. CSV begins with a header of field names (user_id, product_id or item_id, event_type or
+action, timestamp or process_time, event_id, session_id, tags separated by |). RetailRocket's file is read as it is.
+An event without an event_id gets one made of its line number and content: the same file loaded twice counts once
+(within the job's deduplication window), and equal lines of one file stay distinct."""
+
+_EVAL: Final = """Replay a data set up to a point in time, answer everybody by what the job keeps, and measure the
+answers by the events that came afterwards, beside the most popular products.
+
+Relevant are the distinct products of a person's later events, each of gain 1, without those bought before; intervals
+are bootstrapped over people."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and give the exit code: 0 done, 1 something is wrong, 2 wrong arguments."""
+    options = build_parser().parse_args(arguments)
+    try:
+        if options.command == "weights":  # it looks for addresses in the environment only
+            export_settings()
+        return int(options.run(options))
+    except ReweighError as exc:
+        print(f"reweigh: {exc}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        sys.stderr.close()  # whoever read the output has stopped reading
+        return 1
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        return 130
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Describe every command."""
+    parser = argparse.ArgumentParser(prog="reweigh", description="Real-time recommendations with changeable weights.")
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_demo(subparsers)
+    _add_data(subparsers)
+    _add_load(subparsers)
+    _add_catalog(subparsers)
+    _add_eval(subparsers)
+    _add_doctor(subparsers)
+    _add_weights(subparsers)
+    _add_stack(subparsers)
+    return parser
+
+
+def _add(subparsers: Any, name: str, what: str, run: Run, description: str = "") -> argparse.ArgumentParser:
+    added: argparse.ArgumentParser = subparsers.add_parser(
+        name, help=what, description=description or what, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    added.set_defaults(run=run)
+    return added
+
+
+def _group(subparsers: Any, name: str, what: str) -> Any:
+    group = subparsers.add_parser(name, help=what, description=what)
+    return group.add_subparsers(dest=f"{name}_command", required=True, metavar="COMMAND")
+
+
+def _add_env(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--env", type=Path, metavar="FILE", help="read the addresses there; default: environment, else .local/stack.env"
+    )
+
+
+def _add_demo(subparsers: Any) -> None:
+    demo = _add(
+        subparsers, "demo", "start everything, load MovieLens, show an answer and a weights change", commands.demo
+    )
+    demo.add_argument("--person", default=None, metavar="ID", help="whose answer is shown (1 to 943)")
+
+
+def _add_data(subparsers: Any) -> None:
+    group = _group(subparsers, "data", "write a data set to load or to evaluate with")
+    movielens = _add(group, "movielens", "MovieLens-100k as events and products", commands.data_movielens)
+    movielens.add_argument("--out", type=Path, default=Path("data/movielens"), metavar="DIR")
+    movielens.add_argument("--cache", type=Path, default=None, metavar="DIR", help="where the download is kept")
+    shop = _add(group, "shop", "a made-up shop, the same for the same arguments", commands.data_shop)
+    shop.add_argument("--users", type=_positive, default=10_000, metavar="N")
+    shop.add_argument("--products", type=_positive, default=2_000, metavar="N")
+    shop.add_argument("--events", type=_positive, default=1_000_000, metavar="N")
+    shop.add_argument("--seed", type=_seed, default=1, metavar="N")
+    shop.add_argument("--out", type=Path, default=Path("data/shop"), metavar="DIR")
+    for each in (movielens, shop):
+        each.add_argument("--with-tags", action="store_true", help="name the tags in each event, not only by product")
+
+
+def _add_load(subparsers: Any) -> None:
+    load = _add(subparsers, "load", "send the events of a file to Kafka", commands.load, _LOAD)
+    load.add_argument("file", type=Path, metavar="FILE", help="JSON lines or CSV, also gzipped (.gz)")
+    load.add_argument("--format", choices=("auto", "jsonl", "csv", "retailrocket"), default="auto")
+    load.add_argument("--bootstrap", metavar="HOST:PORT", help="the broker; default: KAFKA_BOOTSTRAP")
+    load.add_argument("--no-validate", action="store_true", help="send lines unjudged; the job refuses what is wrong")
+    load.add_argument("--rejected", type=Path, metavar="FILE", help="write every rejected line with its reason there")
+    load.add_argument(
+        "--namespace", default="", metavar="TEXT", help="part of made ids: keeps equal lines of two files distinct"
+    )
+    _add_env(load)
+
+
+def _add_catalog(subparsers: Any) -> None:
+    group = _group(subparsers, "catalog", "the catalogue of products")
+    what = "store the products of a file (JSON lines or CSV: product_id, name, tags, price, category) in Redis"
+    load = _add(group, "load", what, commands.catalog_load)
+    load.add_argument("file", type=Path, metavar="FILE")
+    load.add_argument("--format", choices=("auto", "jsonl", "csv"), default="auto")
+    load.add_argument("--redis-url", metavar="URL", help="default: REDIS_URL")
+    _add_env(load)
+
+
+def _add_eval(subparsers: Any) -> None:
+    evaluate = _add(subparsers, "eval", "measure the answers beside most-popular", commands.evaluate, _EVAL)
+    evaluate.add_argument("--data", type=Path, nargs="+", required=True, metavar="DIR|FILE")
+    evaluate.add_argument(
+        "--weights", action="append", metavar="V,C,P", help="repeatable; default: 1,3,5 and 1,1,1 and 0,0,1"
+    )
+    evaluate.add_argument("--n", type=_positive, default=10, metavar="N", help="length of the lists")
+    evaluate.add_argument(
+        "--at",
+        default="0.8",
+        metavar="FRACTION|TIME",
+        help="the part of each person's events that is known (0.8), or a time (ISO 8601 or epoch) for everybody",
+    )
+    evaluate.add_argument(
+        "--everybody", action="store_true", help="a FRACTION is of all events: one point in time for everybody"
+    )
+    evaluate.add_argument("--relevant", metavar="TYPE[,TYPE]", help="only held-out events of these types count")
+    evaluate.add_argument("--most-people", type=_positive, metavar="N", help="measure a sample of people")
+    evaluate.add_argument("--output", choices=("table", "json"), default="table")
+
+
+def _add_doctor(subparsers: Any) -> None:
+    what = "check that Kafka, Redis and ZooKeeper take and give back a message, a key, a node"
+    doctor = _add(subparsers, "doctor", what, commands.doctor)
+    _add_env(doctor)
+
+
+def _add_weights(subparsers: Any) -> None:
+    add_weights_commands(subparsers)
+
+
+def _add_stack(subparsers: Any) -> None:
+    group = _group(subparsers, "stack", "the local stack, as make up, down and status")
+    for name, what in (("up", "start or repair it"), ("down", "stop it"), ("status", "show its parts")):
+        _add(group, name, what, commands.stack).set_defaults(action=name)
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("at least 1")
+    return number
+
+
+def _seed(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError("at least 0")
+    return number
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,195 @@
+"""What each command does: builds the clients, calls the module that does the work, prints, gives the exit code."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final
+
+from reccore.errors import SettingError
+from reccore.event_types import EventTypes
+from reccore.timestamps import parse_timestamp
+from reccore.weights import Weights, parse_weights
+from reweigh.errors import CommandError, need
+from reweigh.settings import Settings, read_settings
+
+CACHE_SETTING: Final = "REWEIGH_CACHE"
+_DEFAULT_WEIGHTS: Final = ("1,3,5", "1,1,1", "0,0,1")
+
+
+def cache_folder() -> Path:
+    """Where downloads are kept: ``REWEIGH_CACHE``, or ``.local/cache`` in the current folder."""
+    return Path(os.environ.get(CACHE_SETTING) or Path(".local") / "cache")
+
+
+def demo(options: argparse.Namespace) -> int:
+    """`reweigh demo`."""
+    local = need("deploy.local", "stack")
+    running = need("reweigh.demo", "data")
+    running.heading("The local stack")
+    stack = local.Stack(tell=lambda line: print(line, flush=True))
+    try:
+        stack.up()
+    except local.StackError as exc:
+        raise CommandError(str(exc)) from exc
+    home = stack.home.path
+    settings = read_settings(stack.home.stack_env)
+    running.Demo(settings, home / "data" / "movielens", cache_folder()).run(options.person or running.PERSON)
+    return 0
+
+
+def data_movielens(options: argparse.Namespace) -> int:
+    """`reweigh data movielens`."""
+    movielens = need("reweigh.movielens", "data")
+    cache = options.cache or cache_folder()
+    events, products = movielens.write_movielens(options.out, cache, with_tags=options.with_tags)
+    print(f"{movielens.EVENTS:,} events of {movielens.PEOPLE} people in {events}")
+    print(f"{movielens.PRODUCTS:,} products in {products}")
+    return 0
+
+
+def data_shop(options: argparse.Namespace) -> int:
+    """`reweigh data shop`."""
+    shops = need("reweigh.shop", "data")
+    began = time.monotonic()
+    shop = shops.make_shop(options.users, options.products, options.seed)
+    options.out.mkdir(parents=True, exist_ok=True)
+    _write(options.out / "products.jsonl", shops.product_lines(shop), options.products)
+    _write(options.out / "preferences.jsonl", shops.preference_lines(shop), options.users)
+    lines = shops.event_lines(shop, options.events, with_tags=options.with_tags)
+    _write(options.out / "events.jsonl", lines, options.events)
+    seconds = time.monotonic() - began
+    print(f"{options.events:,} events, {options.products:,} products in {options.out} ({seconds:.1f} s)")
+    return 0
+
+
+def _write(file: Path, lines: Iterable[str], total: int) -> None:
+    progress = need("tqdm", "data")
+    with file.open("w", encoding="utf-8", newline="\n") as out:
+        slow = 0.1 if sys.stderr.isatty() else 5.0
+        out.writelines(
+            progress.tqdm(lines, desc=file.name, total=total, unit=" lines", unit_scale=True, mininterval=slow)
+        )
+
+
+def load(options: argparse.Namespace) -> int:
+    """`reweigh load`: exit code 1 when lines were rejected."""
+    loading = need("reweigh.loading", "data")
+    settings = read_settings(options.env)
+    report = loading.load_events(
+        options.file,
+        options.bootstrap or settings.required("KAFKA_BOOTSTRAP"),
+        settings.event_types,
+        fmt=options.format,
+        validate=not options.no_validate,
+        namespace=options.namespace,
+        rejected_file=options.rejected,
+    )
+    print("\n".join(report.lines()))
+    return 1 if report.rejected else 0
+
+
+def catalog_load(options: argparse.Namespace) -> int:
+    """`reweigh catalog load`: exit code 1 when lines were rejected."""
+    catalog, loading, redis = need("reweigh.catalog", "data"), need("reweigh.loading", "data"), need("redis", "data")
+    url = options.redis_url or read_settings(options.env).required("REDIS_URL")
+    try:
+        client = redis.Redis.from_url(url, socket_timeout=10.0, socket_connect_timeout=10.0)
+    except ValueError as exc:
+        raise SettingError("REDIS_URL", url, str(exc)) from exc
+    with client, loading.progress_bar(options.file) as bar:
+        stored, rejected = catalog.load_catalog(options.file, client, bar, options.format)
+    print(f"{stored:,} products stored" + (f", {rejected:,} lines rejected" if rejected else ""))
+    return 1 if rejected else 0
+
+
+def evaluate(options: argparse.Namespace) -> int:
+    """`reweigh eval`."""
+    replay, evaluation = need("reweigh.replay", "data"), need("reweigh.evaluation", "data")
+    event_types = EventTypes.from_settings(os.environ)
+    weights = [(text, _weights(text, event_types)) for text in options.weights or _DEFAULT_WEIGHTS]
+    relevant = _types(options.relevant, event_types) if options.relevant else None
+    event_files, product_files = replay.data_files(options.data)
+    data = replay.read_dataset(event_files, product_files, event_types)
+    held_out, split = _split(replay, data, options.at, options.everybody)
+    comparisons = [
+        evaluation.compare(
+            data,
+            held_out,
+            each,
+            label=label,
+            n=options.n,
+            relevant_types=relevant,
+            most_people=options.most_people,
+        )
+        for label, each in weights
+    ]
+    if options.output == "json":
+        print(json.dumps({"split": split, "comparisons": [each.as_dict() for each in comparisons]}, indent=1))
+    else:
+        print(
+            f"{len(data.users):,} events, {len(data.user_ids):,} people, {len(data.product_ids):,} products; {split}\n"
+        )
+        print(evaluation.table(comparisons))
+    return 0
+
+
+def _weights(text: str, event_types: EventTypes) -> Weights:
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError as exc:
+        raise SettingError("--weights", text, "numbers separated by commas, e.g. 1,3,5") from exc
+    if len(numbers) > len(event_types.names):
+        raise SettingError("--weights", text, f"one number each for {', '.join(event_types.names)}")
+    return parse_weights(dict(zip(event_types.names, numbers, strict=False)), event_types)
+
+
+def _types(text: str, event_types: EventTypes) -> list[int]:
+    found = [event_types.canonical(name.strip()) for name in text.split(",")]
+    if None in found:
+        raise SettingError("--relevant", text, f"some of {', '.join(event_types.names)}")
+    return [event_types.names.index(name) for name in found if name]
+
+
+def _split(replay: Any, data: Any, at: str, everybody: bool) -> tuple[Any, str]:
+    number = _number(at)
+    if number is not None and 0 < number < 1:
+        if not everybody:
+            return replay.hold_out_newest(data, number), f"known: the oldest {number:.0%} of each person's events"
+        time_ms = replay.time_at(data, number)
+        return replay.hold_out_after(data, time_ms), f"known: the oldest {number:.0%} of all events"
+    try:
+        time_ms = parse_timestamp(at if number is None else number)
+    except ValueError as exc:
+        raise SettingError("--at", at, "a fraction between 0 and 1, or a time") from exc
+    return replay.hold_out_after(data, time_ms), f"known: what was before {at}"
+
+
+def _number(text: str) -> int | float | None:
+    for read in (int, float):
+        try:
+            return read(text)
+        except ValueError:
+            continue
+    return None
+
+
+def doctor(options: argparse.Namespace) -> int:
+    """`reweigh doctor`: exit code 1 when a check fails."""
+    examining = need("reweigh.doctor", "data")
+    settings: Settings = read_settings(options.env)
+    healthy = True
+    for finding in examining.examine(settings):
+        print(finding.line(), flush=True)
+        healthy &= finding.healthy
+    return 0 if healthy else 1
+
+
+def stack(options: argparse.Namespace) -> int:
+    """`reweigh stack up|down|status`."""
+    return int(need("deploy.local.__main__", "stack").main([options.action]))

@@ -1,0 +1,97 @@
+"""Where the servers are: from the environment, or from the ``stack.env`` that the local stack wrote."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from reccore.errors import SettingError
+from reccore.event_types import EventTypes
+from reweigh.errors import CommandError
+
+ADDRESSES: Final = ("KAFKA_BOOTSTRAP", "ZOOKEEPER_HOSTS", "REDIS_URL", "FLINK_REST", "API_URL")
+STACK_ENV: Final = Path(".local") / "stack.env"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Every setting of the command line; an address that is not set is empty."""
+
+    kafka_bootstrap: str
+    zookeeper_hosts: str
+    redis_url: str
+    flink_rest: str
+    api_url: str
+    api_key: str
+    event_types: EventTypes
+    source: str
+    """Where they were read, for messages."""
+
+    def required(self, key: str) -> str:
+        """Give an address by the name of its variable; :class:`CommandError` when it isn't set."""
+        value = {
+            "KAFKA_BOOTSTRAP": self.kafka_bootstrap,
+            "ZOOKEEPER_HOSTS": self.zookeeper_hosts,
+            "REDIS_URL": self.redis_url,
+            "FLINK_REST": self.flink_rest,
+            "API_URL": self.api_url,
+        }[key]
+        if not value:
+            raise CommandError(f"{key} is not set in {self.source}: set it, or start the local stack with `make up`")
+        return value
+
+
+def read_settings(
+    env_file: Path | None = None, *, environment: Mapping[str, str] | None = None, start: Path | None = None
+) -> Settings:
+    """Read the settings from one place, never mixed, so that no command reads one deployment and writes another.
+
+    That place is ``env_file`` when given; else the environment when it names any address; else the first
+    ``.local/stack.env`` in ``start`` (by default the current folder) or a folder above it; else the environment.
+    Raises :class:`CommandError` for an unreadable file and :class:`SettingError` for a wrong value.
+    """
+    environment = os.environ if environment is None else environment
+    if env_file is None and not any(environment.get(key) for key in ADDRESSES):
+        env_file = find_stack_env(start or Path.cwd())
+    values = environment if env_file is None else read_env_file(env_file)
+    source = "the environment" if env_file is None else str(env_file)
+    for key in ("FLINK_REST", "API_URL"):
+        if values.get(key) and not values[key].startswith(("http://", "https://")):
+            raise SettingError(key, values[key], "a URL that begins with http:// or https://")
+    return Settings(
+        kafka_bootstrap=values.get("KAFKA_BOOTSTRAP", ""),
+        zookeeper_hosts=values.get("ZOOKEEPER_HOSTS", ""),
+        redis_url=values.get("REDIS_URL", ""),
+        flink_rest=values.get("FLINK_REST", "").rstrip("/"),
+        api_url=values.get("API_URL", "").rstrip("/"),
+        api_key=values.get("CONFIG_API_KEY", ""),
+        event_types=EventTypes.from_settings(values),
+        source=source,
+    )
+
+
+def find_stack_env(start: Path) -> Path | None:
+    """Look for ``.local/stack.env`` in ``start`` and every folder above it."""
+    folders = [start.resolve(), *start.resolve().parents]
+    return next((folder / STACK_ENV for folder in folders if (folder / STACK_ENV).is_file()), None)
+
+
+def read_env_file(file: Path) -> dict[str, str]:
+    """Read ``KEY=VALUE`` lines; blank lines and those that begin with ``#`` are left out."""
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as exc:
+        raise CommandError(f"{file} can't be read: {exc}") from exc
+    pairs = (line.partition("=") for line in map(str.strip, lines) if line and not line.startswith("#"))
+    return {key.strip(): value.strip() for key, equals, value in pairs if equals}
+
+
+def export_settings(environment: MutableMapping[str, str] | None = None, start: Path | None = None) -> None:
+    """Set what ``stack.env`` says as environment variables, by the same rule: only when they name no address yet."""
+    environment = os.environ if environment is None else environment
+    if not any(environment.get(key) for key in ADDRESSES):
+        file = find_stack_env(start or Path.cwd())
+        environment.update(read_env_file(file) if file else {})
