@@ -28,7 +28,7 @@ from deploy.local.settings import Settings
 
 JOB_NAME = "reweigh-profile"
 PACKAGES = ("reccore", "zkconfig", "flink_jobs")
-SUBMIT_SECONDS = 180
+SUBMIT_SECONDS = 300
 _ENDED = frozenset({"FAILED", "CANCELED", "FINISHED", "SUSPENDED"})
 _OPTIONS = {
     "EXTRA_EVENT_TYPES": "--extra-event-types",

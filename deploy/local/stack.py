@@ -27,7 +27,7 @@ from deploy.local.settings import Settings, read_settings, remember_settings
 from deploy.local.supervision import Supervisor
 from deploy.local.topics import create_topics
 
-START_SECONDS = 180.0
+START_SECONDS = 300.0
 _GIVE_UP_AFTER_DEATHS = 4
 
 
@@ -127,6 +127,7 @@ class Stack:
                 self.supervisor.shut_down()
                 self._wait(lambda: not self.supervisor.is_alive, 15)
             left = end_stack(self.home.stack_id, 10)
+            self.supervisor.reap()
             if left:
                 raise StackError("still running: " + ", ".join(f"{process.name()} ({process.pid})" for process in left))
             (self.home.path / "parts.json").unlink(missing_ok=True)
@@ -199,6 +200,7 @@ class Stack:
         """Return whether the supervisor is alive; when it is not, end the processes that it left behind."""
         if self.supervisor.is_alive:
             return True
+        self.supervisor.reap()
         orphans = processes_of(self.home.stack_id)
         if orphans:
             self._progress.say(f"ending {len(orphans)} processes without a supervisor")

@@ -8,10 +8,10 @@ from __future__ import annotations
 import hashlib
 import http.client
 import json
+import os
 import shlex
 import signal
 import socket
-import subprocess
 import sys
 import time
 import xmlrpc.client
@@ -120,6 +120,7 @@ class Supervisor:
     def __init__(self, home: Home) -> None:
         self.home = home
         self.configuration = home.supervisor / "supervisord.conf"
+        self._child = 0
 
     @property
     def is_alive(self) -> bool:
@@ -138,7 +139,7 @@ class Supervisor:
             end_with_parent: Let it stop everything when the calling process ends without having stopped the stack.
 
         Raises:
-            StackError: It does not answer within 15 seconds.
+            StackError: It ends at once or does not answer within 60 seconds.
         """
         self._write(programs)
         output = self.home.log / "supervisord.out"
@@ -148,19 +149,36 @@ class Supervisor:
             env={STACK_ID_VARIABLE: self.home.stack_id},
             end_with_parent=signal.SIGTERM if end_with_parent else None,
         )
-        with output.open("ab") as sink:
-            process = subprocess.Popen(
-                launch_command(self.home, supervisord),
-                stdin=subprocess.DEVNULL,
-                stdout=sink,
-                stderr=sink,
-                start_new_session=True,
-            )
-        deadline = time.monotonic() + 15
+        command = launch_command(self.home, supervisord)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        self._child = os.posix_spawn(
+            command[0],
+            command,
+            os.environ,
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_OPEN, 1, str(output), flags, 0o600),
+                (os.POSIX_SPAWN_DUP2, 1, 2),
+            ],
+            setsid=True,
+        )
+        deadline = time.monotonic() + 60
         while not self.is_alive:
-            if process.poll() is not None or time.monotonic() > deadline:
+            if self.reap() or time.monotonic() > deadline:
                 raise StackError(f"the supervisor did not start; see {output} and {self.home.log / 'supervisord.log'}")
             time.sleep(0.05)
+
+    def reap(self) -> bool:
+        """Take note of the end of a supervisord started by this object, and return whether it has ended."""
+        if self._child:
+            try:
+                ended, _ = os.waitpid(self._child, os.WNOHANG)
+            except ChildProcessError:
+                ended = self._child
+            if ended:
+                self._child = 0
+                return True
+        return False
 
     def update(self, programs: Sequence[Program]) -> None:
         """Take over a new set of programs. Those whose description changed, or that are gone, are stopped."""
@@ -236,8 +254,10 @@ class _SocketTransport(xmlrpc.client.Transport):
         super().__init__()
         self._path = path
 
-    def make_connection(self, host: object) -> http.client.HTTPConnection:  # noqa: ARG002 - the path says where
-        return _SocketConnection(self._path)
+    def make_connection(self, host: Any) -> http.client.HTTPConnection:
+        connection = _SocketConnection(self._path)
+        self._connection = host, connection  # so that `close` closes it
+        return connection
 
 
 class _SocketConnection(http.client.HTTPConnection):
@@ -248,7 +268,11 @@ class _SocketConnection(http.client.HTTPConnection):
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
+        try:
+            self.sock.connect(str(self._path))
+        except OSError:
+            self.close()
+            raise
 
 
 def _escaped(value: object) -> str:

@@ -1,0 +1,47 @@
+"""Which checkpoint the job goes on from."""
+
+import os
+from pathlib import Path
+
+from deploy.local.checkpoints import complete_checkpoints, newest_checkpoint
+
+
+def _checkpoint(folder: Path, completed: int, content: bytes = b"x") -> Path:
+    folder.mkdir(parents=True)
+    (folder / "_metadata").write_bytes(content)
+    os.utime(folder / "_metadata", (completed, completed))
+    return folder
+
+
+def test_newest_by_completion_across_jobs(tmp_path: Path) -> None:
+    """The number in `chk-N` starts again with each submission, so it is the time of completion that counts."""
+    _checkpoint(tmp_path / "checkpoints" / "old-job" / "chk-900", completed=100)
+    newest = _checkpoint(tmp_path / "checkpoints" / "new-job" / "chk-3", completed=200)
+    found = newest_checkpoint(tmp_path / "checkpoints", tmp_path / "savepoints")
+    assert found is not None
+    assert found.path == newest
+    assert not found.is_savepoint
+
+
+def test_incomplete_ones_are_ignored(tmp_path: Path) -> None:
+    """Without `_metadata`, or with an empty one, a checkpoint was never completed."""
+    complete = _checkpoint(tmp_path / "checkpoints" / "job" / "chk-1", completed=100)
+    _checkpoint(tmp_path / "checkpoints" / "job" / "chk-2", completed=200, content=b"")
+    (tmp_path / "checkpoints" / "job" / "chk-3").mkdir()
+    (tmp_path / "checkpoints" / "job" / "shared").mkdir()
+    assert [item.path for item in complete_checkpoints(tmp_path / "checkpoints", tmp_path / "savepoints")] == [complete]
+
+
+def test_a_newer_savepoint_wins(tmp_path: Path) -> None:
+    """A job that was stopped with a savepoint goes on from it."""
+    _checkpoint(tmp_path / "checkpoints" / "job" / "chk-1", completed=100)
+    savepoint = _checkpoint(tmp_path / "savepoints" / "savepoint-1a2b-3c4d", completed=101)
+    found = newest_checkpoint(tmp_path / "checkpoints", tmp_path / "savepoints")
+    assert found is not None
+    assert found.path == savepoint
+    assert found.is_savepoint
+
+
+def test_nothing_to_restore(tmp_path: Path) -> None:
+    """A fresh home has neither folder."""
+    assert newest_checkpoint(tmp_path / "checkpoints", tmp_path / "savepoints") is None
