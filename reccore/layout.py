@@ -61,6 +61,15 @@ def counts_key(user_id: str) -> str:
     return _beside(user_id, "counts")
 
 
+def user_of_counts_key(key: str) -> str | None:
+    """Give the user id of a counts key, None for any other key; the inverse of :func:`counts_key`."""
+    if key.startswith("{" + PROFILE_PREFIX) and key.endswith("}:counts"):
+        user_id = key[len(PROFILE_PREFIX) + 1 : -len("}:counts")]
+    else:
+        user_id = key.partition("}:counts:" + PROFILE_PREFIX)[2]
+    return user_id if user_id and counts_key(user_id) == key else None
+
+
 def purchased_key(user_id: str) -> str:
     """Key of the set of products that the user has bought, in the same slot as the profile."""
     return _beside(user_id, "purchased")

@@ -18,6 +18,7 @@ import redis
 from reccore import layout
 from recsvc.breaker import Breaker
 from recsvc.errors import StoreUnavailable
+from recsvc.redis_exchange import exchange
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +106,13 @@ class RedisUserStore:
         try:
             if not fresh:
                 try:
-                    return _exchange(connection, commands)
+                    return exchange(connection, commands)
                 except redis.TimeoutError:
                     raise
                 except (redis.ConnectionError, OSError):
                     # An idle connection may have been closed by a restart: that is known at once, so ask once more.
                     connection.disconnect()
-            return _exchange(connection, commands)
+            return exchange(connection, commands)
         except (redis.RedisError, OSError) as exc:
             connection.disconnect()
             self.breaker.failed(exc)
@@ -120,20 +121,11 @@ class RedisUserStore:
     def _answers(self) -> bool:
         connection: Any = self._pool.make_connection()
         try:
-            return bool(_exchange(connection, [("PING",)])[0] == "PONG")
+            return bool(exchange(connection, [("PING",)])[0] == "PONG")
         except (redis.RedisError, OSError):
             return False
         finally:
             connection.disconnect()
-
-
-def _exchange(connection: Any, commands: Sequence[tuple[str, ...]]) -> list[Any]:
-    connection.send_packed_command(connection.pack_commands(commands), check_health=False)
-    answers = [connection.read_response() for _ in commands]
-    for each in answers:
-        if isinstance(each, redis.RedisError):
-            raise each
-    return answers
 
 
 def _as_mapping(answer: Any) -> Mapping[str, str]:

@@ -48,6 +48,11 @@ class Presence:
         self._since = ""
         self._begun = False
 
+    @property
+    def name(self) -> str:
+        """The node's name; empty before the first registration."""
+        return self._path.rpartition("/")[2]
+
     def have(self, name: str, version: int) -> None:
         """Tell that this process has ``version`` of document ``name`` in force; returns at once."""
         self._versions = {**self._versions, name: version}

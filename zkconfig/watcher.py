@@ -64,7 +64,7 @@ class DocumentWatcher(Generic[D]):
         self.kind = kind
         self.on_change: list[Callable[[InForce[D]], None]] = []
         self.on_reject: list[Callable[[], None]] = []
-        self._coordination, self._presence, self._reread_seconds = coordination, presence, reread_seconds
+        self.coordination, self._presence, self._reread_seconds = coordination, presence, reread_seconds
         self._changed = threading.Condition()
         self._in_force = self._value(*(seed or (kind.default, 0)), known=seed is not None)
         self._rejected = self._rejected_version = 0
@@ -84,19 +84,19 @@ class DocumentWatcher(Generic[D]):
     @property
     def connected(self) -> bool:
         """Whether ZooKeeper answers, and what it holds has been looked at."""
-        return self._seen and self._coordination.connected
+        return self._seen and self.coordination.connected
 
     def start(self) -> None:
         """Begin to follow the document; returns at once, whether ZooKeeper is there or not."""
-        self._coordination.start()
-        self._coordination.on_connected(self._connection_came)
+        self.coordination.start()
+        self.coordination.on_connected(self._connection_came)
         if self._presence is not None:
             self._presence.have(self.kind.name, self._in_force.version)
-        self._coordination.every(self._reread_seconds, self._read_again)
+        self.coordination.every(self._reread_seconds, self._read_again)
 
     def stop(self) -> None:
         """End the session with ZooKeeper."""
-        self._coordination.stop()
+        self.coordination.stop()
 
     def wait_for_version(self, version: int, timeout: float) -> bool:
         """Wait until at least ``version`` is in force, for ``timeout`` seconds at most; gives whether it is."""
@@ -112,16 +112,16 @@ class DocumentWatcher(Generic[D]):
 
     def _connection_came(self) -> None:
         if not self._ensured:
-            ensure_document(self._coordination, self.kind)
+            ensure_document(self.coordination, self.kind)
             self._ensured = True
         if not self._watching:
-            self._coordination.watch(self.kind.last_good_path, self._last_good_changed)
-            self._coordination.watch(self.kind.path, self._node_changed)
+            self.coordination.watch(self.kind.last_good_path, self._last_good_changed)
+            self.coordination.watch(self.kind.path, self._node_changed)
             self._watching = True
 
     def _read_again(self) -> None:
         self._connection_came()
-        last, node = self._coordination.read_many([self.kind.last_good_path, self.kind.path])
+        last, node = self.coordination.read_many([self.kind.last_good_path, self.kind.path])
         self._last_good_changed(last)
         self._node_changed(node)
 
@@ -158,7 +158,7 @@ class DocumentWatcher(Generic[D]):
             log.error("%s has version %d, behind the known %d", self.kind.path, node.modified, self._in_force.version)
         self._take(document, node.modified)
         if node.modified > self._recorded:
-            self._coordination.submit(self._record)
+            self.coordination.submit(self._record)
 
     def _reject(self, node: Node, exc: WeightsError) -> None:
         with self._changed:
@@ -194,13 +194,13 @@ class DocumentWatcher(Generic[D]):
     def _record(self) -> None:
         """Keep the document of another client as the last good one; who was faster has done it for everybody."""
         taken = self._in_force
-        node = self._coordination.read(self.kind.last_good_path)
+        node = self.coordination.read(self.kind.last_good_path)
         found = last_good.decode(self.kind, node)
         if node is None or (found is not None and found[1] >= taken.version):
             return
         try:
             data = last_good.encode(taken.document, taken.version)
-            self._coordination.commit([SetData(self.kind.last_good_path, data, node.version)])
+            self.coordination.commit([SetData(self.kind.last_good_path, data, node.version)])
         except Conflict:
             return
 

@@ -1,0 +1,233 @@
+"""Carries a weights change over to the stored scores of all users, and removes expired tags.
+
+How it stays right under traffic (docs/adr/0003-weights-change.md): the version in Redis is raised first, so from then
+on no writer with older weights can commit. Then users are read, scored by the rule of :mod:`reccore.scoring`, and
+written in a transaction that Redis refuses when any of their counts, or the version in force, has changed meanwhile.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import redis
+
+from reccore import layout
+from reccore.scoring import format_score, score
+from reccore.weights import Weights
+from recsvc.errors import StoreUnavailable
+from recsvc.redis_exchange import Command, exchange
+
+log = logging.getLogger(__name__)
+
+USERS_AT_ONCE = 40
+ROWS_AT_ONCE = 1_000
+"""What one transaction may write: about a millisecond in which Redis serves nobody else."""
+SCAN_COUNT = 500
+SHARE_OF_TIME = 0.6
+"""At most this share of the time is spent working; the rest belongs to the traffic."""
+_ROWS_KEPT = 200_000
+
+_RAISE = """
+local version = tonumber(redis.call('HGET', KEYS[1], 'version') or -1)
+if version < tonumber(ARGV[1]) then
+  redis.call('HSET', KEYS[1], 'version', ARGV[1], 'document', ARGV[2])
+  return ARGV[1]
+end
+return tostring(version)
+"""
+_SWEPT = """
+if redis.call('HGET', KEYS[1], 'version') == ARGV[1] then redis.call('HSET', KEYS[1], 'swept', ARGV[1]) end
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """``weights:in_force``: the newest version that Redis knows of, and the one that all scores have (-1: none)."""
+
+    version: int
+    swept: int
+    fields: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What one pass did; ``complete`` is False when newer weights came in force meanwhile."""
+
+    users: int
+    changed: int
+    repeated: int
+    seconds: float
+    complete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Scorer:
+    """Gives the text of a stored row's score at one version, None for an expired row; rows repeat, so it remembers."""
+
+    values: tuple[float, ...]
+    tag_expiry_seconds: int
+    now: float
+    known: dict[str, str | None]
+
+    def of(self, row: str) -> str | None:
+        """Give the score's text of a row of counts."""
+        counts = layout.decode_counts(row)
+        expired = counts.expired(self.now, self.tag_expiry_seconds)
+        text = None if expired else format_score(score(counts.counts, self.values))
+        if len(self.known) >= _ROWS_KEPT:
+            self.known.clear()
+        self.known[row] = text
+        return text
+
+
+class ScoreSweep:
+    """The passes over Redis, over one connection. Raises ``StoreUnavailable`` when Redis is away."""
+
+    def __init__(
+        self,
+        client: redis.Redis,
+        *,
+        now: Callable[[], float] = time.time,
+        sleep: Callable[[float], object] = time.sleep,
+    ) -> None:
+        self._redis: Any = client
+        self._connection: Any = client.connection_pool.make_connection()
+        self._now, self._sleep = now, sleep
+        self._raise, self._swept = client.register_script(_RAISE), client.register_script(_SWEPT)
+
+    def record(self) -> Record:
+        """Read what Redis remembers of the weights."""
+        fields = self._translated(partial(self._redis.hgetall, layout.WEIGHTS_IN_FORCE))
+        return Record(int(fields.get("version", -1)), int(fields.get("swept", -1)), fields)
+
+    def raise_version(self, version: int, weights: Weights) -> int:
+        """Put ``version`` in force in Redis unless a newer one is; gives the one that is then."""
+        document = weights.as_json()
+        return int(self._translated(lambda: self._raise(keys=[layout.WEIGHTS_IN_FORCE], args=[version, document])))
+
+    def mark_swept(self, version: int) -> None:
+        """Remember that no score of another version is left."""
+        self._translated(lambda: self._swept(keys=[layout.WEIGHTS_IN_FORCE], args=[version]))
+
+    def close(self) -> None:
+        """Close the connection of the passes."""
+        self._connection.disconnect()
+
+    def run(
+        self,
+        version: int,
+        weights: Weights,
+        *,
+        tag_expiry_seconds: int = 0,
+        write_scores: bool = True,
+        stopping: Callable[[], bool] = lambda: False,
+    ) -> Swept:
+        """Make one pass over all users, paced; ends early when newer weights are in force or ``stopping`` says so."""
+        began = time.monotonic()
+        users = changed = repeated = 0
+        scorer = Scorer(weights.values, tag_expiry_seconds, self._now(), {})
+        for chunk in self._chunks():
+            waiting = [chunk]
+            while waiting:
+                started, some = time.monotonic(), waiting.pop()
+                try:
+                    changed += self._translated(partial(self._bring_in_line, some, version, scorer, write_scores))
+                    users += len(some)
+                except _TooMuchError:
+                    # One of them was written meanwhile, or they have very many tags: fewer at once get through.
+                    repeated += 1
+                    half = (len(some) + 1) // 2
+                    waiting += [part for part in (some[half:], some[:half]) if part]
+                except _MovedError:
+                    return Swept(users, changed, repeated, time.monotonic() - began, complete=False)
+                if stopping():
+                    return Swept(users, changed, repeated, time.monotonic() - began, complete=False)
+                self._sleep((time.monotonic() - started) * (1 / SHARE_OF_TIME - 1))
+        return Swept(users, changed, repeated, time.monotonic() - began, complete=True)
+
+    def _bring_in_line(self, users: Sequence[str], version: int, scorer: Scorer, write_scores: bool) -> int:
+        """Rewrite some users whole, or none of them; gives how many changed."""
+        counts_keys = [layout.counts_key(user) for user in users]
+        reads: list[Command] = [("HGETALL", key) for key in counts_keys]
+        watch: Command = ("WATCH", layout.WEIGHTS_IN_FORCE, *counts_keys)
+        answers = exchange(self._connection, [watch, ("HGET", layout.WEIGHTS_IN_FORCE, "version"), *reads])
+        if answers[1] is None or int(answers[1]) != version:
+            self._forget()
+            raise _MovedError
+        stored = [_pairs(each) for each in answers[2:]]
+        if len(users) > 1 and sum(map(len, stored)) > ROWS_AT_ONCE:
+            self._forget()
+            raise _TooMuchError
+        writes = [
+            _writes(user, key, rows, scorer, write_scores)
+            for user, key, rows in zip(users, counts_keys, stored, strict=True)
+        ]
+        commands = [command for each in writes for command in each]
+        if not commands:
+            self._forget()
+            return 0
+        if exchange(self._connection, [("MULTI",), *commands, ("EXEC",)])[-1] is None:
+            raise _TooMuchError
+        return sum(map(bool, writes))
+
+    def _forget(self) -> None:
+        exchange(self._connection, [("UNWATCH",)])
+
+    def _chunks(self) -> Iterator[list[str]]:
+        cursor, waiting = 0, list[str]()
+        while True:
+            scan = partial(self._redis.scan, cursor, match="{*:counts*", count=SCAN_COUNT)
+            cursor, keys = self._translated(scan)
+            waiting += [user for key in keys if (user := layout.user_of_counts_key(key)) is not None]
+            while len(waiting) >= USERS_AT_ONCE or (waiting and not cursor):
+                yield waiting[:USERS_AT_ONCE]
+                waiting = waiting[USERS_AT_ONCE:]
+            if not cursor:
+                return
+
+    def _translated(self, call: Callable[[], Any]) -> Any:
+        try:
+            return call()
+        except (redis.RedisError, OSError) as exc:
+            self._connection.disconnect()
+            raise StoreUnavailable(f"Redis is away: {exc}") from exc
+
+
+class _MovedError(Exception):
+    """Newer weights are in force."""
+
+
+class _TooMuchError(Exception):
+    """Nothing was written: fewer users have to be taken at once."""
+
+
+def _pairs(answer: Any) -> list[tuple[str, str]]:
+    return list(answer.items()) if isinstance(answer, dict) else list(zip(answer[::2], answer[1::2], strict=True))
+
+
+def _writes(
+    user: str, counts_key: str, rows: Sequence[tuple[str, str]], scorer: Scorer, write_scores: bool
+) -> list[Command]:
+    known, scores, expired = scorer.known, list[str](), list[str]()
+    for tag, row in rows:
+        if tag == layout.META_FIELD:
+            continue
+        text = known[row] if row in known else scorer.of(row)
+        if text is None:
+            expired.append(tag)
+        else:
+            scores += (tag, text)
+    profile_key = layout.profile_key(user)
+    commands: list[Command] = []
+    if expired:
+        commands.append(("HDEL", profile_key, *expired))
+        # With its last tag a user's counts go as well: only the time of the newest event is left in them.
+        commands.append(("HDEL", counts_key, *expired) if scores else ("DEL", counts_key))
+    if scores and write_scores:
+        commands.append(("HSET", profile_key, *scores))
+    return commands
