@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import socket
+import time
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
@@ -17,11 +18,14 @@ _LOWEST = 15_000
 _RANGE_FILE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
-def choose_ports(home: Home, fixed: Mapping[str, int], in_use_by_us: Collection[str]) -> dict[str, int]:
+def choose_ports(
+    home: Home, fixed: Mapping[str, int], in_use_by_us: Collection[str], patience_seconds: float = 10
+) -> dict[str, int]:
     """Return a port for each name in `PORTS` and remember it.
 
-    A remembered port is kept, unless a stranger holds it now. `in_use_by_us` names the ports whose part is running:
-    these are taken by right.
+    A remembered port is kept, unless a stranger holds it. `in_use_by_us` names the ports whose part is running: these
+    are taken by right. A server of ours that was just killed may hold its port for a moment longer, so strangers are
+    given `patience_seconds`, all together, to leave.
 
     Raises:
         StackError: A port given by the user is held by another program.
@@ -29,9 +33,10 @@ def choose_ports(home: Home, fixed: Mapping[str, int], in_use_by_us: Collection[
     file = home.path / "ports.json"
     remembered: dict[str, int] = json.loads(file.read_text()) if file.exists() else {}
     chosen: dict[str, int] = {}
+    deadline = time.monotonic() + patience_seconds
     for name in PORTS:
         port = fixed.get(name, remembered.get(name, 0))
-        if name not in in_use_by_us and not (port and is_free(port)):
+        if name not in in_use_by_us and not (port and _becomes_free(port, deadline)):
             if name in fixed:
                 raise StackError(
                     f"port {port} (REWEIGH_{name.upper()}_PORT) is held by another program; "
@@ -54,13 +59,12 @@ def is_free(port: int) -> bool:
         return True
 
 
-def answers(port: int, seconds: float = 1.0) -> bool:
-    """Return whether somebody accepts connections on `port`."""
-    try:
-        with socket.create_connection((HOST, port), timeout=seconds):
-            return True
-    except OSError:
-        return False
+def _becomes_free(port: int, deadline: float) -> bool:
+    while not is_free(port):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
+    return True
 
 
 def _free_port(taken: Collection[int]) -> int:

@@ -6,6 +6,9 @@ import logging
 import socket
 import struct
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 from deploy.local.errors import StackError
 from deploy.local.settings import Settings
@@ -29,34 +32,46 @@ def create_topics(bootstrap: str, settings: Settings, patience_seconds: float = 
     from kafka import KafkaAdminClient
     from kafka.errors import KafkaError, TopicAlreadyExistsError
 
-    logging.getLogger("kafka").setLevel(logging.CRITICAL)
     deadline = time.monotonic() + patience_seconds
-    wanted = topic_configurations(settings)
     while True:
         try:
-            client = KafkaAdminClient(bootstrap_servers=bootstrap, client_id="reweigh-stack", request_timeout_ms=10_000)
-            try:
-                missing = {name: wanted[name] for name in wanted if name not in set(client.list_topics())}
-                if missing:
-                    client.create_topics(
-                        {
-                            name: {
-                                "num_partitions": settings.sizes.partitions,
-                                "replication_factor": 1,
-                                "configs": given,
-                            }
-                            for name, given in missing.items()
-                        }
-                    )
-                return tuple(missing)
-            finally:
-                client.close()
+            with _without_log("kafka"):
+                return _create_missing(KafkaAdminClient, bootstrap, settings)
         except TopicAlreadyExistsError:  # somebody else was quicker; look again
             continue
         except KafkaError as error:
             if time.monotonic() > deadline:
                 raise StackError(f"the topics could not be created on {bootstrap}: {error}") from error
             time.sleep(0.3)
+
+
+def _create_missing(admin_client: Callable[..., Any], bootstrap: str, settings: Settings) -> tuple[str, ...]:
+    wanted = topic_configurations(settings)
+    client = admin_client(bootstrap_servers=bootstrap, client_id="reweigh-stack", request_timeout_ms=10_000)
+    try:
+        existing = set(client.list_topics())
+        missing = {
+            name: {"num_partitions": settings.sizes.partitions, "replication_factor": 1, "configs": configs}
+            for name, configs in wanted.items()
+            if name not in existing
+        }
+        if missing:
+            client.create_topics(missing)
+        return tuple(missing)
+    finally:
+        client.close()
+
+
+@contextmanager
+def _without_log(name: str) -> Iterator[None]:
+    """Keep a library quiet that logs each refused connection while its server is still starting."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def broker_answers(bootstrap: str, seconds: float = 2.0) -> bool:
