@@ -22,6 +22,7 @@ ranking. Nothing in here depends on the order of summation by more than rounding
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -60,6 +61,9 @@ class Taste:
     lifts: Mapping[str, float]
 
 
+_LARGEST_LIFT: Final = 1e100
+"""Beyond anything that events lead to; keeps weights near the largest double from making a score infinite."""
+
 NO_TASTE: Final = Taste(0.0, {})
 """A user of whom nothing is known: every affinity is 1."""
 
@@ -74,9 +78,10 @@ def typical_weight(counts: Sequence[int], weights: Sequence[float]) -> float:
 
     ``counts`` are everybody's events by type, summed over all tags, in the order of ``weights``.
     """
-    weighed = [(count * weight, weight) for count, weight in zip(counts, weights, strict=False) if weight > 0]
-    points = sum(each for each, _ in weighed)
-    return sum(each * weight for each, weight in weighed) / points if points > 0 else 0.0
+    largest = max((weight for weight in weights if weight > 0), default=1.0)  # scaled by it, nothing overflows
+    scaled = [(count, weight / largest) for count, weight in zip(counts, weights, strict=False) if weight > 0]
+    points = sum(count * weight for count, weight in scaled)
+    return largest * (sum(count * weight * weight for count, weight in scaled) / points) if points > 0 else 0.0
 
 
 def taste(user_scores: Mapping[str, float], everybody_scores: Mapping[str, float], typical: float) -> Taste:
@@ -84,16 +89,19 @@ def taste(user_scores: Mapping[str, float], everybody_scores: Mapping[str, float
 
     Gives :data:`NO_TASTE` when either has no score above 0.
     """
-    user_total = sum(value for value in user_scores.values() if value > 0)
-    everybody_total = sum(value for value in everybody_scores.values() if value > 0)
+    user_total, everybody_total = _total(user_scores), _total(everybody_scores)
     if user_total <= 0 or everybody_total <= 0:
         return NO_TASTE
     lifts = {}
     for tag, value in user_scores.items():
         if value > 0:
-            everybody = everybody_scores.get(tag, 0.0)
-            lifts[tag] = (value / user_total) / (everybody / everybody_total) if everybody > 0 else 1.0
-    return Taste(user_total / (user_total + PRIOR_EVENTS * typical), lifts)
+            share = everybody_scores.get(tag, 0.0) / everybody_total
+            lifts[tag] = min((value / user_total) / share, _LARGEST_LIFT) if share > 0 else 1.0
+    return Taste(1.0 / (1.0 + PRIOR_EVENTS * (typical / user_total)), lifts)
+
+
+def _total(scores: Mapping[str, float]) -> float:
+    return min(sum(value for value in scores.values() if value > 0), sys.float_info.max)
 
 
 def affinity(tags: Collection[str], user: Taste) -> float:
@@ -112,7 +120,7 @@ def rank_products(
     ``left_out`` names the user's purchases. Products that score nothing are not recommended.
     """
     ranked = [
-        RankedProduct(each.product_id, each.popularity * suits, each.popularity, suits)
+        RankedProduct(each.product_id, min(each.popularity * suits, sys.float_info.max), each.popularity, suits)
         for each in products
         if each.product_id not in left_out and each.popularity > 0 and (suits := affinity(each.tags, user)) > 0
     ]

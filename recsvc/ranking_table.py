@@ -47,7 +47,7 @@ class RankingTable:
             return []
         suits = self._affinity(user)
         with np.errstate(over="ignore", invalid="ignore"):
-            scores = self._popularity * suits
+            scores = np.minimum(self._popularity * suits, _LARGEST)
         usable = self._popular_at_all & (suits > 0)
         for product_id in left_out:
             position = structure.index.get(product_id)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from reccore import layout
-from reccore.event_types import EventTypes
 from reccore.ranking import RankedProduct, rank_tags
 from reccore.scoring import score
 from reccore.timestamps import iso_8601
@@ -75,7 +74,6 @@ class Recommender:
         weights: WeightsSource,
         statistics: StatisticsSource,
         *,
-        event_types: EventTypes,
         ranking: Callable[[], Ranking] = Ranking,
         tag_expiry_seconds: int = 0,
         remembered_users: int = 10_000,
@@ -83,7 +81,6 @@ class Recommender:
     ) -> None:
         self._store, self._weights, self._statistics = store, weights, statistics
         self._ranking, self._tag_expiry_seconds, self._now = ranking, tag_expiry_seconds, now
-        self._event_types = event_types
         self._last_seen = LastSeen(remembered_users)
         self._scores: tuple[int, Weights, Scores] | None = None
         self._table: tuple[int, RankingTable] | None = None

@@ -91,7 +91,6 @@ def build_services(
         store,
         weights,
         feed,
-        event_types=settings.event_types,
         ranking=lambda: ranking.in_force.document,
         tag_expiry_seconds=settings.tag_expiry_seconds,
         remembered_users=settings.remembered_users,

@@ -1,0 +1,82 @@
+"""Stand-ins for the service's clients, for tests: users, statistics and Kafka in memory, faults on request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from recsvc.errors import IngestUnavailable, StoreUnavailable
+from recsvc.ingest import Message, Placed
+from recsvc.statistics import Collected, Snapshot
+from recsvc.user_store import NOBODY, StoredUser
+
+
+@dataclass
+class MemoryUserStore:
+    """Users in a dict; fulfils :class:`recsvc.user_store.UserStore`."""
+
+    users: dict[str, StoredUser] = field(default_factory=dict)
+    up: bool = True
+
+    @property
+    def available(self) -> bool:
+        """Whether it is up."""
+        return self.up
+
+    def user(self, user_id: str) -> StoredUser:
+        """Read one user."""
+        self._require()
+        return self.users.get(user_id, NOBODY)
+
+    def counts(self, user_ids: Sequence[str]) -> list[Mapping[str, str]]:
+        """Read several users."""
+        self._require()
+        return [self.users.get(each, NOBODY).rows for each in user_ids]
+
+    def ping(self) -> bool:
+        """Whether it is up."""
+        return self.up
+
+    def _require(self) -> None:
+        if not self.up:
+            raise StoreUnavailable("Redis is away")
+
+
+@dataclass
+class MemoryStatistics:
+    """Statistics that a test puts together."""
+
+    collected: Collected
+    loaded: bool = True
+    _snapshot: Snapshot | None = None
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """What was collected when ``publish`` was called last."""
+        return self._snapshot or self.publish()
+
+    def publish(self) -> Snapshot:
+        """Show what is collected."""
+        self._snapshot = self.collected.snapshot()
+        return self._snapshot
+
+
+@dataclass
+class MemoryEventPublisher:
+    """A log in a list; fulfils :class:`recsvc.ingest.EventPublisher`."""
+
+    messages: list[Message] = field(default_factory=list)
+    up: bool = True
+
+    def publish(self, messages: Sequence[Message]) -> list[Placed | IngestUnavailable]:
+        """Append the messages, unless it is down."""
+        if not self.up:
+            return [IngestUnavailable("Kafka is away") for _ in messages]
+        placed: list[Placed | IngestUnavailable] = []
+        for message in messages:
+            placed.append(Placed(message.topic, 0, len(self.messages)))
+            self.messages.append(message)
+        return placed
+
+    def stop(self) -> None:
+        """Do nothing."""

@@ -1,0 +1,107 @@
+"""The service on stand-ins, and on real servers."""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from flask.testing import FlaskClient
+
+with warnings.catch_warnings():  # kafka-python 3.0 reads its own files in a way that Python 3.11 deprecates
+    warnings.simplefilter("ignore", DeprecationWarning)
+    import kafka  # noqa: F401
+
+from service_waiting import wait_until
+
+from deploy.local.stack import Stack
+from reccore.event_types import EventTypes
+from recsvc.app import create_app
+from recsvc.ingest import Ingest
+from recsvc.memory import MemoryEventPublisher, MemoryStatistics, MemoryUserStore
+from recsvc.recommender import Recommender
+from recsvc.services import Services, configurations_of
+from recsvc.settings import Settings
+from recsvc.statistics import Collected
+from zkconfig.memory import MemoryCoordination, MemoryServer
+from zkconfig.watcher import WeightsWatcher
+
+TYPES = EventTypes.from_settings({})
+
+
+@dataclass
+class Bench:
+    """The service and everything behind it, in memory."""
+
+    http: FlaskClient
+    users: MemoryUserStore
+    statistics: MemoryStatistics
+    kafka: MemoryEventPublisher
+    zookeeper: MemoryServer
+    weights: WeightsWatcher
+    clock: list[float]
+
+    def put_weights(self, **weights: float) -> Any:
+        """Change the weights over HTTP; gives the answer."""
+        return self.http.put("/api/config/weights", json=weights, headers={"X-API-Key": "key"})
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    """A service on stand-ins, with a key and a tag expiry of 100 s."""
+    settings = Settings(event_types=TYPES, config_api_key="key", tag_expiry_seconds=100)
+    server, clock = MemoryServer(), [1_000.0]
+    session = MemoryCoordination(server)
+    weights = WeightsWatcher(session, TYPES, role="api")
+    users, statistics, kafka = MemoryUserStore(), MemoryStatistics(Collected(3)), MemoryEventPublisher()
+    configurations = configurations_of(session, weights)
+    ranking = configurations["ranking"].watcher
+    recommender = Recommender(
+        users,
+        weights,
+        statistics,
+        ranking=lambda: ranking.in_force.document,
+        tag_expiry_seconds=settings.tag_expiry_seconds,
+        now=lambda: clock[0],
+    )
+    services = Services(
+        recommender=recommender,
+        ingest=Ingest(kafka, TYPES),
+        configurations=configurations,
+        weights=weights,
+        statistics_loaded=lambda: statistics.loaded,
+        redis_available=users.ping,
+        totals=lambda: None,
+        starts=tuple(each.watcher.start for each in configurations.values()),
+        stops=(weights.stop,),
+    )
+    services.start()
+    wait_until(lambda: weights.connected)
+    app = create_app(settings, services)
+    yield Bench(app.test_client(), users, statistics, kafka, server, weights, clock)
+    services.stop()
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Stack]:
+    """ZooKeeper, Kafka and Redis, started once."""
+    with (
+        tempfile.TemporaryDirectory(prefix="svc-", ignore_cleanup_errors=True) as home,
+        Stack(home=Path(home), parts=("zookeeper", "kafka", "redis")) as started,
+    ):
+        yield started
+
+
+@pytest.fixture
+def database(stack: Stack) -> Iterator[redis.Redis]:
+    """Redis, empty before and after."""
+    client = redis.Redis.from_url(stack.addresses.redis_url, decode_responses=True)
+    client.flushall()
+    yield client
+    client.flushall()
+    client.close()

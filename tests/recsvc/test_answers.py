@@ -1,0 +1,343 @@
+"""What the routes answer, on stand-ins."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+import pytest
+from conftest import Bench
+from service_waiting import wait_until
+
+from reccore import layout
+from recsvc.user_store import StoredUser
+
+PROBLEM = "application/problem+json"
+
+
+def rows(**tags: str) -> dict[str, str]:
+    """A counts hash; the newest event was at 1,700,000,000,123 ms."""
+    return {"": "1700000000123", **{tag: f"4|{row}" for tag, row in tags.items()}}
+
+
+@pytest.fixture
+def shop(bench: Bench) -> Bench:
+    """Three products and one user who likes shoes and has bought p1."""
+    collected = bench.statistics.collected
+    collected.put_product("p1", [(10, 0, 0), 1_600_000_000_000, ["shoes"]])
+    collected.put_product("p2", [(5, 0, 0), 1_600_000_001_000, ["shoes"]])
+    collected.put_product("p3", [(6, 0, 0), 1_600_000_002_000, ["hats"]])
+    collected.put_tag("shoes", [(15, 0, 0), 0])
+    collected.put_tag("hats", [(6, 0, 0), 0])
+    bench.statistics.publish()
+    bench.users.users["ann"] = StoredUser(rows(shoes="100,2,0", hats="1,0,0", bags="1,0,0"), frozenset({"p1"}))
+    return bench
+
+
+def test_recommend_names_its_version_and_is_exact_for_it(shop: Bench) -> None:
+    """Scores are counts times weights in force, before and after a change, and products follow."""
+    first = shop.http.get("/recommend/ann?n=2").json
+    assert first["tags"] == [{"tag": "shoes", "score": 106}, {"tag": "bags", "score": 1}]
+    assert (first["source"], first["degraded"], first["as_of"]) == ("profile", False, "2023-11-14T22:13:20.123Z")
+    assert [(each["product_id"], each["source"]) for each in first["products"]] == [("p2", "tags"), ("p3", "tags")]
+    assert all(each["score"] == pytest.approx(each["popularity"] * each["affinity"]) for each in first["products"])
+    done = shop.put_weights(view=0.5, add_to_cart=0, purchase=0).json
+    second = shop.http.get("/recommend/ann").json
+    assert second["weights_version"] == done["version"] > first["weights_version"]
+    assert second["tags"][0] == {"tag": "shoes", "score": 50}
+    assert second["tags"][1] == {"tag": "bags", "score": 0.5}  # the tie with hats is broken by name
+    assert [each["popularity"] for each in second["products"]] == [2.5, 3]
+
+
+def test_an_unknown_user_gets_what_is_popular(shop: Bench) -> None:
+    """No 404, no tags, the newest event of the products named; so does one whose scores are all 0."""
+    shop.users.users["bob"] = StoredUser(rows(shoes="0,0,7"), frozenset({"p3"}))
+    answer = shop.http.get("/recommend/nobody?n=2").json
+    assert (answer["source"], answer["tags"], answer["as_of"]) == ("popular", [], "2020-09-13T12:26:42.000Z")
+    assert [(each["product_id"], each["score"], each["source"]) for each in answer["products"]] == [
+        ("p1", 10, "popular"),
+        ("p3", 6, "popular"),
+    ]
+    shop.put_weights(view=1, add_to_cart=1, purchase=0)
+    answer = shop.http.get("/recommend/bob").json
+    assert answer["source"] == "popular"
+    assert [each["product_id"] for each in answer["products"]] == ["p1", "p2"]
+
+
+def test_popular_products_fill_up_as_configured(shop: Bench) -> None:
+    """Where fewer rank by tags than are wanted, popular ones follow; the ranking document says whether."""
+    shop.users.users["eve"] = StoredUser(rows(shoes="1000000,0,0"), frozenset())
+    shop.put_weights(view=1e300, add_to_cart=0, purchase=0)
+    assert len(shop.http.get("/recommend/eve?n=3").json["products"]) == 3
+    key = {"X-API-Key": "key"}
+    put = shop.http.put("/api/config/ranking", json={"default_n": 1, "fill_with_popular": False}, headers=key)
+    assert put.json["ranking"] == {"default_n": 1, "fill_with_popular": False}
+    assert len(shop.http.get("/recommend/ann").json["tags"]) == 1
+    assert len(shop.http.get("/recommend/ann?n=2").json["tags"]) == 2
+    assert shop.http.put("/api/config/ranking", json={"default_n": 0}, headers=key).status_code == 400
+
+
+@pytest.mark.parametrize("large", [1e300, 1.7e308])
+def test_scores_beyond_the_doubles_are_numbers(shop: Bench, large: float) -> None:
+    """Weights near the largest double are valid, and no answer fails over them."""
+    assert shop.put_weights(view=large, add_to_cart=large, purchase=large).status_code == 200
+    for user in ("ann", "nobody"):
+        answer = shop.http.get(f"/recommend/{user}")
+        assert answer.status_code == 200
+        assert all(isinstance(each["score"], int | float) for each in answer.json["tags"] + answer.json["products"])
+
+
+def test_expired_tags_are_left_out(shop: Bench) -> None:
+    """A tag without events for longer than its time to live is not answered any more, swept or not."""
+    shop.users.users["ann"] = StoredUser(rows(shoes="1,0,0@901", hats="1,0,0@899", bags="1,0,0"), frozenset())
+    assert [each["tag"] for each in shop.http.get("/recommend/ann").json["tags"]] == ["bags", "shoes"]
+    assert shop.http.get("/profile/ann").json["tags"] == {"bags": 1, "shoes": 1}
+    shop.clock[0] = 2_000.0
+    assert shop.http.get("/profile/ann").json["tags"] == {"bags": 1}
+
+
+def test_profiles_of_many_users(shop: Bench) -> None:
+    """One shape for one and for many; an unknown user has no tags; ids may be integers."""
+    shop.users.users["7"] = StoredUser(rows(hats="1,1,1"), frozenset())
+    many = shop.http.post("/profiles", json={"user_ids": ["ann", 7, "nobody", "ann"]}).json
+    assert list(many["profiles"]) == ["ann", "7", "nobody"]
+    assert many["profiles"]["7"] == shop.http.get("/profile/7").json
+    assert many["profiles"]["7"]["tags"] == {"hats": 9}
+    assert many["profiles"]["nobody"]["tags"] == {}
+    assert shop.http.post("/profiles", json={"user_ids": []}).json["profiles"] == {}
+
+
+@pytest.mark.parametrize("user_id", ["a/b", "//x", "ü €/😀", "x" * 128, "{a}b", "a b?c=%2F", ".hidden", "a//"])
+def test_any_text_is_a_user_id(shop: Bench, user_id: str) -> None:
+    """Slashes, braces and every other character, in the path and in a body."""
+    shop.users.users[user_id] = StoredUser(rows(hats="2,0,0"), frozenset())
+    answer = shop.http.get(f"/profile/{quote(user_id, safe='')}").json
+    assert (answer["user_id"], answer["tags"]) == (user_id, {"hats": 2})
+    assert shop.http.get(f"/recommend/{quote(user_id, safe='')}").json["user_id"] == user_id
+    assert user_id in shop.http.post("/profiles", json={"user_ids": [user_id]}).json["profiles"]
+
+
+def test_without_redis_or_zookeeper_answers_come_from_memory(shop: Bench) -> None:
+    """Known users as they were seen last, others what is popular, and each answer says that it is degraded."""
+    known = shop.http.get("/recommend/ann").json
+    shop.users.up = False
+    answer = shop.http.get("/recommend/ann").json
+    assert answer == {**known, "degraded": True}
+    assert shop.http.get("/recommend/nobody").json["source"] == "popular"
+    assert shop.http.post("/profiles", json={"user_ids": ["ann"]}).json["profiles"]["ann"]["degraded"]
+    assert shop.http.get("/readyz").status_code == 200
+    assert shop.http.get("/readyz").json["status"] == "degraded"
+    shop.users.up = True
+    shop.zookeeper.set_up(False)
+    answer = shop.http.get("/recommend/ann").json
+    assert answer == {**known, "degraded": True}
+    refused = shop.put_weights(view=1, add_to_cart=1, purchase=1)
+    assert (refused.status_code, refused.content_type) == (503, PROBLEM)
+    shop.zookeeper.set_up(True)
+    assert shop.http.get("/recommend/ann").json == known
+
+
+def test_the_entity_tag_guards_a_change(shop: Bench) -> None:
+    """If-Match with the version in force lets a change through, any other is a 412 that names the one in force."""
+    got = shop.http.get("/api/config/weights")
+    assert got.headers["ETag"] == f'"{got.json["version"]}"'
+    assert got.json["weights"] == {"view": 1, "add_to_cart": 3, "purchase": 5}
+
+    def put(if_match: str) -> tuple[int, int]:
+        body = {"view": 2, "cart": 3, "purchase": 5}
+        answer = shop.http.put("/api/config/weights", json=body, headers={"X-API-Key": "key", "If-Match": if_match})
+        return answer.status_code, answer.json["version"]
+
+    status, version = put(got.headers["ETag"])
+    assert (status, version) == (200, shop.http.get("/api/config/weights").json["version"])
+    for stale in (got.headers["ETag"], f'W/"{version}"', '"x"', str(version), ""):
+        assert put(stale) == (412, version)
+    assert put(f'"1", "{version}"')[0] == 200
+    assert put("*")[0] == 200
+    shop.zookeeper.write("/config/recommendation/weights", b"nonsense")
+    now = shop.http.get("/api/config/weights")
+    assert put(now.headers["ETag"])[0] == 200
+    assert shop.http.get("/api/config/weights", headers={"If-None-Match": now.headers["ETag"]}).status_code == 200
+
+
+def test_a_change_tells_who_has_it(shop: Bench) -> None:
+    """The answer comes when the registered processes have the weights in force, this one included."""
+    wait_until(lambda: any(path.startswith("/reweigh/members/api-") for path in shop.zookeeper.nodes))
+    answer = shop.put_weights(view=1, add_to_cart=1, purchase=2).json
+    assert (answer["acknowledged"], answer["members"]) == (1, 1)
+    assert answer["took_ms"] < 1_000
+    assert shop.weights.in_force.version == answer["version"]
+
+
+def test_the_key_is_required_for_changes_only(bench: Bench) -> None:
+    """No key 401 with a challenge, a wrong one 403, either header will do; reading needs none."""
+    body = {"view": 1, "add_to_cart": 3, "purchase": 5}
+    missing = bench.http.put("/api/config/weights", json=body)
+    assert (missing.status_code, missing.content_type) == (401, PROBLEM)
+    assert missing.headers["WWW-Authenticate"].startswith("Bearer")
+    for headers in ({"X-API-Key": "wrong"}, {"Authorization": "Bearer wrong"}, {"X-API-Key": "ké"}):
+        assert bench.http.put("/api/config/weights", json=body, headers=headers).status_code == 403
+    for headers in ({"X-API-Key": "key"}, {"Authorization": "Bearer key"}, {"Authorization": "bearer key"}):
+        assert bench.http.put("/api/config/weights", json=body, headers=headers).status_code == 200
+    assert bench.http.get("/api/config/weights").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        (b"nope", "weights"),
+        (b"[]", "weights"),
+        (b'{"view": -1, "add_to_cart": 3, "purchase": 5}', "view"),
+        (b'{"view": NaN, "add_to_cart": 3, "purchase": 5}', "weights"),
+        (b'{"view": 1e999, "add_to_cart": 3, "purchase": 5}', "view"),
+        (b'{"view": ' + b"9" * 5_000 + b', "add_to_cart": 3, "purchase": 5}', "weights"),
+        (b'{"view": 1, "add_to_cart": 3}', "purchase"),
+        (b'{"view": "\\ud800", "add_to_cart": 3, "purchase": 5}', "view"),
+        (b'{"view": 1, "add_to_cart": 3, "purchase": 5, "wish": 1}', "wish"),
+        (b'{"view": 0, "add_to_cart": 0, "purchase": 0}', "weights"),
+        (b"[" * 60_000, "weights"),
+    ],
+)
+def test_a_bad_document_is_refused_by_name(bench: Bench, body: bytes, field: str) -> None:
+    """400 with the member, its value and what is allowed; nothing changes."""
+    before = bench.http.get("/api/config/weights").json
+    headers = {"X-API-Key": "key", "Content-Type": "application/json"}
+    answer = bench.http.put("/api/config/weights", data=body, headers=headers)
+    assert (answer.status_code, answer.content_type) == (400, PROBLEM)
+    error = answer.json["errors"][0]
+    assert error["field"] == field
+    assert error["allowed"]
+    assert "value" in error
+    assert bench.http.get("/api/config/weights").json == before
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "given", "status"),
+    [
+        ("GET", "/nothing", {}, 404),
+        ("GET", "/", {}, 404),
+        ("GET", "/recommend/", {}, 404),
+        ("GET", "/api/config/secrets", {}, 404),
+        ("GET", "/api/config/..%2Fweights", {}, 404),
+        ("GET", "/api/config/weights%00", {}, 404),
+        ("PUT", "/api/config/nope", {"json": {}}, 404),
+        ("DELETE", "/api/config/weights", {}, 405),
+        ("POST", "/recommend/ann", {}, 405),
+        ("GET", "/update", {}, 405),
+        ("GET", "/recommend/ann?n=0", {}, 400),
+        ("GET", "/recommend/ann?n=101", {}, 400),
+        ("GET", "/recommend/ann?n=ten", {}, 400),
+        ("GET", "/recommend/ann?n=", {}, 400),
+        ("GET", "/recommend/ann?n=1&n=2", {}, 400),
+        ("GET", "/recommend/ann?n=٣", {}, 400),
+        ("GET", "/recommend/" + "x" * 129, {}, 400),
+        ("GET", "/profile/" + "x" * 129, {}, 400),
+        ("POST", "/profiles", {"json": {"user_ids": "ann"}}, 400),
+        ("POST", "/profiles", {"json": {"user_ids": [""]}}, 400),
+        ("POST", "/profiles", {"json": {"user_ids": [None]}}, 400),
+        ("POST", "/profiles", {"json": {"user_ids": [True]}}, 400),
+        ("POST", "/profiles", {"json": {"user_ids": ["u"] * 501}}, 400),
+        ("POST", "/profiles", {"json": {}}, 400),
+        ("POST", "/profiles", {"json": []}, 400),
+        ("POST", "/profiles", {"data": b"[" * 100_000, "content_type": "application/json"}, 400),
+        ("POST", "/profiles", {"data": b"\xff", "content_type": "application/json"}, 400),
+        ("POST", "/profiles", {"data": b"{}", "content_type": "text/plain"}, 415),
+        ("POST", "/profiles", {"data": b" " * 1_048_577, "content_type": "application/json"}, 413),
+        ("POST", "/update", {"data": b" " * 1_000_001, "content_type": "application/json"}, 413),
+        ("POST", "/update/batch", {"data": b" " * 4_194_305, "content_type": "application/json"}, 413),
+        ("POST", "/update", {"data": b"{}", "content_type": "text/csv"}, 415),
+        ("POST", "/update", {"json": {"user_id": "u"}}, 400),
+        ("POST", "/update/batch", {"json": []}, 400),
+        ("POST", "/update/batch", {"json": {"events": "x"}}, 400),
+        ("POST", "/update/batch", {"data": b"[" * 100_000, "content_type": "application/json"}, 400),
+    ],
+)
+def test_errors_are_problems(bench: Bench, method: str, path: str, given: dict[str, object], status: int) -> None:
+    """Every error is problem+json with its status, never HTML."""
+    answer = bench.http.open(path, method=method, **given)  # type: ignore[arg-type]
+    assert (answer.status_code, answer.content_type) == (status, PROBLEM)
+    assert answer.json["status"] == status
+    assert answer.json["title"]
+    assert answer.json["detail"]
+    if status == 405:
+        assert answer.headers["Allow"]
+
+
+def test_a_body_without_length_is_refused(bench: Bench) -> None:
+    """A chunked body may arrive cut, so its length is required."""
+    for path in ("/profiles", "/update", "/update/batch"):
+        answer = bench.http.post(path, headers={"Transfer-Encoding": "chunked"}, content_type="application/json")
+        assert (answer.status_code, answer.content_type) == (411, PROBLEM)
+
+
+def test_a_bug_is_a_problem_without_a_traceback(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """500, and the log alone says why."""
+    monkeypatch.setattr(bench.users, "user", lambda _: 1 / 0)
+    answer = bench.http.get("/recommend/ann")
+    assert (answer.status_code, answer.content_type) == (500, PROBLEM)
+    assert "division" not in answer.text
+
+
+def test_an_event_is_taken_once_kafka_has_it(bench: Bench) -> None:
+    """202 names its place; the exact bytes go to the topic of its type, keyed by user id."""
+    event = b'{"user_id": 7, "item_id": "p", "action": "cart", "event_id": "e"}'
+    answer = bench.http.post("/update", data=event, content_type="application/json")
+    assert (answer.status_code, answer.json["topic"]) == (202, "add-to-cart-events")
+    assert [(each.key, each.value) for each in bench.kafka.messages] == [(b"7", event)]
+    bench.kafka.up = False
+    answer = bench.http.post("/update", data=event, content_type="application/json")
+    assert (answer.status_code, answer.content_type, answer.headers["Retry-After"]) == (503, PROBLEM, "1")
+
+
+def test_each_event_of_a_batch_has_a_result(bench: Bench) -> None:
+    """A wrong event stops no other; 202 only when Kafka has all, 503 when it has none."""
+    good = {"user_id": "u", "product_id": "p", "event_type": "view"}
+    answer = bench.http.post("/update/batch", json=[good, {"user_id": "u"}, "x", good])
+    assert answer.status_code == 207
+    assert [each["status"] for each in answer.json["results"]] == [202, 400, 400, 202]
+    assert answer.json["results"][1]["reason"] == "invalid_product_id"
+    assert (answer.json["accepted"], answer.json["rejected"]) == (2, 2)
+    assert bench.http.post("/update/batch", json={"events": [good]}).status_code == 202
+    bench.kafka.up = False
+    answer = bench.http.post("/update/batch", json=[good])
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+
+
+def test_health_says_what_is_away(bench: Bench) -> None:
+    """Liveness is cheap, readiness waits for the statistics, health names each dependency."""
+    assert bench.http.get("/livez").json == {"status": "alive"}
+    assert bench.http.get("/readyz").json["status"] == "ready"
+    bench.statistics.loaded = False
+    assert bench.http.get("/readyz").status_code == 503
+    assert bench.http.get("/health").status_code == 200
+    assert bench.http.get("/health").json["weights"]["known"]
+
+
+def test_the_description_is_whole_and_works_offline(bench: Bench) -> None:
+    """Every route is described, and the page loads nothing from elsewhere."""
+    described = bench.http.get("/openapi.json").json
+    app = bench.http.application
+    routes = {
+        (rule.rule.replace("<anytext:user_id>", "{user_id}"), method.lower())
+        for rule in app.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+        if not rule.rule.startswith(("/docs", "/openapi", "/api/config"))
+    }
+    described_routes = {
+        (path, method)
+        for path, item in described["paths"].items()
+        for method in item
+        if method != "parameters" and not path.startswith("/api/config")
+    }
+    assert described_routes == routes
+    assert {"/api/config/weights", "/api/config/ranking"} <= set(described["paths"])
+    page = bench.http.get("/docs").text
+    assert "http" not in page
+    for asset in ("css/swagger-ui.css", "js/swagger-ui-bundle.js", "js/swagger-ui-standalone-preset.js"):
+        assert f"/docs/static/{asset}" in page
+        with bench.http.get(f"/docs/static/{asset}") as answer:
+            assert answer.status_code == 200
+
+
+def test_stored_rows_are_the_layouts_rows() -> None:
+    """The rows that these tests write by hand are those of the layout."""
+    assert layout.encode_counts((1, 0, 0), 901, epoch=4) == "4|1,0,0@901"
