@@ -23,7 +23,7 @@ Column: TypeAlias = pd.Series
 # letters too; they have `reason`, the message and its key, events have the rest.
 PARSED_ROW = DataTypes.ROW(
     [
-        DataTypes.FIELD("event_type", DataTypes.TINYINT()),
+        DataTypes.FIELD("event_type", DataTypes.INT()),
         DataTypes.FIELD("identity", DataTypes.STRING()),
         DataTypes.FIELD("user_id", DataTypes.STRING()),
         DataTypes.FIELD("product_id", DataTypes.STRING()),
@@ -75,7 +75,7 @@ class ParseRecords(ScalarFunction):  # type: ignore[misc]
             for event_id, place in zip(parsed.event_ids, places, strict=True)
         ]
         columns: dict[str, Any] = {
-            "event_type": np.fromiter(map(self._code_of_topic.__getitem__, topic_names), np.int8, len(raws)),
+            "event_type": np.fromiter(map(self._code_of_topic.__getitem__, topic_names), np.int32, len(raws)),
             "identity": identities,
             "user_id": parsed.user_ids,
             "product_id": parsed.product_ids,

@@ -3,11 +3,9 @@
 ::
 
     Kafka ─▶ parse ─┬▶ dead letters ─▶ Kafka
-                    └▶ events ─▶ first of each identity ─┬▶ counts by user and tag ─▶ Redis: profiles
-                                                         ├▶ counts by product       ─▶ Redis: statistics
-                                                         ├▶ counts by tag           ─▶ Redis: statistics
-                                                         ├▶ purchases               ─▶ Redis: what not to recommend
-                                                         └▶ totals (also of parse)  ─▶ Redis: what the job has counted
+                    ├▶ totals of what was read ─────────────────────────────────────────────▶ Redis: totals
+                    └▶ events ─▶ first of each identity ─┬▶ counts by user and tag ─▶ score ─▶ Redis: profiles
+                                                         └▶ counts of everything else ──────▶ Redis: statistics, totals
 
 Everything between the two ends is SQL, which runs in the JVM; Python parses and writes a batch at a time.
 """
@@ -20,12 +18,12 @@ import sys
 from pyflink.common import Configuration
 from pyflink.datastream import StreamExecutionEnvironment
 from pyflink.table import DataTypes, StatementSet, StreamTableEnvironment, Table
-from pyflink.table.udf import udf
+from pyflink.table.udf import ScalarFunction, udf
 
 from flink_jobs.parse_function import PARSED_ROW, ParseRecords
 from flink_jobs.settings import JOB_NAME, JobSettings, parse_settings
 from flink_jobs.tag_list import SEPARATOR
-from flink_jobs.writers import WriteProducts, WriteProfiles, WritePurchases, WriteTags, WriteTotals
+from flink_jobs.writers import Kind, WriteProfiles, WriteStatistics, WriteTotals
 from reccore.event_types import PURCHASE
 from reccore.totals import APPLIED_PREFIX, DEAD_PREFIX, READ_PREFIX, UNTAGGED
 
@@ -50,18 +48,21 @@ class ProfileJob:
 
     def statements(self) -> StatementSet:
         """Plan the whole job as one set of statements."""
-        self._records()  #              value, topic, partition, offset, time
-        self._parsed()  #               PARSED_ROW
-        self._applied()  #              event_type, user_id, product_id, time_ms, tags: once per identity
+        self._records()  #    value, topic, partition, offset, time
+        self._parsed()  #     PARSED_ROW
+        self._applied()  #    event_type, user_id, product_id, time_ms, tags: once per identity
         self._gather_counts()
-        self._tagged()  #               event_type, user_id, tag, time_ms: a row a tag
-        self._writing_functions()
+        self._tagged()  #     event_type, user_id, tag, time_ms: a row a tag
+        self._register("write_profiles", WriteProfiles(self._settings))
+        self._register("write_statistics", WriteStatistics(self._settings))
+        self._register("write_totals", WriteTotals(self._settings))
         statements = self._tables.create_statement_set()
         statements.add_insert_sql(
             "INSERT INTO dead_letters SELECT letter_key, letter FROM parsed WHERE letter IS NOT NULL"
         )
-        for select in (self._profiles(), self._products(), self._tags(), self._purchases(), self._totals()):
-            statements.add_insert_sql(f"INSERT INTO written {select}")
+        statements.add_insert_sql(f"INSERT INTO written {self._profiles()}")
+        statements.add_insert_sql(f"INSERT INTO written {self._statistics()}")
+        statements.add_insert_sql(f"INSERT INTO written {self._read_totals()}")
         return statements
 
     def _records(self) -> None:
@@ -94,7 +95,7 @@ class ProfileJob:
                 'value.fields-include' = 'EXCEPT_KEY',
                 'sink.delivery-guarantee' = 'at-least-once'
             )""")
-        self._tables.execute_sql("CREATE TABLE written (`rows` BIGINT) WITH ('connector' = 'blackhole')")
+        self._tables.execute_sql("CREATE TABLE written (`written` TINYINT) WITH ('connector' = 'blackhole')")
 
     def _parsed(self) -> None:
         parse = udf(ParseRecords(self._settings), result_type=PARSED_ROW, func_type="pandas")
@@ -148,24 +149,6 @@ class ProfileJob:
             WHERE tags IS NOT NULL"""),
         )
 
-    def _writing_functions(self) -> None:
-        for name, function in (
-            ("write_profiles", WriteProfiles(self._settings)),
-            ("write_products", WriteProducts(self._settings)),
-            ("write_tags", WriteTags(self._settings)),
-            ("write_purchases", WritePurchases(self._settings)),
-            ("write_totals", WriteTotals(self._settings)),
-        ):
-            writer = udf(function, result_type=DataTypes.BIGINT(), func_type="pandas")
-            self._tables.create_temporary_system_function(name, writer)
-
-    def _counts(self) -> str:
-        counts = (f"COUNT(*) FILTER (WHERE event_type = {code}) AS c{code}" for code in range(len(self._types.types)))
-        return ", ".join(counts)
-
-    def _count_names(self) -> str:
-        return ", ".join(f"c{code}" for code in range(len(self._types.types)))
-
     def _profiles(self) -> str:
         return f"""
             SELECT write_profiles(user_id, tag, newest_ms, {self._count_names()}) FROM (
@@ -176,37 +159,59 @@ class ProfileJob:
         seconds = self._settings.tag_expiry_seconds
         return f"/*+ STATE_TTL('tagged' = '{seconds}s') */" if seconds else ""
 
-    def _products(self) -> str:
+    def _statistics(self) -> str:
         return f"""
-            SELECT write_products(product_id, newest_ms, tags, {self._count_names()}) FROM (
-                SELECT product_id, MAX(time_ms) AS newest_ms, MAX(tags) AS tags, {self._counts()}
-                FROM applied GROUP BY product_id)"""
+            SELECT write_statistics(kind, key, second_key, tags, newest_ms, {self._count_names()}) FROM (
+                SELECT kind, key, second_key, MAX(tags) AS tags, MAX(time_ms) AS newest_ms, {self._counts()}
+                FROM ({self._applied_rows()}) GROUP BY kind, key, second_key)"""
 
-    def _tags(self) -> str:
+    def _applied_rows(self) -> str:
+        """Everything that is counted of an event, a row each: one aggregate, since each has its price in calls."""
+        purchase = self._types.names.index(PURCHASE)
+        applied = self._case(APPLIED_PREFIX, self._types.names)
         return f"""
-            SELECT write_tags(tag, newest_ms, {self._count_names()}) FROM (
-                SELECT tag, MAX(time_ms) AS newest_ms, {self._counts()}
-                FROM tagged GROUP BY tag)"""
+            SELECT {_kind(Kind.PRODUCT)} AS kind, product_id AS key, '' AS second_key, tags, event_type, time_ms
+            FROM applied
+            UNION ALL
+            SELECT {_kind(Kind.TAG)}, tag, '', CAST(NULL AS STRING), event_type, time_ms FROM tagged
+            UNION ALL
+            SELECT {_kind(Kind.PURCHASE)}, user_id, product_id, CAST(NULL AS STRING), event_type, time_ms
+            FROM applied WHERE event_type = {purchase}
+            UNION ALL
+            SELECT {_kind(Kind.TOTAL)}, name, '', CAST(NULL AS STRING), 0, CAST(0 AS BIGINT) FROM (
+                SELECT {applied} AS name FROM applied
+                UNION ALL
+                SELECT '{UNTAGGED}' FROM applied WHERE tags IS NULL)"""
 
-    def _purchases(self) -> str:
-        code = self._types.names.index(PURCHASE)
-        return f"SELECT write_purchases(user_id, product_id) FROM applied WHERE event_type = {code}"
-
-    def _totals(self) -> str:
-        types = list(enumerate(self._types.types))
-        read = " ".join(f"WHEN {code} THEN '{READ_PREFIX}{each.topic}'" for code, each in types)
-        applied = " ".join(f"WHEN {code} THEN '{APPLIED_PREFIX}{each.name}'" for code, each in types)
+    def _read_totals(self) -> str:
+        """Count what is known of a record before it is known whether its event is new."""
+        read = self._case(READ_PREFIX, tuple(self._types.by_topic))
         return f"""
             SELECT write_totals(name, total) FROM (
                 SELECT name, COUNT(*) AS total FROM (
-                    SELECT CASE event_type {read} END AS name FROM parsed
+                    SELECT {read} AS name FROM parsed
                     UNION ALL
                     SELECT CONCAT('{DEAD_PREFIX}', reason) FROM parsed WHERE reason IS NOT NULL
-                    UNION ALL
-                    SELECT CASE event_type {applied} END FROM applied
-                    UNION ALL
-                    SELECT '{UNTAGGED}' FROM applied WHERE tags IS NULL
                 ) GROUP BY name)"""
+
+    def _case(self, prefix: str, names: tuple[str, ...]) -> str:
+        whens = " ".join(f"WHEN {code} THEN '{prefix}{name}'" for code, name in enumerate(names))
+        return f"CASE event_type {whens} END"
+
+    def _register(self, name: str, function: ScalarFunction) -> None:
+        writer = udf(function, result_type=DataTypes.TINYINT(), func_type="pandas")
+        self._tables.create_temporary_system_function(name, writer)
+
+    def _count_names(self) -> str:
+        return ", ".join(f"c{code}" for code in range(len(self._types.types)))
+
+    def _counts(self) -> str:
+        counts = (f"COUNT(*) FILTER (WHERE event_type = {code}) AS c{code}" for code in range(len(self._types.types)))
+        return ", ".join(counts)
+
+
+def _kind(kind: Kind) -> str:
+    return f"CAST({kind.value} AS TINYINT)"
 
 
 def _options(settings: JobSettings) -> dict[str, str]:

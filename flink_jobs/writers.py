@@ -1,13 +1,14 @@
-"""The vectorised functions at the end of each stream: a batch of rows in, one Redis pipeline out.
+"""The two vectorised functions at the end of the job: a batch of rows in, one Redis pipeline out.
 
-A function returns only after Redis has answered, and Flink finishes the running batch before a checkpoint passes, so no
-write is outstanding at a checkpoint. Each returns a constant a row; what counts is the writing.
+Each returns only after Redis has answered, and Flink finishes the running batch before a checkpoint passes, so no write
+is outstanding at a checkpoint.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
+from enum import IntEnum
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -23,10 +24,20 @@ from reccore import layout
 from reccore.scoring import format_score
 
 Column: TypeAlias = pd.Series
+Numbers: TypeAlias = npt.NDArray[np.int64]
 
 _MOST_ROWS_A_USER: Final = 1_000
 """Rows of one user in one script call: Lua can't unpack more than some thousand values."""
 _EXACT_INTEGERS: Final = float(2**53)
+
+
+class Kind(IntEnum):
+    """What a row of statistics is about; beside it the meaning of its key and, where it has one, its second key."""
+
+    PRODUCT = 0  # product
+    TAG = 1  # tag
+    PURCHASE = 2  # user; product
+    TOTAL = 3  # name of a total, whose value is the first count
 
 
 class RedisWriter(ScalarFunction):  # type: ignore[misc]
@@ -76,59 +87,56 @@ class WriteProfiles(RedisWriter):
         while True:
             weights = self._weights.current()
             scores = format_scores(numbers, weights.values)
-            batch = _by_user(users, names, times, rows, scores)
-            newer = self._store.commit_profiles(batch, weights.stamp)
+            newer = self._store.commit_profiles(_by_user(users, names, times, rows, scores), weights.stamp)
             if newer is None:
-                return pd.Series(np.zeros(len(users), dtype=np.int64))
+                return _done(users)
             self._weights.learn(newer)
 
 
-class WriteProducts(RedisWriter):
-    """(product, newest event time, joined tags or null, count a type…) → the product's statistics."""
+class WriteStatistics(RedisWriter):
+    """(kind, key, second key, joined tags or null, newest event time, count a type…) → everybody's statistics."""
 
-    def eval(self, product_ids: Column, newest_ms: Column, tags: Column, *counts: Column) -> Column:
+    def eval(
+        self, kinds: Column, keys: Column, second_keys: Column, tags: Column, newest_ms: Column, *counts: Column
+    ) -> Column:
         """Write one batch."""
-        tag_lists = [[] if joined is None else split_tags(joined) for joined in tags.tolist()]
-        rows = zip(product_ids.tolist(), _lists(counts), newest_ms.tolist(), tag_lists, strict=True)
-        values = {product_id: layout.encode_product_statistics(*rest) for product_id, *rest in rows}
-        self._store.commit_statistics(layout.PRODUCT_STATISTICS, layout.PRODUCTS_CHANGED, values)
-        return pd.Series(np.zeros(len(product_ids), dtype=np.int64))
-
-
-class WriteTags(RedisWriter):
-    """(tag, newest event time, count a type…) → everybody's statistics of the tag."""
-
-    def eval(self, tags: Column, newest_ms: Column, *counts: Column) -> Column:
-        """Write one batch."""
-        rows = zip(tags.tolist(), _lists(counts), newest_ms.tolist(), strict=True)
-        values = {unescape(tag): layout.encode_tag_statistics(*rest) for tag, *rest in rows}
-        self._store.commit_statistics(layout.TAG_STATISTICS, layout.TAGS_CHANGED, values)
-        return pd.Series(np.zeros(len(tags), dtype=np.int64))
+        values: dict[int, dict[str, str]] = {kind: {} for kind in Kind}
+        purchases: dict[str, set[str]] = {}
+        by_row = zip(*(column.tolist() for column in counts), strict=True)
+        columns = (kinds.tolist(), keys.tolist(), second_keys.tolist(), tags.tolist(), newest_ms.tolist(), by_row)
+        for kind, key, second_key, joined, time_ms, numbers in zip(*columns, strict=True):
+            if kind == Kind.PRODUCT:
+                tag_list = split_tags(joined) if joined else []
+                values[kind][key] = layout.encode_product_statistics(numbers, time_ms, tag_list)
+            elif kind == Kind.TAG:
+                values[kind][unescape(key)] = layout.encode_tag_statistics(numbers, time_ms)
+            elif kind == Kind.PURCHASE:
+                purchases.setdefault(key, set()).add(second_key)
+            else:
+                values[kind][key] = str(numbers[0])
+        if purchases:
+            self._store.add_purchases(purchases)
+        self._store.commit_statistics(layout.PRODUCT_STATISTICS, layout.PRODUCTS_CHANGED, values[Kind.PRODUCT])
+        self._store.commit_statistics(layout.TAG_STATISTICS, layout.TAGS_CHANGED, values[Kind.TAG])
+        self._store.commit_statistics(layout.TOTALS, "", values[Kind.TOTAL])
+        return _done(kinds)
 
 
 class WriteTotals(RedisWriter):
-    """(name, count) → the totals that prove that no record went missing."""
+    """(name, total) → the totals of what was read."""
 
-    def eval(self, names: Column, counts: Column) -> Column:
+    def eval(self, names: Column, totals: Column) -> Column:
         """Write one batch."""
-        values = dict(zip(names.tolist(), map(str, counts.tolist()), strict=True))
+        values = dict(zip(names.tolist(), map(str, totals.tolist()), strict=True))
         self._store.commit_statistics(layout.TOTALS, "", values)
-        return pd.Series(np.zeros(len(names), dtype=np.int64))
+        return _done(names)
 
 
-class WritePurchases(RedisWriter):
-    """(user, product) → the user's set of purchases, which recommendations leave out."""
-
-    def eval(self, user_ids: Column, product_ids: Column) -> Column:
-        """Write one batch."""
-        purchases: dict[str, set[str]] = {}
-        for user_id, product_id in zip(user_ids.tolist(), product_ids.tolist(), strict=True):
-            purchases.setdefault(user_id, set()).add(product_id)
-        self._store.add_purchases(purchases)
-        return pd.Series(np.zeros(len(user_ids), dtype=np.int64))
+def _done(rows: Sized) -> Column:
+    return pd.Series(np.zeros(len(rows), dtype=np.int8))
 
 
-def format_scores(counts: list[npt.NDArray[np.int64]], weights: tuple[float, ...]) -> list[str]:
+def format_scores(counts: list[Numbers], weights: tuple[float, ...]) -> list[str]:
     """Score and write out a batch: the rule of :mod:`reccore.scoring`, a column at a time in the same order."""
     total = np.zeros(len(counts[0]))
     with np.errstate(over="ignore", invalid="ignore"):
@@ -140,7 +148,7 @@ def format_scores(counts: list[npt.NDArray[np.int64]], weights: tuple[float, ...
     return [format_score(value) for value in total.tolist()]
 
 
-def _count_rows(counts: list[npt.NDArray[np.int64]], epoch: int, tag_expiry_seconds: int) -> list[str]:
+def _count_rows(counts: list[Numbers], epoch: int, tag_expiry_seconds: int) -> list[str]:
     written_at = int(time.time()) if tag_expiry_seconds else None
     columns = [map(str, column.tolist()) for column in counts]
     end = "" if written_at is None else f"@{written_at}"
@@ -164,7 +172,3 @@ def _by_user(
     for user_id, of_user in triples.items():
         for start in range(0, len(of_user), 3 * _MOST_ROWS_A_USER):
             yield UserRows(user_id, newest[user_id], of_user[start : start + 3 * _MOST_ROWS_A_USER])
-
-
-def _lists(counts: tuple[Column, ...]) -> list[tuple[int, ...]]:
-    return list(zip(*(column.tolist() for column in counts), strict=True))
