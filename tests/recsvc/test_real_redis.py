@@ -1,0 +1,263 @@
+"""The service's Redis edge and the sweep, on a real server."""
+
+from __future__ import annotations
+
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import redis
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from service_waiting import wait_until
+
+from deploy.local.stack import Stack
+from reccore import layout
+from reccore.event_types import EventTypes
+from reccore.scoring import format_score, score
+from reccore.weights import Weights
+from recsvc.errors import StoreUnavailable
+from recsvc.memory import MemoryUserStore
+from recsvc.settings import Settings
+from recsvc.statistics_feed import StatisticsFeed
+from recsvc.sweep import ScoreSweep
+from recsvc.sweeper import Sweeper
+from recsvc.user_store import NOBODY, RedisUserStore, StoredUser, UserStore
+from zkconfig.memory import MemoryCoordination, MemoryServer
+from zkconfig.watcher import WeightsWatcher
+
+NAMES = ("view", "add_to_cart", "purchase")
+TYPES = EventTypes.from_settings({})
+
+
+@pytest.fixture
+def store(stack: Stack, database: redis.Redis) -> Any:
+    """The real store, started."""
+    made = RedisUserStore(stack.addresses.redis_url, timeout_ms=75)
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def sweep(database: redis.Redis) -> Any:
+    """The sweep, unpaced."""
+    made = ScoreSweep(database, now=lambda: 1_000, sleep=lambda _: None)
+    yield made
+    made.close()
+
+
+def put_user(client: redis.Redis, user_id: str, tags: dict[str, str], bought: tuple[str, ...] = ()) -> None:
+    """Store a user's counts, as the job does."""
+    client.hset(layout.counts_key(user_id), mapping={"": "5", **{tag: f"3|{row}" for tag, row in tags.items()}})
+    if bought:
+        client.sadd(layout.purchased_key(user_id), *bought)
+
+
+@pytest.mark.parametrize("kind", ["memory", "real"])
+def test_the_store_gives_what_the_job_has_written(kind: str, store: RedisUserStore, database: redis.Redis) -> None:
+    """Fake and real alike: counts and purchases of a user, nothing for an unknown one, several in their order."""
+    put_user(database, "a{b}/ü", {"shoes": "1,2,3"}, ("p1", "p2"))
+    expected = StoredUser({"": "5", "shoes": "3|1,2,3"}, frozenset({"p1", "p2"}))
+    used: UserStore = store if kind == "real" else MemoryUserStore({"a{b}/ü": expected})
+    assert used.user("a{b}/ü") == expected
+    assert used.user("nobody") == NOBODY
+    assert [dict(each) for each in used.counts(["nobody", "a{b}/ü"])] == [{}, dict(expected.rows)]
+
+
+def test_a_paused_redis_costs_one_wait(stack: Stack, store: RedisUserStore, database: redis.Redis) -> None:
+    """The first request waits for its time limit, the next ones not at all, and the store recovers by itself."""
+    put_user(database, "ann", {"shoes": "1,0,0"})
+    known = store.user("ann")
+    stack.kill("redis", signal.SIGSTOP)
+    try:
+        waits = [_refused(store) for _ in range(20)]
+    finally:
+        stack.kill("redis", signal.SIGCONT)
+    assert waits[0] < 0.5
+    assert sum(waits[1:]) < 0.1
+    wait_until(lambda: store.available)
+    assert store.user("ann") == known
+
+
+def test_a_restarted_redis_is_found_again(stack: Stack, store: RedisUserStore, database: redis.Redis) -> None:
+    """Connections of before the restart are replaced."""
+    store.user("ann")
+    stack.kill("redis")
+    wait_until(lambda: stack.pid("redis") > 0)
+    stack.wait_ready("redis")
+    wait_until(lambda: store.ping())
+    assert store.user("nobody") == NOBODY
+
+
+def _refused(store: RedisUserStore) -> float:
+    began = time.monotonic()
+    with pytest.raises(StoreUnavailable):
+        store.user("ann")
+    return time.monotonic() - began
+
+
+def test_statistics_are_loaded_and_followed(stack: Stack, database: redis.Redis) -> None:
+    """What was there before the start, what changes afterwards, and a catalogue that is loaded later."""
+    row = layout.encode_product_statistics((1, 0, 0), 7, ["learned"])
+    database.hset(layout.PRODUCT_STATISTICS, "p1", f"1|{row}")
+    feed = StatisticsFeed(stack.addresses.redis_url, width=3)
+    feed.start()
+    try:
+        wait_until(lambda: feed.loaded)
+        assert feed.snapshot.structure.ids == ("p1",)
+        changed = layout.encode_product_statistics((2, 0, 0), 8, ["learned"])
+        database.xadd(layout.CHANGES, {"kind": layout.PRODUCTS_CHANGED, "rows": f'{{"p1":{changed},"p2":{row}}}'})
+        tag = layout.encode_tag_statistics((3, 0, 0), 8)
+        database.xadd(layout.CHANGES, {"kind": layout.TAGS_CHANGED, "rows": f'{{"learned":{tag}}}'})
+        wait_until(lambda: feed.snapshot.tag_counts == {"learned": (3, 0, 0)})
+        assert feed.snapshot.counts[:, 0].tolist() == [2, 1]
+        database.hset(layout.PRODUCT_STATISTICS, mapping={"p1": f"1|{changed}", "p2": f"1|{row}"})
+        database.hset(layout.CATALOG, "p2", '{"name": "Two", "tags": ["given"], "price": null, "category": null}')
+        database.incr(layout.CATALOG_VERSION)
+        wait_until(lambda: feed.snapshot.names == {"p2": "Two"})
+        assert feed.snapshot.structure.tag_names == ("learned", "given")
+    finally:
+        feed.stop()
+
+
+numbers = st.one_of(
+    st.sampled_from([0, 1, 3, 0.1, 0.3, 1e-7, 1e300, 5e-324, 1.7976931348623157e308, 2.5]),
+    st.floats(0, allow_nan=False, allow_infinity=False),
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.tuples(numbers, numbers, numbers), st.lists(st.tuples(*[st.integers(0, 10**9)] * 3), min_size=1, max_size=5))
+def test_stored_scores_are_those_of_the_rules(
+    database: redis.Redis, sweep: ScoreSweep, values: tuple[float, ...], rows: list[tuple[int, ...]]
+) -> None:
+    """For any weights, the text of every score is that of reccore."""
+    database.flushall()
+    weights = Weights(NAMES, values)
+    put_user(database, "u", {f"t{i}": ",".join(map(str, row)) for i, row in enumerate(rows)})
+    assert sweep.raise_version(1, weights) == 1
+    assert sweep.run(1, weights).complete
+    expected = {f"t{i}": format_score(score(row, weights.values)) for i, row in enumerate(rows)}
+    assert database.hgetall(layout.profile_key("u")) == expected
+
+
+def test_an_older_version_writes_nothing(database: redis.Redis, sweep: ScoreSweep) -> None:
+    """The version only rises, and a pass of a version that is not in force ends at once."""
+    put_user(database, "u", {"shoes": "1,0,0"})
+    new, old = Weights(NAMES, (2, 0, 0)), Weights(NAMES, (1, 0, 0))
+    assert sweep.raise_version(5, new) == 5
+    assert sweep.raise_version(4, old) == 5
+    assert not sweep.run(4, old).complete
+    assert database.hgetall(layout.profile_key("u")) == {}
+    assert sweep.run(5, new).complete
+    sweep.mark_swept(4)
+    assert sweep.record().swept == -1
+    sweep.mark_swept(5)
+    assert sweep.record().swept == 5
+
+
+def test_expired_tags_go_from_both_hashes(database: redis.Redis, sweep: ScoreSweep) -> None:
+    """At 1,000 s with a time to live of 100 s: what was written before 900 s goes, and a user with nothing left too."""
+    put_user(database, "some", {"old": "1,0,0@899", "new": "1,0,0@900", "ever": "1,0,0"})
+    put_user(database, "none", {"old": "1,0,0@1"})
+    weights = Weights(NAMES, (1, 3, 5))
+    sweep.raise_version(1, weights)
+    sweep.run(1, weights)
+    assert set(database.hgetall(layout.profile_key("some"))) == {"old", "new", "ever"}
+    done = sweep.run(1, weights, tag_expiry_seconds=100, write_scores=False)
+    assert (done.users, done.changed) == (2, 2)
+    assert set(database.hgetall(layout.profile_key("some"))) == {"new", "ever"}
+    assert set(database.hgetall(layout.counts_key("some"))) == {"", "new", "ever"}
+    assert not database.exists(layout.counts_key("none"), layout.profile_key("none"))
+
+
+_WRITE = """
+if tonumber(redis.call('HGET', KEYS[1], 'version') or -1) > tonumber(ARGV[1]) then return 0 end
+redis.call('HSET', KEYS[3], 'shoes', '3|' .. ARGV[2] .. ',0,0')
+redis.call('HSET', KEYS[2], 'shoes', ARGV[3])
+return 1
+"""
+
+
+def test_no_newer_count_is_overwritten_and_no_older_score_stays(stack: Stack, database: redis.Redis) -> None:
+    """Weights change again and again under writers of which one is always late: at rest all scores are exact."""
+    users = [f"u{i}" for i in range(300)]
+    for user in users:
+        put_user(database, user, {"shoes": "1,0,0", "hats": "0,2,0"})
+    state = {"version": 1, "view": 1}
+    stopping = threading.Event()
+
+    def write(seed: int) -> None:
+        client = redis.Redis.from_url(stack.addresses.redis_url, decode_responses=True)
+        script, chance, count = client.register_script(_WRITE), random.Random(seed), 1
+        mine = users[seed::2]
+        while not stopping.is_set():
+            version, view = state["version"], state["view"]
+            if chance.random() < 0.2:
+                time.sleep(0.01)  # now these weights may be older than those in force
+            user, count = chance.choice(mine), count + 1
+            keys = [layout.WEIGHTS_IN_FORCE, layout.profile_key(user), layout.counts_key(user)]
+            script(keys=keys, args=[version, count, count * view])
+        client.close()
+
+    threads = [threading.Thread(target=write, args=(seed,)) for seed in range(2)]
+    sweep = ScoreSweep(database, sleep=lambda _: None)
+    for thread in threads:
+        thread.start()
+    repeated, last = 0, 1
+    try:
+        while last < 14 or (not repeated and last < 300):
+            last += 1
+            weights = Weights(NAMES, (last, 1, 1))
+            sweep.raise_version(last, weights)
+            state.update(version=last, view=last)
+            done = sweep.run(last, weights)
+            assert done.complete
+            repeated += done.repeated
+    finally:
+        stopping.set()
+        for thread in threads:
+            thread.join()
+        sweep.close()
+    assert repeated > 0  # the test met what it is for
+    for user in users:
+        rows = layout.decode_user_counts(database.hgetall(layout.counts_key(user))).tags
+        expected = {tag: format_score(score(row.counts, (last, 1, 1))) for tag, row in rows.items()}
+        assert database.hgetall(layout.profile_key(user)) == expected
+
+
+def test_the_sweeper_follows_the_weights(database: redis.Redis) -> None:
+    """A change, one that Redis knows before ZooKeeper tells, and a Redis that lost everything: scores follow."""
+    server = MemoryServer()
+    watcher = WeightsWatcher(MemoryCoordination(server), TYPES, role="sweeper")
+    watcher.start()
+    wait_until(lambda: watcher.connected)
+    sweep = ScoreSweep(database)
+    sweeper = Sweeper(sweep, watcher, Settings(event_types=TYPES))
+    thread = threading.Thread(target=sweeper.run)
+    thread.start()
+
+    def shows(text: str) -> Callable[[], bool]:
+        return lambda: database.hget(layout.profile_key("u"), "shoes") == text
+
+    try:
+        put_user(database, "u", {"shoes": "2,1,0"})
+        server.write("/config/recommendation/weights", b'{"view": 10, "add_to_cart": 1, "purchase": 1}')
+        wait_until(shows("21"))
+        wait_until(lambda: sweep.record().swept == watcher.in_force.version)
+        ahead = watcher.in_force.version + 5
+        sweep.raise_version(ahead, Weights(NAMES, (100, 1, 1)))
+        wait_until(shows("201"))
+        wait_until(lambda: database.hget(layout.WEIGHTS_IN_FORCE, "swept") == str(ahead))
+        database.flushall()
+        wait_until(lambda: database.hget(layout.WEIGHTS_IN_FORCE, "version") == str(watcher.in_force.version))
+    finally:
+        sweeper.stop()
+        thread.join()
+        sweep.close()
+        watcher.stop()

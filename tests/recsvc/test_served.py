@@ -1,0 +1,170 @@
+"""The service as it is deployed: gunicorn with two workers, on real servers."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from kazoo.client import KazooClient
+from service_waiting import wait_until
+
+from deploy.local.stack import Stack
+from reccore import layout
+
+ROOT = Path(__file__).resolve().parents[2]
+WEIGHTS = "/config/recommendation/weights"
+
+
+@pytest.fixture(scope="module")
+def port(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """The port of a running service."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    folder = tmp_path_factory.mktemp("api")
+    env = {**os.environ, **stack.env, "API_BIND": f"127.0.0.1:{port}", "CONFIG_API_KEY": "key"}
+    env["PROMETHEUS_MULTIPROC_DIR"] = str(folder / "metrics")
+    command = [str(Path(sys.executable).with_name("gunicorn")), "-c", "recsvc/gunicorn_conf.py", "recsvc.wsgi:app"]
+    with (folder / "log").open("w") as log, subprocess.Popen(command, cwd=ROOT, env=env, stderr=log) as process:
+        wait_until(lambda: process.poll() is not None or _ready(port), 60)
+        assert process.poll() is None, (folder / "log").read_text()
+        yield port
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+    assert "Traceback" not in (folder / "log").read_text()
+
+
+def ask(port: int, path: str, method: str = "GET", body: object = None) -> tuple[int, Any, str]:
+    """Make one request over a connection of its own; gives status, JSON and content type."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    headers = {"X-API-Key": "key", "Content-Type": "application/json"}
+    connection.request(method, path, None if body is None else json.dumps(body), headers)
+    answer = connection.getresponse()
+    text, kind = answer.read(), answer.headers["Content-Type"]
+    connection.close()
+    return answer.status, json.loads(text) if "json" in kind else text.decode(), kind
+
+
+def _ready(port: int) -> bool:
+    try:
+        status, state, _ = ask(port, "/readyz")
+    except OSError:
+        return False
+    return status == 200 and not state["degraded"]
+
+
+def test_every_worker_has_the_weights_when_the_change_is_answered(port: int, database: redis.Redis) -> None:
+    """After a PUT no request sees an older version, whichever worker answers; each answer is exact."""
+    database.hset(layout.counts_key("ann"), mapping={"": "5", "shoes": "1|3,1,0"})
+    for view in range(1, 16):
+        status, done, _ = ask(port, "/api/config/weights", "PUT", {"view": view, "add_to_cart": 0.5, "purchase": 1})
+        assert status == 200
+        assert done["acknowledged"] == done["members"] == 2
+        for _ in range(6):
+            answer = ask(port, "/recommend/ann")[1]
+            assert (answer["weights_version"], answer["tags"]) == (
+                done["version"],
+                [{"tag": "shoes", "score": 3 * view + 0.5}],
+            )
+
+
+def test_another_clients_document_takes_effect(port: int, stack: Stack, database: redis.Redis) -> None:
+    """Set in ZooKeeper directly, a valid document is in force in both workers, a bad one in neither."""
+    client = KazooClient(stack.addresses.zookeeper)
+    client.start(timeout=20)
+    client.set(WEIGHTS, b'{"view": 42, "cart": 3, "purchase": 5}')
+    version = client.get(WEIGHTS)[1].mzxid
+    wait_until(lambda: all(ask(port, "/recommend/ann")[1]["weights_version"] == version for _ in range(8)))
+    client.set(WEIGHTS, b"nonsense")
+    client.delete(WEIGHTS)
+    assert all(ask(port, "/api/config/weights")[1]["version"] == version for _ in range(8))
+    assert ask(port, "/api/config/weights", "PUT", {"view": 1, "add_to_cart": 3, "purchase": 5})[1]["version"] > version
+    client.stop()
+    client.close()
+
+
+def test_reads_go_on_while_redis_is_paused(port: int, stack: Stack, database: redis.Redis) -> None:
+    """200 and degraded at once, from what was seen last; exact again afterwards."""
+    database.hset(layout.counts_key("ann"), mapping={"": "5", "shoes": "1|3,0,0"})
+    for _ in range(12):
+        known = ask(port, "/recommend/ann")[1]["tags"]  # both workers have seen the user
+    stack.kill("redis", signal.SIGSTOP)
+    try:
+        for _ in range(6):
+            ask(port, "/recommend/ann")  # both workers notice
+        began = time.monotonic()
+        answers = [ask(port, "/recommend/ann") for _ in range(10)]
+        took = time.monotonic() - began
+        assert {status for status, _, _ in answers} == {200}
+        assert all(answer["degraded"] and answer["tags"] == known for _, answer, _ in answers)
+        assert took < 5
+        assert ask(port, "/readyz")[0] == 200
+    finally:
+        stack.kill("redis", signal.SIGCONT)
+    wait_until(lambda: not any(ask(port, "/recommend/ann")[1]["degraded"] for _ in range(6)))
+
+
+def test_events_are_acknowledged_and_refused_in_time(port: int, stack: Stack) -> None:
+    """202 with the place in the log; with the broker paused 503 within a moment, and 202 again afterwards."""
+    event = {"user_id": "u", "product_id": "p", "event_type": "view", "event_id": "e-1"}
+    wait_until(lambda: ask(port, "/update", "POST", event)[0] == 202, 30)
+    status, answer, _ = ask(port, "/update/batch", "POST", [event, {"user_id": "u"}])
+    assert (status, [each["status"] for each in answer["results"]]) == (207, [202, 400])
+    stack.kill("kafka", signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        status, _, kind = ask(port, "/update", "POST", event)
+        assert (status, kind) == (503, "application/problem+json")
+        assert time.monotonic() - began < 2.5
+    finally:
+        stack.kill("kafka", signal.SIGCONT)
+    wait_until(lambda: ask(port, "/update", "POST", event)[0] == 202, 30)
+
+
+def test_what_gunicorn_refuses_is_a_problem_too(port: int) -> None:
+    """A URI or headers that are too long and a request that is none: 414, 431, 400, never HTML."""
+    for request, status in (
+        (b"GET /recommend/" + b"x" * 9_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", b"414"),
+        (b"GET /livez HTTP/1.1\r\nHost: x\r\nX-Long: " + b"x" * 9_000 + b"\r\n\r\n", b"431"),
+        (b"\x00\x01\r\n\r\n", b"400"),
+    ):
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+            connection.sendall(request)
+            answer = connection.recv(65_536)
+        assert answer.split(b" ")[1] == status
+        assert b"application/problem+json" in answer
+        assert b"<" not in answer
+
+
+def test_metrics_are_those_of_all_workers(port: int, database: redis.Redis) -> None:
+    """Requests are grouped by route, counted over both workers, and the job's totals stand beside them."""
+    totals = {"read:view-events": "1|7", "applied:view": "1|4", "dead:not_json": "1|1", "untagged": "1|2"}
+    database.hset(layout.TOTALS, mapping=totals)
+    threads = [threading.Thread(target=ask, args=(port, f"/recommend/user-{i}")) for i in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    text = ask(port, "/metrics")[1]
+    for line in (
+        'reweigh_stream_records_total{outcome="read"} 7.0',
+        'reweigh_stream_records_total{outcome="duplicate"} 2.0',
+        'reweigh_dead_letters_total{reason="not_json"} 1.0',
+        "reweigh_untagged_events_total 2.0",
+    ):
+        assert line in text
+    assert "user-3" not in text
+    assert 'url_rule="/recommend/<anytext:user_id>"' in text
+    assert "reweigh_weights_version " in text
