@@ -29,10 +29,14 @@ class Quality:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Both rankings under one set of weights; ``gain`` is the paired difference of NDCG, person by person."""
+    """Both rankings under one set of weights; ``gain`` is the paired difference of NDCG, person by person.
+
+    ``people`` without history get the same list from both.
+    """
 
     weights: str
     people: int
+    people_with_history: int
     n: int
     qualities: Mapping[str, Quality]
     gain: Mean
@@ -81,6 +85,7 @@ def compare(
     return Comparison(
         weights=label,
         people=len(people),
+        people_with_history=len(set(people) & set(data.users[~held_out].tolist())),
         n=n,
         qualities={name: _quality(lists[name], *measured[name], answers.products) for name in lists},
         gain=_paired(measured, 0),
@@ -127,7 +132,8 @@ def table(comparisons: Sequence[Comparison]) -> str:
             cells = f"{_shown(quality.ndcg):<24} {_shown(quality.recall):<24} {quality.coverage:7.1%}"
             lines.append(f"{each.weights if number == 0 else '':<16} {name:<13} {cells}")
         lines.append(f"{'':<16} {'difference':<13} {_shown(each.gain, '+'):<24} {_shown(each.recall_gain, '+'):<24}")
-        lines.append(f"{'':<16} {'':<13} {each.relative_gain:+.1%} NDCG, {each.people:,} people")
+        people = f"{each.people:,} people, {each.people_with_history:,} of them with a history"
+        lines.append(f"{'':<30} {each.relative_gain:+.1%} NDCG, {people}")
     return "\n".join(line.rstrip() for line in lines)
 
 

@@ -83,15 +83,15 @@ def _json_rows(content: BinaryIO, plain: BinaryIO) -> Iterator[Row]:
 
 def _csv_rows(content: BinaryIO, plain: BinaryIO, file: Path) -> Iterator[Row]:
     # Bytes that are not UTF-8 become lone surrogates, which are refused row by row and don't end the reading.
-    text = io.TextIOWrapper(content, encoding="utf-8-sig", errors="surrogateescape", newline="")
-    reader = csv.reader(text)
-    header = [name.strip() for name in next(reader, [])]
-    if not header or len(set(header)) != len(header):
-        raise CommandError(f"{file}: the first line must name each column once, it is {','.join(header)!r}")
-    for cells in reader:
-        if cells:
-            fields = {name: cell for name, cell in zip(header, cells, strict=False) if cell != ""}
-            yield Row(reader.line_num, plain.tell(), json.dumps(cells).encode(), fields)
+    with io.TextIOWrapper(content, encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
+        reader = csv.reader(text)
+        header = [name.strip() for name in next(reader, [])]
+        if not header or len(set(header)) != len(header):
+            raise CommandError(f"{file}: the first line must name each column once, it is {','.join(header)!r}")
+        for cells in reader:
+            if cells:
+                fields = {name: cell for name, cell in zip(header, cells, strict=False) if cell != ""}
+                yield Row(reader.line_num, plain.tell(), json.dumps(cells).encode(), fields)
 
 
 def is_text(fields: dict[str, str]) -> bool:

@@ -1,0 +1,158 @@
+"""Files of events and products become what the contract says, and wrong lines are named."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reccore.errors import RejectedEvent
+from reccore.event_types import EventTypes
+from reweigh.catalog import parse_product
+from reweigh.errors import CommandError
+from reweigh.event_files import Record, reader
+from reweigh.lines import Row, file_format, read_rows
+
+TYPES = EventTypes.from_settings({})
+EVENT = {"user_id": 7, "item_id": "p", "action": "cart", "timestamp": 1_700_000_000}
+
+
+def records(file: Path, **options: Any) -> list[Record | str]:
+    """Each row's record, or the reason why it was rejected."""
+    fmt = file_format(file)
+    to_record = reader(fmt, TYPES, **options)
+    found: list[Record | str] = []
+    for row in read_rows(file, fmt):
+        try:
+            found.append(to_record(row))
+        except RejectedEvent as exc:
+            found.append(f"{row.number}: {exc.reason}")
+    return found
+
+
+def test_json_lines_keep_their_bytes_and_get_topic_and_key(write_lines: Any) -> None:
+    """An event that has an id is sent as it stands in the file."""
+    line = '{"event_id": "e1",  "user_id": 7, "product_id": "p", "event_type": "click"}'
+    [record] = records(write_lines("e.jsonl", [line]))
+    assert record == Record("view", b"7", line.encode())
+
+
+@pytest.mark.parametrize("given", [EVENT, {**EVENT, "event_id": None}])
+def test_made_ids_are_the_same_on_every_load_and_distinct_within_a_file(write_lines: Any, given: object) -> None:
+    """A file loaded twice counts once; equal lines of one file are two events."""
+    file = write_lines("e.jsonl", [given, given])
+    first, second = records(file), records(file)
+    ids = [json.loads(each.value)["event_id"] for each in first if isinstance(each, Record)]
+    assert first == second
+    assert len(set(ids)) == 2
+    assert all(1 <= len(each) <= 128 for each in ids)
+    assert records(file, namespace="other") != first
+    assert [each.event_type for each in first if isinstance(each, Record)] == ["add_to_cart"] * 2
+
+
+def test_wrong_lines_are_named_and_the_others_go_on(write_lines: Any) -> None:
+    """The line number is the file's, blank lines counted."""
+    lines = [EVENT, "", "{", {**EVENT, "user_id": None}, {**EVENT, "action": "wish"}, {**EVENT, "tags": "a"}]
+    found = records(write_lines("e.jsonl", lines))
+    assert found[1:] == ["3: not_json", "4: invalid_user_id", "5: invalid_event_type", "6: invalid_tags"]
+
+
+def test_csv_with_aliases_tags_and_quotes(tmp_path: Path) -> None:
+    """A header of field names; empty cells are absent; tags are separated by a bar."""
+    file = tmp_path / "e.csv"
+    text = (
+        "user_id,item_id,action,process_time,tags,event_id\r\n"
+        'u1,"p,1",transaction,2024-01-01T00:00:00Z,a|b,x1\r\n'
+        "u2,p2,view,1700000000000,,\r\n"
+        "u3,,view,,,\r\n"
+    )
+    file.write_bytes(b"\xef\xbb\xbf" + text.encode() + b"u4,p\xff,view,,,\r\n")
+    first, second, *rejected = records(file)
+    assert isinstance(first, Record)
+    assert isinstance(second, Record)
+    assert json.loads(first.value) == {
+        "user_id": "u1",
+        "item_id": "p,1",
+        "action": "transaction",
+        "process_time": "2024-01-01T00:00:00Z",
+        "tags": ["a", "b"],
+        "event_id": "x1",
+    }
+    assert json.loads(second.value)["process_time"] == 1_700_000_000_000
+    assert "tags" not in json.loads(second.value)
+    assert rejected == ["4: invalid_product_id", "5: not_utf8"]
+
+
+def test_retailrocket_is_recognised(tmp_path: Path) -> None:
+    """Its own header and its own names of fields and events, gzipped too."""
+    text = "timestamp,visitorid,event,itemid,transactionid\n1433221332117,257597,view,355908,\n"
+    text += "1433221332118,5,transaction,9,4000\n1433221332119,5,addtocart,9,\n"
+    file = tmp_path / "events.csv.gz"
+    file.write_bytes(gzip.compress(text.encode()))
+    assert file_format(file) == "retailrocket"
+    found = records(file)
+    assert [each.event_type for each in found if isinstance(each, Record)] == ["view", "purchase", "add_to_cart"]
+    assert isinstance(found[0], Record)
+    event = json.loads(found[0].value)
+    assert (event["user_id"], event["product_id"], event["timestamp"]) == ("257597", "355908", 1433221332117)
+
+
+def test_unjudged_lines_go_as_they_are(write_lines: Any) -> None:
+    """Without validation the job is the judge: topic and key by what can be read."""
+    found = records(write_lines("e.jsonl", [{"user_id": "u", "event_type": "purchase"}, '{"x": NaN, ']), validate=False)
+    assert found == [
+        Record("purchase", b"u", b'{"user_id": "u", "event_type": "purchase"}'),
+        Record("view", None, b'{"x": NaN,'),
+    ]
+
+
+def test_a_file_of_neither_format_is_refused(tmp_path: Path) -> None:
+    """The message says what to do."""
+    file = tmp_path / "notes.txt"
+    file.write_text("hello\n")
+    with pytest.raises(CommandError, match="--format"):
+        file_format(file)
+    with pytest.raises(CommandError, match="can't be read"):
+        file_format(tmp_path / "absent.csv")
+
+
+def product(fields: object) -> Row:
+    """One row of JSON lines."""
+    return Row(1, 0, json.dumps(fields).encode(), None)
+
+
+def test_products_of_the_catalogue() -> None:
+    """Aliases are read, repeated tags count once, what is absent is null."""
+    full = {"item_id": 5, "product_name": "Lamp", "tags": ["light", "light"], "price": 9.5, "category": "home"}
+    stored = json.loads(parse_product(product(full)).stored())
+    assert stored == {"name": "Lamp", "tags": ["light"], "price": 9.5, "category": "home"}
+    assert json.loads(parse_product(product({"product_id": "p"})).stored()) == {
+        "name": None,
+        "tags": [],
+        "price": None,
+        "category": None,
+    }
+    row = Row(2, 0, b"", {"product_id": "p", "tags": "a| b", "price": "3"})
+    assert (parse_product(row).tags, parse_product(row).price) == (("a", "b"), 3.0)
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"name": "x"}, "invalid_product_id"),
+        ({"product_id": "p", "tags": ["a" * 65]}, "invalid_tags"),
+        ({"product_id": "p", "price": -1}, "invalid_price"),
+        ({"product_id": "p", "price": float("nan")}, "invalid_price"),
+        ({"product_id": "p", "name": ""}, "invalid_name"),
+        ({"product_id": "p", "name": "\ud800"}, "not_json"),
+        ([], "not_an_object"),
+    ],
+)
+def test_wrong_products_are_refused(fields: object, reason: str) -> None:
+    """Each by field, value and what is allowed."""
+    with pytest.raises(RejectedEvent) as caught:
+        parse_product(product(fields))
+    assert str(caught.value.reason) == reason

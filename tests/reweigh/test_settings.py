@@ -1,0 +1,66 @@
+"""Where the command line takes its addresses from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from reccore.errors import SettingError
+from reweigh.errors import CommandError
+from reweigh.settings import export_settings, read_settings
+
+
+def local_stack(folder: Path) -> Path:
+    """Write a ``stack.env`` as the local stack does."""
+    file = folder / ".local" / "stack.env"
+    file.parent.mkdir(parents=True)
+    file.write_text("# written by make up\nREDIS_URL=redis://127.0.0.1:1/0\nKAFKA_BOOTSTRAP=127.0.0.1:2\n\n")
+    return file
+
+
+def test_stack_env_is_found_above_the_current_folder(tmp_path: Path) -> None:
+    """A command works from any folder of the checkout."""
+    file = local_stack(tmp_path)
+    inner = tmp_path / "a" / "b"
+    inner.mkdir(parents=True)
+    settings = read_settings(environment={}, start=inner)
+    assert (settings.redis_url, settings.kafka_bootstrap) == ("redis://127.0.0.1:1/0", "127.0.0.1:2")
+    assert settings.source == str(file)
+
+
+def test_environment_and_stack_env_are_never_mixed(tmp_path: Path) -> None:
+    """An address in the environment means another deployment: nothing of the local stack is used."""
+    local_stack(tmp_path)
+    settings = read_settings(environment={"KAFKA_BOOTSTRAP": "shop:9092"}, start=tmp_path)
+    assert (settings.kafka_bootstrap, settings.redis_url) == ("shop:9092", "")
+    with pytest.raises(CommandError, match="REDIS_URL is not set in the environment"):
+        settings.required("REDIS_URL")
+
+
+def test_a_named_file_wins(tmp_path: Path) -> None:
+    """``--env`` is what was asked for."""
+    file = tmp_path / "other.env"
+    file.write_text("KAFKA_BOOTSTRAP=other:9092\nEXTRA_EVENT_TYPES=wishlist:wishlist-events\n")
+    settings = read_settings(file, environment={"KAFKA_BOOTSTRAP": "shop:9092"})
+    assert settings.kafka_bootstrap == "other:9092"
+    assert settings.event_types.names == ("view", "add_to_cart", "purchase", "wishlist")
+
+
+def test_wrong_values_and_files_are_named(tmp_path: Path) -> None:
+    """The message says what to change."""
+    with pytest.raises(SettingError, match="API_URL='localhost:80'"):
+        read_settings(environment={"API_URL": "localhost:80"})
+    with pytest.raises(CommandError, match="can't be read"):
+        read_settings(tmp_path / "absent.env", environment={})
+
+
+def test_export_fills_an_environment_that_names_no_address(tmp_path: Path) -> None:
+    """Commands of other packages look into the environment."""
+    local_stack(tmp_path)
+    empty: dict[str, str] = {}
+    export_settings(empty, tmp_path)
+    assert empty["REDIS_URL"] == "redis://127.0.0.1:1/0"
+    own = {"REDIS_URL": "redis://shop/0"}
+    export_settings(own, tmp_path)
+    assert own == {"REDIS_URL": "redis://shop/0"}
