@@ -1,0 +1,36 @@
+"""A real Redis for the job's edge."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from deploy.local import Stack
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="package")
+def redis_stack() -> Iterator[Stack]:
+    """A stack of Redis alone."""
+    with Stack(CHECKOUT / ".local" / "test-job", ("redis",)) as stack:
+        yield stack
+
+
+@pytest.fixture
+def redis_url(redis_stack: Stack) -> str:
+    """The address of an emptied Redis."""
+    url = redis_stack.env["REDIS_URL"]
+    with redis.Redis.from_url(url) as client:
+        client.flushall()
+    return url
+
+
+@pytest.fixture
+def client(redis_url: str) -> Iterator[redis.Redis]:
+    """A client of that Redis."""
+    with redis.Redis.from_url(redis_url, decode_responses=True) as found:
+        yield found

@@ -1,0 +1,88 @@
+"""The vectorised and the packed forms of the rules, held to the rules themselves."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flink_jobs.catalogue_tags import CatalogueTags
+from flink_jobs.settings import parse_settings
+from flink_jobs.tag_list import SEPARATOR, join_tags, split_tags
+from flink_jobs.writers import format_scores
+from reccore.scoring import format_score, score
+
+WEIGHT = st.one_of(st.integers(0, 10), st.floats(allow_nan=False, allow_infinity=False))
+tags = st.lists(st.text(st.sampled_from(["a", "\x1f", "\x1b", "s", "e"]), min_size=1, max_size=4), min_size=1)
+
+
+@given(
+    rows=st.lists(st.tuples(*[st.integers(0, 2**53)] * 3), min_size=1, max_size=5),
+    weights=st.tuples(WEIGHT, WEIGHT, WEIGHT),
+)
+def test_scores_of_a_batch_are_those_of_the_rule(rows: list[tuple[int, ...]], weights: tuple[float, ...]) -> None:
+    """Column by column gives the same double, and the same text, as row by row."""
+    columns = [np.array(column, dtype=np.int64) for column in zip(*rows, strict=True)]
+    as_doubles = tuple(map(float, weights))
+    assert format_scores(columns, as_doubles) == [format_score(score(row, as_doubles)) for row in rows]
+
+
+@given(tags)
+def test_tags_survive_the_way_through_sql(given_tags: list[str]) -> None:
+    """SQL splits at the separator; what comes out are the tags, different ones as different parts."""
+    parts = join_tags(given_tags).split(SEPARATOR)
+    assert len(parts) == len(given_tags)
+    assert split_tags(join_tags(given_tags)) == given_tags
+    assert len(set(parts)) == len(set(given_tags))
+
+
+class Catalogue:
+    """A catalogue in memory that counts the look-ups."""
+
+    def __init__(self) -> None:
+        self.version, self.rows, self.asked = "1", dict[str, str](), list[list[str]]()
+
+    def read_catalogue(self, product_ids: list[str]) -> tuple[str, list[str | None]]:
+        """Answer as Redis does."""
+        self.asked.append(list(product_ids))
+        return self.version, [self.rows.get(each) for each in product_ids]
+
+
+def test_catalogue_is_remembered_until_it_changes() -> None:
+    """Known products aren't fetched again, unknown ones are, and a new version forgets everything."""
+    catalogue = Catalogue()
+    catalogue.rows = {"p": '{"tags": ["a", "a", "b"]}', "broken": "x", "bare": "{}"}
+    lookup = CatalogueTags(catalogue)
+    assert lookup.tags_of(["p", "q", "broken", "bare"]) == {"p": ["a", "b"], "broken": [], "bare": []}
+    assert lookup.tags_of(["p", "q"]) == {"p": ["a", "b"]}
+    assert catalogue.asked[-1] == ["q"]
+    catalogue.rows, catalogue.version = {"p": '{"tags": ["c"]}', "q": '{"tags": ["d"]}'}, "2"
+    assert lookup.tags_of(["p", "q"]) == {"p": ["c"], "q": ["d"]}
+
+
+GIVEN = ["--kafka-bootstrap", "k:1", "--zookeeper-hosts", "z:1", "--redis-url", "redis://r"]
+
+
+def test_settings_come_from_the_command_line_and_the_environment() -> None:
+    """An option comes first, then the environment, then the default."""
+    settings = parse_settings([*GIVEN, "--parallelism", "3"], {"TAG_EXPIRY_SECONDS": "60", "PARALLELISM": "4"})
+    assert (settings.parallelism, settings.tag_expiry_seconds, settings.bundle_rows) == (3, 60, 10_000)
+    extra = parse_settings([*GIVEN, "--extra-event-types", "wishlist:wishlist-events"], {})
+    assert extra.event_types.names[-1] == "wishlist"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ([], "KAFKA_BOOTSTRAP"),
+        ([*GIVEN, "--parallelism", "0"], "parallelism"),
+        ([*GIVEN, "--parallelism", "two"], "parallelism"),
+        ([*GIVEN, "--extra-event-types", "view:x"], "EXTRA_EVENT_TYPES"),
+    ],
+)
+def test_wrong_settings_are_named(arguments: list[str], named: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The message names the setting, its value and what is allowed."""
+    with pytest.raises(SystemExit):
+        parse_settings(arguments, {})
+    assert named in capsys.readouterr().err

@@ -1,0 +1,126 @@
+"""The rules by themselves: weights, scores, the Redis layout, times."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reccore import layout
+from reccore.errors import SettingError, WeightsError
+from reccore.event_types import EventTypes
+from reccore.scoring import format_score, score
+from reccore.timestamps import iso_8601, parse_timestamp
+from reccore.totals import totals_from_rows
+from reccore.weights import LARGEST_DOCUMENT, default_weights, parse_weights
+
+TYPES = EventTypes.from_settings({})
+WITH_WISHLIST = EventTypes.from_settings({"EXTRA_EVENT_TYPES": "wishlist:wishlist-events"})
+finite = st.floats(allow_nan=False, allow_infinity=False)
+
+
+@given(finite)
+def test_score_text_reads_back(value: float) -> None:
+    """The text of a score reads back to the same double, and an integral one has no fraction."""
+    text = format_score(value)
+    assert float(text) == value
+    assert text.lstrip("-").isdigit() == value.is_integer()
+
+
+def test_score_is_weighed_counts() -> None:
+    """Σ weight × count; a row from before a type was added counts as 0; no score leaves the doubles."""
+    assert score((2, 1, 1), (1.0, 3.0, 5.0)) == 10
+    assert score((2, 1), (1.0, 3.0, 5.0)) == 5
+    assert score((10, 0, 0), (1e308, 0.0, 0.0)) < math.inf
+    assert json.loads(json.dumps(score((10, 0, 0, 10), (1e308, 0.0, 0.0, -1e308)))) is not None
+
+
+@pytest.mark.parametrize(
+    ("document", "field"),
+    [
+        (b"", "weights"), (b"null", "weights"), (b"[]", "weights"), (b"{", "weights"), (b"\xff", "weights"),
+        (b'{"view":NaN,"add_to_cart":1,"purchase":1}', "weights"), (b"[" * 50_000, "weights"),
+        (b" " * (LARGEST_DOCUMENT + 1), "weights"), (b"{}", "view"), (b'{"view":1,"add_to_cart":3}', "purchase"),
+        (b'{"view":-1,"add_to_cart":3,"purchase":5}', "view"), (b'{"view":"1","add_to_cart":3,"purchase":5}', "view"),
+        (b'{"view":true,"add_to_cart":3,"purchase":5}', "view"), (b'{"view":1e999,"add_to_cart":3,"purchase":5}', "view"),
+        (b'{"view":1,"add_to_cart":3,"cart":3,"purchase":5}', "cart"), (b'{"view":null,"add_to_cart":3,"purchase":5}', "view"),
+        (b'{"view":1,"add_to_cart":3,"purchase":5,"wish":1}', "wish"), (b'{"view":1,"view":2,"add_to_cart":3,"purchase":5}', "weights"),
+        (b'{"view":0,"add_to_cart":0,"purchase":0}', "weights"), (b'{"view":1' + b"0" * 400 + b',"add_to_cart":3,"purchase":5}', "view"),
+    ],
+)  # fmt: skip
+def test_bad_weights_are_named(document: bytes, field: str) -> None:
+    """A document that breaks a rule is refused, and the error names the field."""
+    with pytest.raises(WeightsError) as caught:
+        parse_weights(document, TYPES)
+    assert caught.value.field == field
+    assert str(caught.value).encode()
+
+
+def test_good_weights() -> None:
+    """``cart`` is ``add_to_cart``; a further type may be left out or negative; numbers stay as written."""
+    assert parse_weights(b'{"view":1,"cart":3,"purchase":5}', TYPES).as_dict() == default_weights(TYPES).as_dict()
+    weights = parse_weights(b'{"view":0.5,"add_to_cart":3,"purchase":5,"wishlist":-2}', WITH_WISHLIST)
+    assert weights.values == (0.5, 3.0, 5.0, -2.0)
+    assert parse_weights(b'{"view":1,"add_to_cart":3,"purchase":5}', WITH_WISHLIST).values[-1] == 0
+    assert parse_weights(weights.as_json(), WITH_WISHLIST) == weights
+
+
+@pytest.mark.parametrize("given_types", ["view:x", "click:x", "a", "A:x", "a:view-events", "a:x,a:y", "a:x y"])
+def test_bad_event_types_are_named(given_types: str) -> None:
+    """A further type that can't be is refused at start-up."""
+    with pytest.raises(SettingError):
+        EventTypes.from_settings({"EXTRA_EVENT_TYPES": given_types})
+
+
+ids = st.text(min_size=1, max_size=20) | st.text(st.sampled_from("{}ab:"), min_size=1, max_size=8)
+
+
+@given(ids)
+def test_keys_of_a_user_share_a_slot(user_id: str) -> None:
+    """Braces in the id or not, one atomic step may touch all keys of a user in Redis Cluster."""
+    profile = layout.profile_key(user_id)
+    assert layout.slot(layout.counts_key(user_id)) == layout.slot(profile) == layout.slot(layout.purchased_key(user_id))
+    assert layout.user_of_profile_key(profile) == user_id
+
+
+@given(ids, ids)
+def test_keys_of_users_differ(one: str, other: str) -> None:
+    """No key of one user is any key of another."""
+    if one != other:
+        of_one, of_other = (
+            {layout.profile_key(each), layout.counts_key(each), layout.purchased_key(each)} for each in (one, other)
+        )
+        assert not of_one & of_other
+        assert len(of_one) == 3
+
+
+def test_slot_is_that_of_redis() -> None:
+    """Values that ``CLUSTER KEYSLOT`` gives."""
+    assert layout.slot("123456789") == 12_739
+    assert layout.slot("foo{bar}baz") == layout.slot("bar")
+    assert layout.slot("foo{}{bar}") != layout.slot("bar")
+
+
+@given(st.lists(st.integers(0, 2**60), min_size=1), st.none() | st.integers(0, 2**40), st.integers(0, 2**40))
+def test_counts_read_back(counts: list[int], written_at: int | None, epoch: int) -> None:
+    """A row of counts reads back, whoever wrote it."""
+    assert layout.decode_counts(layout.encode_counts(counts, written_at, epoch=epoch)) == layout.TagCounts(
+        tuple(counts), written_at
+    )
+
+
+@given(st.integers(0, 253_402_300_799_999))
+def test_times_read_back(milliseconds: int) -> None:
+    """ISO 8601 gives the same millisecond back, and so does the number itself where it means milliseconds."""
+    assert parse_timestamp(iso_8601(milliseconds)) == milliseconds
+    if milliseconds >= 10**11:
+        assert parse_timestamp(milliseconds) == milliseconds
+
+
+def test_totals_add_up() -> None:
+    """Duplicates are what is left of the records after events and dead letters."""
+    totals = totals_from_rows({"read:a": 10, "read:b": 5, "applied:view": 8, "dead:not_json": 3, "untagged": 1})
+    assert (totals.records_in, totals.duplicates, totals.untagged) == (15, 4, 1)
