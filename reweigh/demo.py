@@ -10,18 +10,17 @@ from pathlib import Path
 from typing import Any, Final
 
 import redis
-from tqdm import tqdm
 
 from reweigh.at_rest import wait_until_applied
 from reweigh.catalog import load_catalog
 from reweigh.errors import CommandError
 from reweigh.http_client import Service
-from reweigh.loading import load_events, progress_bar
+from reweigh.loading import counting_bar, load_events, progress_bar
 from reweigh.movielens import EVENTS, write_movielens
 from reweigh.settings import Settings
 
-PERSON: Final = "405"
-"""Somebody with a long history that has views, carts and purchases in it."""
+PERSON: Final = "275"
+"""Somebody whose newest events are views, carts and purchases, and whose answer depends on what they weigh."""
 
 PURCHASES_ONLY: Final = {"view": 0, "add_to_cart": 0, "purchase": 1}
 _SHOWN: Final = 8
@@ -73,7 +72,7 @@ class Demo:
             report = load_events(events, settings.required("KAFKA_BOOTSTRAP"), settings.event_types)
             print("\n".join(report.lines()))
             began = time.monotonic()
-            with tqdm(desc="applied by the job", unit=" events", total=EVENTS) as progress:
+            with counting_bar(EVENTS, "applied by the job", " records") as progress:
 
                 def tell(done: int, of: int) -> None:
                     progress.total = of

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from reccore.errors import RejectedEvent
 from reccore.event_types import EventTypes
+from reweigh.errors import CommandError
 from reweigh.event_files import ToRecord, reader
 from reweigh.kafka import EventProducer, check_topics
 from reweigh.lines import AUTO, file_format, read_rows
@@ -101,9 +102,17 @@ def _send_rows(
 
 def progress_bar(file: Path) -> tqdm[Never]:
     """A bar over the bytes of a file; where there is no terminal, a line every few seconds."""
+    try:
+        size = file.stat().st_size
+    except OSError as exc:
+        raise CommandError(f"{file} can't be read: {exc.strerror or exc}") from exc
+    return counting_bar(size, file.name, "B")
+
+
+def counting_bar(total: int, what: str, unit: str) -> tqdm[Never]:
+    """A bar up to ``total``; where there is no terminal, a line every few seconds."""
     slow = 0.1 if sys.stderr.isatty() else 5.0
-    size = file.stat().st_size
-    return tqdm(total=size, unit="B", unit_scale=True, desc=file.name, mininterval=slow, miniters=1)
+    return tqdm(total=total, unit=unit, unit_scale=True, desc=what, mininterval=slow, miniters=1)
 
 
 def _tell_rejected(
