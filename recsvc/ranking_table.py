@@ -30,7 +30,10 @@ class RankingTable:
         self.snapshot = snapshot
         values = weights.values
         self._popularity = _scores(snapshot, values)
-        self._popular_at_all = self._popularity > 0
+        self._none_popular = ~(self._popularity > 0)
+        structure = snapshot.structure
+        self._divisors = np.maximum(structure.tags_each, 1.0)
+        self._untagged = np.flatnonzero(structure.tags_each == 0)
         scores = {tag: score(counts, values) for tag, counts in snapshot.tag_counts.items()}
         self._everybody = scores
         columns = zip(*(_padded(counts, len(values)) for counts in snapshot.tag_counts.values()), strict=True)
@@ -46,16 +49,16 @@ class RankingTable:
         if not structure.ids:
             return []
         suits = self._affinity(user)
-        with np.errstate(over="ignore", invalid="ignore"):
+        with np.errstate(over="ignore"):
             scores = np.minimum(self._popularity * suits, _LARGEST)
-        usable = self._popular_at_all & (suits > 0)
-        for product_id in left_out:
-            position = structure.index.get(product_id)
-            if position is not None:
-                usable[position] = False
+        scores[self._none_popular] = -np.inf
+        if user.trust >= 1.0:  # else no affinity is 0
+            scores[suits <= 0] = -np.inf
+        index = structure.index
+        scores[[index[each] for each in left_out if each in index]] = -np.inf
         return [
             RankedProduct(structure.ids[i], float(scores[i]), float(self._popularity[i]), float(suits[i]))
-            for i in _best(np.where(usable, scores, -np.inf), n)
+            for i in _best(scores, n)
         ]
 
     def popular(self, *, left_out: Collection[str], n: int) -> list[RankedProduct]:
@@ -81,12 +84,14 @@ class RankingTable:
             position = structure.tag_index.get(tag)
             if position is not None:
                 lifts[position] = lift
-        total = np.zeros(len(structure.ids))
+        suits = np.zeros(len(structure.ids))
         for column in structure.tags:
-            total += lifts[column]
-        with np.errstate(invalid="ignore", divide="ignore"):
-            suits = (1.0 - user.trust) + user.trust * (total / structure.tags_each)
-        return np.where(structure.tags_each > 0, suits, 1.0)
+            suits += lifts.take(column)
+        suits /= self._divisors
+        suits *= user.trust
+        suits += 1.0 - user.trust
+        suits[self._untagged] = 1.0
+        return suits
 
 
 def _scores(snapshot: Snapshot, weights: tuple[float, ...]) -> Doubles:

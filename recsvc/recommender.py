@@ -19,7 +19,6 @@ from recsvc.user_store import LastSeen, StoredUser, UserStore
 from zkconfig.documents import Ranking
 from zkconfig.watcher import WeightsInForce
 
-_LARGEST = 1.7976931348623157e308
 _EXACT_INTEGER = 2.0**53
 _ROWS_KEPT = 50_000
 
@@ -192,10 +191,8 @@ class Recommender:
 
 
 def number(value: float) -> int | float:
-    """Give a score as a JSON number: integral ones without a fraction, what is beyond the doubles as the largest."""
-    if value.is_integer() and -_EXACT_INTEGER < value < _EXACT_INTEGER:
-        return int(value)
-    return min(max(value, -_LARGEST), _LARGEST)
+    """Give a score as a JSON number, an integral one without a fraction; all scores are finite."""
+    return int(value) if value.is_integer() and -_EXACT_INTEGER < value < _EXACT_INTEGER else value
 
 
 def _as_of(rows: Mapping[str, str]) -> int | None:

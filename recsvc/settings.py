@@ -20,7 +20,7 @@ class Settings:
     kafka_bootstrap: str = "127.0.0.1:9092"
     config_api_key: str | None = None
     tag_expiry_seconds: int = 0
-    redis_timeout_ms: int = 75
+    redis_timeout_ms: int = 100
     remembered_users: int = 10_000
     most_in_flight: int = 2_000
     ingest_timeout_ms: int = 900
@@ -40,7 +40,7 @@ def settings_from(environment: Mapping[str, str] | None = None) -> Settings:
         kafka_bootstrap=text("KAFKA_BOOTSTRAP", "127.0.0.1:9092"),
         config_api_key=env.get("CONFIG_API_KEY") or None,
         tag_expiry_seconds=_number(env, "TAG_EXPIRY_SECONDS", 0, 0, 3_000_000_000),
-        redis_timeout_ms=_number(env, "API_REDIS_TIMEOUT_MS", 75, 5, 100),
+        redis_timeout_ms=_number(env, "API_REDIS_TIMEOUT_MS", 100, 5, 100),
         remembered_users=_number(env, "API_REMEMBERED_USERS", 10_000, 0, 1_000_000),
         most_in_flight=_number(env, "API_MOST_IN_FLIGHT", 2_000, 1, 100_000),
         ingest_timeout_ms=_number(env, "API_INGEST_TIMEOUT_MS", 900, 100, 30_000),

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 Integers = npt.NDArray[np.int64]
-Indices = npt.NDArray[np.int32]
+Indices = npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ class Collected:
         index = {name: position for position, name in enumerate(names)}
         widest = max(map(len, tags), default=0)
         columns = [
-            np.array([index[each[k]] if k < len(each) else len(names) for each in tags], dtype=np.int32)
+            np.array([index[each[k]] if k < len(each) else len(names) for each in tags], dtype=np.intp)
             for k in range(widest)
         ]
         return ProductStructure(
