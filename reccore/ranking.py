@@ -89,13 +89,24 @@ def taste(user_scores: Mapping[str, float], everybody_scores: Mapping[str, float
 
     Gives :data:`NO_TASTE` when either has no score above 0.
     """
-    user_total, everybody_total = _total(user_scores), _total(everybody_scores)
-    if user_total <= 0 or everybody_total <= 0:
+    return taste_beside(user_scores, shares(everybody_scores), typical)
+
+
+def shares(scores: Mapping[str, float]) -> dict[str, float]:
+    """Give each tag's share of the sum of all scores; none when no score is above 0."""
+    total = _total(scores)
+    return {tag: value / total for tag, value in scores.items()} if total > 0 else {}
+
+
+def taste_beside(user_scores: Mapping[str, float], everybody: Mapping[str, float], typical: float) -> Taste:
+    """Do what :func:`taste` does with everybody's :func:`shares`, for who compares many users with them."""
+    user_total = _total(user_scores)
+    if user_total <= 0 or not everybody:
         return NO_TASTE
     lifts = {}
     for tag, value in user_scores.items():
         if value > 0:
-            share = everybody_scores.get(tag, 0.0) / everybody_total
+            share = everybody.get(tag, 0.0)
             lifts[tag] = min((value / user_total) / share, _LARGEST_LIFT) if share > 0 else 1.0
     return Taste(1.0 / (1.0 + PRIOR_EVENTS * (typical / user_total)), lifts)
 

@@ -35,13 +35,13 @@ class RankingTable:
         self._divisors = np.maximum(structure.tags_each, 1.0)
         self._untagged = np.flatnonzero(structure.tags_each == 0)
         scores = {tag: score(counts, values) for tag, counts in snapshot.tag_counts.items()}
-        self._everybody = scores
+        self._shares = ranking.shares(scores)
         columns = zip(*(_padded(counts, len(values)) for counts in snapshot.tag_counts.values()), strict=True)
         self._typical = ranking.typical_weight([sum(column) for column in columns], values)
 
     def taste(self, user_scores: Mapping[str, float]) -> Taste:
         """Compare a user's tag scores with everybody's."""
-        return ranking.taste(user_scores, self._everybody, self._typical)
+        return ranking.taste_beside(user_scores, self._shares, self._typical)
 
     def rank(self, user: Taste, *, left_out: Collection[str], n: int) -> list[RankedProduct]:
         """Give the ``n`` best products, as ``reccore.ranking.rank_products`` does."""
@@ -56,10 +56,9 @@ class RankingTable:
             scores[suits <= 0] = -np.inf
         index = structure.index
         scores[[index[each] for each in left_out if each in index]] = -np.inf
-        return [
-            RankedProduct(structure.ids[i], float(scores[i]), float(self._popularity[i]), float(suits[i]))
-            for i in _best(scores, n)
-        ]
+        best = _best(scores, n)
+        columns = (scores[best].tolist(), self._popularity[best].tolist(), suits[best].tolist())
+        return [RankedProduct(structure.ids[i], *rest) for i, *rest in zip(best.tolist(), *columns, strict=True)]
 
     def popular(self, *, left_out: Collection[str], n: int) -> list[RankedProduct]:
         """Give the ``n`` most popular products, as ``reccore.ranking.rank_popular`` does."""
@@ -103,7 +102,7 @@ def _scores(snapshot: Snapshot, weights: tuple[float, ...]) -> Doubles:
     return np.clip(total, -_LARGEST, _LARGEST)
 
 
-def _best(scores: Doubles, n: int) -> list[int]:
+def _best(scores: Doubles, n: int) -> npt.NDArray[np.intp]:
     """Positions of the ``n`` largest finite scores, largest first, ties by position (the products are sorted by id)."""
     if len(scores) > n:
         threshold = np.partition(scores, len(scores) - n)[len(scores) - n]
@@ -111,7 +110,7 @@ def _best(scores: Doubles, n: int) -> list[int]:
     else:
         positions = np.arange(len(scores))
     positions = positions[scores[positions] > -np.inf]
-    return [int(each) for each in positions[np.argsort(-scores[positions], kind="stable")][:n]]
+    return positions[np.argsort(-scores[positions], kind="stable")][:n]
 
 
 def _padded(counts: tuple[int, ...], width: int) -> tuple[int, ...]:

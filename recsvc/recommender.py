@@ -92,18 +92,19 @@ class Recommender:
         scores = self._tag_scores(user.rows, in_force)
         table = self._ranking_table(in_force)
         liked = {tag: value for tag, value in scores.items() if value > 0}
+        names = table.snapshot.names
         products: list[dict[str, Any]] = []
         if liked:
             tags = rank_tags(scores, limit)
             ranked = table.rank(table.taste(scores), left_out=user.purchased, n=limit)
-            products = [self._entry(each, "tags") for each in ranked]
+            products = [_entry(each, "tags", names) for each in ranked]
             as_of = _as_of(user.rows)
         else:
             tags, as_of = [], None
         if not liked or (settings.fill_with_popular and len(products) < limit):
             left_out = {*user.purchased, *(each["product_id"] for each in products)}
             popular = table.popular(left_out=left_out, n=limit - len(products))
-            products += [self._entry(each, "popular") for each in popular]
+            products += [_entry(each, "popular", names) for each in popular]
             as_of = as_of if liked else table.newest_ms(popular)
         return {
             "user_id": user_id,
@@ -176,18 +177,19 @@ class Recommender:
             kept = self._table = (in_force.version, RankingTable(snapshot, in_force.weights))
         return kept[1]
 
-    def _entry(self, product: RankedProduct, source: str) -> dict[str, Any]:
-        entry = {
-            "product_id": product.product_id,
-            "score": number(product.score),
-            "source": source,
-            "popularity": number(product.popularity),
-            "affinity": number(product.affinity),
-        }
-        name = self._statistics.snapshot.names.get(product.product_id)
-        if name is not None:
-            entry["name"] = name
-        return entry
+
+def _entry(product: RankedProduct, source: str, names: Mapping[str, str]) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "product_id": product.product_id,
+        "score": number(product.score),
+        "source": source,
+        "popularity": number(product.popularity),
+        "affinity": number(product.affinity),
+    }
+    name = names.get(product.product_id)
+    if name is not None:
+        entry["name"] = name
+    return entry
 
 
 def number(value: float) -> int | float:
