@@ -28,8 +28,9 @@ USERS_AT_ONCE = 40
 ROWS_AT_ONCE = 1_000
 """What one transaction may write: about a millisecond in which Redis serves nobody else."""
 SCAN_COUNT = 500
-SHARE_OF_TIME = 0.6
-"""At most this share of the time is spent working; the rest belongs to the traffic."""
+PAUSE_FOR_WORK = 1.0
+"""Seconds of pause for each second of this thread's own computing: Redis then gives the pass less than a third of its
+time, and where the processor is busy with others, which is a pause already, no more is added."""
 _ROWS_KEPT = 200_000
 
 _RAISE = """
@@ -134,7 +135,7 @@ class ScoreSweep:
         for chunk in self._chunks():
             waiting = [chunk]
             while waiting:
-                started, some = time.monotonic(), waiting.pop()
+                started, some = time.thread_time(), waiting.pop()
                 try:
                     changed += self._translated(partial(self._bring_in_line, some, version, scorer, write_scores))
                     users += len(some)
@@ -147,7 +148,7 @@ class ScoreSweep:
                     return Swept(users, changed, repeated, time.monotonic() - began, complete=False)
                 if stopping():
                     return Swept(users, changed, repeated, time.monotonic() - began, complete=False)
-                self._sleep((time.monotonic() - started) * (1 / SHARE_OF_TIME - 1))
+                self._sleep((time.thread_time() - started) * PAUSE_FOR_WORK)
         return Swept(users, changed, repeated, time.monotonic() - began, complete=True)
 
     def _bring_in_line(self, users: Sequence[str], version: int, scorer: Scorer, write_scores: bool) -> int:
