@@ -68,6 +68,8 @@ def _ready(port: int) -> bool:
 def test_every_worker_has_the_weights_when_the_change_is_answered(port: int, database: redis.Redis) -> None:
     """After a PUT no request sees an older version, whichever worker answers; each answer is exact."""
     database.hset(layout.counts_key("ann"), mapping={"": "5", "shoes": "1|3,1,0"})
+    body = {"view": 1, "add_to_cart": 3, "purchase": 5}
+    wait_until(lambda: ask(port, "/api/config/weights", "PUT", body)[1]["members"] == 2)  # both have registered
     for view in range(1, 16):
         status, done, _ = ask(port, "/api/config/weights", "PUT", {"view": view, "add_to_cart": 0.5, "purchase": 1})
         assert status == 200
