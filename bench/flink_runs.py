@@ -1,0 +1,99 @@
+"""Submitting jobs with ``flink run``, and ending them."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import re
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+from bench.errors import BenchmarkError
+from bench.workbench import Workbench
+from deploy.local import flink
+from deploy.local.home import CHECKOUT, STACK_ID_VARIABLE
+from deploy.local.job import build_archive, free_slots, job_command
+from deploy.local.server import get_json
+
+_SUBMIT_SECONDS = 300
+
+
+@contextmanager
+def profile_job(bench: Workbench, options: Sequence[str] = ()) -> Iterator[str]:
+    """Run the profile job from the first record of the topics, and give its id once all of it runs.
+
+    Its settings are what they are for everybody, except for ``options``, which are added to its command line.
+    """
+    with _submitted(bench, (*_profile_command(bench), *options)) as identity:
+        yield identity
+
+
+@contextmanager
+def textbook_job(bench: Workbench, topics: Sequence[str]) -> Iterator[str]:
+    """Run the textbook job in the same way, at the same parallelism and checkpoint interval."""
+    command = _profile_command(bench)
+    sizes = bench.stack.settings.sizes
+    arguments = (
+        "--bootstrap", bench.kafka,
+        "--redis-url", bench.redis_url(),
+        "--topics", ",".join(topics),
+        "--parallelism", str(sizes.parallelism),
+        "--checkpoint-interval-ms", str(sizes.checkpoint_interval_ms),
+    )  # fmt: skip
+    script = str(CHECKOUT / "bench" / "textbook_job.py")
+    with _submitted(bench, (*command[: command.index("-py")], "-py", script, *arguments)) as identity:
+        yield identity
+
+
+def _profile_command(bench: Workbench) -> tuple[str, ...]:
+    return job_command(bench.stack.env, bench.stack.settings, build_archive(bench.stack.home), None)
+
+
+@contextmanager
+def _submitted(bench: Workbench, command: Sequence[str]) -> Iterator[str]:
+    identity = _submit(bench, command)
+    try:
+        bench.until("all parts of the job to run", lambda: _runs(bench, identity))
+        yield identity
+    finally:
+        _cancel(bench, identity)
+
+
+def _submit(bench: Workbench, command: Sequence[str]) -> str:
+    home = bench.stack.home
+    environment = {**os.environ, **flink.environment(home), STACK_ID_VARIABLE: home.stack_id}
+    done = subprocess.run(
+        command, env=environment, cwd=CHECKOUT, capture_output=True, text=True, timeout=_SUBMIT_SECONDS, check=False
+    )
+    (home.log / "bench-submit.log").write_text(done.stdout + done.stderr)
+    found = re.search(r"JobID ([0-9a-f]{32})", done.stdout)
+    if done.returncode or not found:
+        raise BenchmarkError(
+            f"`flink run` failed with status {done.returncode}:\n{(done.stdout + done.stderr)[-2000:]}"
+        )
+    return found[1]
+
+
+def _runs(bench: Workbench, identity: str) -> bool:
+    job = get_json(f"{bench.stack.addresses.flink_rest}/jobs/{identity}")
+    if job is None:
+        return False
+    if job["state"] in ("FAILED", "CANCELED"):
+        raise BenchmarkError(f"the job ended: {job['state']}; see {bench.stack.home.log}")
+    return job["state"] == "RUNNING" and all(vertex["status"] == "RUNNING" for vertex in job["vertices"])
+
+
+def _cancel(bench: Workbench, identity: str) -> None:
+    """Cancel a job and wait until its slots are free and its Python workers gone."""
+    rest, sizes = bench.stack.addresses.flink_rest, bench.stack.settings.sizes
+    connection = http.client.HTTPConnection(urlsplit(rest).netloc, timeout=30)
+    try:
+        connection.request("PATCH", f"/jobs/{identity}?mode=cancel")
+        connection.getresponse().read()
+    except (OSError, http.client.HTTPException) as exc:
+        raise BenchmarkError(f"the job could not be cancelled: {exc}") from exc
+    finally:
+        connection.close()
+    bench.until("the job's slots to be free", lambda: free_slots(rest) >= sizes.slots)

@@ -1,0 +1,76 @@
+"""What a user takes in Redis, and what each part of the stack takes in memory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench import stored_users
+from bench.report import Cell, Report
+from bench.stream import resident_of
+from bench.workbench import Workbench
+
+PARTS = ("redis",)
+USERS, USERS_QUICK = 100_000, 10_000
+TAGS, ALL_TAGS = 20, 2_000
+_MIB = 1024 * 1024
+
+
+def measure(bench: Workbench, stream_file: Path | None = None) -> Report:
+    """Write users, and look at what Redis uses before, between and after.
+
+    Args:
+        bench: Where Redis runs.
+        stream_file: What the stream benchmark has written, for the memory of the processes after it.
+    """
+    users = bench.size("users", USERS, USERS_QUICK)
+    bench.empty_redis()
+    numbers = range(users)
+    with bench.redis() as client:
+        server = client.info("server")["redis_version"]
+        empty = _used(client)
+        bench.tell(f"writing {users:,} users")
+        profiles = _grown(client, stored_users.write_profiles, numbers)
+        counts = _grown(client, stored_users.write_counts, numbers)
+        resident = int(client.info("memory")["used_memory_rss"])
+        bench.empty_redis()
+    rows: list[tuple[Cell, ...]] = [
+        ("public hash, tag → score: bytes a user", round(profiles / users)),
+        ("counts beside it: bytes a user", round(counts / users)),
+        ("both: bytes a user", round((profiles + counts) / users)),
+        (f"Redis with all of them: resident MiB (empty: {empty / _MIB:.1f} used)", round(resident / _MIB, 1)),
+    ]
+    processes = resident_of(json.loads(stream_file.read_text())) if stream_file and stream_file.exists() else {}
+    rows += [(f"after the stream run: {part}, resident MiB", round(size / _MIB)) for part, size in processes.items()]
+    if processes:
+        rows.append(("after the stream run: everything, resident MiB", round(sum(processes.values()) / _MIB)))
+    notes = (
+        f"Redis {server}; used memory without the buffers of the append-only file; ids of about ten characters",
+        "processes: from the last stream run, with the job at rest after its last record"
+        if processes
+        else "processes: not known, run the benchmark `stream` first",
+    )
+    return Report(
+        title=f"memory: {users:,} users of {TAGS} tags",
+        columns=("", "value"),
+        rows=tuple(rows),
+        notes=notes,
+        data={
+            "bytes_a_user": {"profile": profiles / users, "counts": counts / users},
+            "redis_resident_bytes": resident,
+            "resident_bytes_after_stream": processes,
+        },
+    )
+
+
+def _grown(client: Any, write: Callable[[Any, Sequence[int], int, int], None], numbers: Sequence[int]) -> int:
+    before = _used(client)
+    write(client, numbers, TAGS, ALL_TAGS)
+    return _used(client) - before
+
+
+def _used(client: Any) -> int:
+    found = client.info("memory")
+    return int(found["used_memory"]) - int(found.get("mem_aof_buffer", 0)) - int(found.get("mem_clients_normal", 0))

@@ -1,0 +1,36 @@
+"""All benchmarks by name, in the order in which they run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from bench import latency, memory, recommend, stream, textbook, weights
+from bench.report import Report
+from bench.workbench import Workbench
+
+
+@dataclass(frozen=True, slots=True)
+class Benchmark:
+    """A benchmark: what it shows, the parts of the stack that it needs, and how it is run."""
+
+    name: str
+    shows: str
+    parts: tuple[str, ...]
+    measure: Callable[[Workbench], Report]
+
+
+def benchmarks(output: Path) -> dict[str, Benchmark]:
+    """Give all benchmarks; ``output`` is the folder of the results, where one finds what another has measured."""
+    memory_after_stream = partial(memory.measure, stream_file=output / "stream.json")
+    every = (
+        Benchmark("stream", "events/s of the profile job beside a plain loop", stream.PARTS, stream.measure),
+        Benchmark("textbook", "the same beside the textbook job", textbook.PARTS, textbook.measure),
+        Benchmark("latency", "event sent → score in Redis → recommendation", latency.PARTS, latency.measure),
+        Benchmark("weights", "PUT weights → every worker, and the stored scores", weights.PARTS, weights.measure),
+        Benchmark("recommend", "GET /recommend beside a bare HGETALL", recommend.PARTS, recommend.measure),
+        Benchmark("memory", "bytes a user, memory of each process", memory.PARTS, memory_after_stream),
+    )
+    return {each.name: each for each in every}

@@ -1,0 +1,29 @@
+"""One stack for all smoke runs."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from bench.workbench import Workbench
+from deploy.local import Stack
+
+HOME = Path(__file__).resolve().parents[2] / ".local" / "test-bench"
+PARTS = ("zookeeper", "kafka", "redis", "flink", "api", "sweeper")
+
+
+@pytest.fixture(scope="package")
+def stack() -> Iterator[Stack]:
+    """Every part but the job, which the benchmarks submit themselves."""
+    shutil.rmtree(HOME, ignore_errors=True)
+    with Stack(HOME, PARTS) as started:
+        yield started
+
+
+@pytest.fixture
+def bench(stack: Stack) -> Callable[..., Workbench]:
+    """Make a workbench with the sizes given."""
+    return lambda **sizes: Workbench(stack, rounds=1, quick=True, tell=lambda _line: None, sizes=sizes)

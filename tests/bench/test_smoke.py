@@ -1,0 +1,71 @@
+"""Each benchmark runs to its end at a tiny size and reports what it promises. No time is asserted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bench import latency, memory, recommend, stream, textbook, weights
+from bench.load_client import Load
+from bench.workbench import Workbench
+
+Bench = Callable[..., Workbench]
+
+pytestmark = pytest.mark.timeout(600)
+
+
+def test_memory_without_and_with_a_stream_run(bench: Bench, tmp_path: Path) -> None:
+    """Bytes a user come from Redis, processes from the stream's file where there is one."""
+    report = memory.measure(bench(users=200), tmp_path / "stream.json")
+    assert report.data["bytes_a_user"]["counts"] > 0
+    assert "run the benchmark `stream` first" in report.text()
+    (tmp_path / "stream.json").write_text(json.dumps({"job": [{"resident_bytes": {"redis": 3 * 1024 * 1024}}]}))
+    assert "after the stream run: redis" in memory.measure(bench(users=200), tmp_path / "stream.json").text()
+
+
+def test_recommend_with_any_client(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The service is asked by wrk where there is one, else by the client of this package; both get good answers."""
+    found = []
+    for path in (None, ""):
+        if path is not None:
+            monkeypatch.setenv("PATH", path)
+        report = recommend.measure(bench(users=50, products=100, seconds=1))
+        found.append(Load(**report.data["recommend"][0]))
+        assert report.data["hgetall"][0]["answers_a_second"] > 0
+    assert all(load.answers_a_second > 0 and load.failed == 0 for load in found)
+    assert found[1].client == "bench"
+
+
+def test_weights_reach_every_worker_and_all_stored_scores(bench: Bench) -> None:
+    """Each change is seen by both workers, and after the sweep no score of an older version is left."""
+    report = weights.measure(bench(users=200, few_users=50, changes=3))
+    for changes in report.data["changes"]:
+        assert len(changes["to_every_worker"]) == 3
+        assert changes["scores_compared"] == changes["users"] * weights.TAGS
+        assert changes["scores_wrong"] == 0
+
+
+def test_stream_writes_what_the_plain_loop_writes(bench: Bench) -> None:
+    """The whole of Redis is the same for both."""
+    report = stream.measure(bench(records=3_000))
+    assert report.data["comparison"]["differences"] == 0
+    assert report.data["comparison"]["scores"] > 0
+    assert {"kafka", "redis", "taskmanager", "python workers"} <= stream.resident_of(report.data).keys()
+
+
+def test_textbook_job_writes_the_same_too(bench: Bench) -> None:
+    """Both jobs end with what the plain loop makes of the topics."""
+    report = textbook.measure(bench(records=500))
+    assert report.data["comparisons"]["profile"]["differences"] == 0
+    assert report.data["comparisons"]["textbook"]["differences"] == 0
+
+
+def test_latency_at_rest_and_under_load(bench: Bench) -> None:
+    """Every probe is seen in Redis and in an answer."""
+    report = latency.measure(bench(probes=3, warm_up_records=500, rate=100, settle_seconds=1))
+    assert len(report.data["at_rest"]["to_answer"]) == 3
+    assert len(report.data["under_load"]["to_redis"]) == 3
+    assert report.data["load"]["records"] > 0
