@@ -54,7 +54,7 @@ def _read(client: Any, users: tuple[str, ...]) -> Iterator[tuple[dict[str, str],
 
 def _bare(row: str) -> str:
     """The counts alone: who wrote them, and when, may differ."""
-    return (layout.without_epoch(row) or row).partition("@")[0]
+    return row.partition("@")[0]
 
 
 def _chunks(users: list[str]) -> Iterator[tuple[str, ...]]:

@@ -53,9 +53,11 @@ def _profile_command(bench: Workbench) -> tuple[str, ...]:
 
 @contextmanager
 def _submitted(bench: Workbench, command: Sequence[str]) -> Iterator[str]:
+    bench.tell("submitting the job")
     identity = _submit(bench, command)
     try:
         bench.until("all parts of the job to run", lambda: _runs(bench, identity))
+        bench.tell("the job runs")
         yield identity
     finally:
         _cancel(bench, identity)

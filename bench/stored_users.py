@@ -46,7 +46,7 @@ def write_counts(client: Any, numbers: Sequence[int], tags: int, all_tags: int) 
         pipeline = client.pipeline(transaction=False)
         for number in chunk:
             counts = counts_of(number, tags, all_tags)
-            rows = {tag: layout.encode_counts(each, epoch=1_000_000) for tag, each in counts.items()}
+            rows = {tag: layout.encode_counts(each) for tag, each in counts.items()}
             rows[layout.META_FIELD] = str(_NEWEST_MS + number)
             pipeline.hset(layout.counts_key(user_id(number)), mapping=rows)
         pipeline.execute()

@@ -49,7 +49,11 @@ class Changer:
 
     def change(self) -> int:
         """Set new weights, and give their version."""
-        self.values = (1.0, self._random.randint(2, 10_000) / 8, self._random.randint(2, 10_000) / 8)
+        return self.put((1.0, self._random.randint(2, 10_000) / 8, self._random.randint(2, 10_000) / 8))
+
+    def put(self, values: tuple[float, ...]) -> int:
+        """Set these weights, and give their version."""
+        self.values = values
         document = dict(zip(("view", "add_to_cart", "purchase"), self.values, strict=True))
         self._http.request("PUT", "/api/config/weights", json.dumps(document), self._headers)
         answer = self._http.getresponse()
@@ -76,6 +80,9 @@ def measure(bench: Workbench) -> Report:
             _write(bench, range(written, users))
             written = users
             found.append(_changes(bench, users))
+        changer = Changer(bench)
+        changer.put(stored_users.WEIGHTS)  # as they were
+        changer.close()
     bench.empty_redis()
     return _report(found)
 
@@ -141,8 +148,8 @@ def _report(found: list[Changes]) -> Report:
         rows=tuple(rows),
         notes=(
             "one connection a worker, told apart by the sockets of the worker's process, each asking GET /recommend "
-            "every millisecond; the clock runs from before the PUT is sent to the arrival of the last worker's first answer "
-            "that names the new version",
+            "every millisecond; the clock runs from before the PUT is sent to the arrival of the last worker's first "
+            "answer that names the new version",
             "the PUT's own answer waits, a second at most, until all processes that use the weights have them",
             "the sweep was started by a change after all the others; stored scores that differ from counts · weights "
             f"at its end: {compared}",

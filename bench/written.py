@@ -20,7 +20,7 @@ _WRITES = ("cmdstat_evalsha", "cmdstat_eval", "cmdstat_hset")
 def totals(client: Any) -> Totals:
     """Read the totals that the profile job keeps."""
     rows = client.hgetall(layout.TOTALS)
-    return totals_from_rows({name: int(layout.without_epoch(value)) for name, value in rows.items()})
+    return totals_from_rows({name: int(value) for name, value in rows.items()})
 
 
 def writes(client: Any) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,6 +12,8 @@ import pytest
 
 from bench.workbench import Workbench
 from deploy.local import Stack
+
+log = logging.getLogger(__name__)
 
 HOME = Path(__file__).resolve().parents[2] / ".local" / "test-bench"
 PARTS = ("zookeeper", "kafka", "redis", "flink", "api", "sweeper")
@@ -25,5 +29,10 @@ def stack() -> Iterator[Stack]:
 
 @pytest.fixture
 def bench(stack: Stack) -> Callable[..., Workbench]:
-    """Make a workbench with the sizes given."""
-    return lambda **sizes: Workbench(stack, rounds=1, quick=True, tell=lambda _line: None, sizes=sizes)
+    """Make a workbench with the sizes given; progress is shown for a test that fails."""
+    began = time.monotonic()
+
+    def tell(line: str) -> None:
+        log.info("%5.1f s: %s", time.monotonic() - began, line)
+
+    return lambda **sizes: Workbench(stack, rounds=1, quick=True, tell=tell, sizes=sizes)
