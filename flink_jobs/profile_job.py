@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 
 from pyflink.common import Configuration
 from pyflink.datastream import StreamExecutionEnvironment
@@ -31,7 +32,7 @@ from reccore.totals import APPLIED_PREFIX, DEAD_PREFIX, READ_PREFIX, UNTAGGED
 def main() -> None:
     """Submit the job; ``flink run`` calls this."""
     settings = parse_settings(sys.argv[1:], os.environ)
-    ProfileJob(settings).statements().execute()
+    ProfileJob(settings).submit()
 
 
 class ProfileJob:
@@ -44,25 +45,41 @@ class ProfileJob:
         for key, value in _options(settings).items():
             configuration.set_string(key, value)
         environment = StreamExecutionEnvironment.get_execution_environment(configuration)
+        self._environment = environment
         self._tables = StreamTableEnvironment.create(environment)
 
-    def statements(self) -> StatementSet:
-        """Plan the whole job as one set of statements."""
+    def submit(self) -> None:
+        """Plan the whole job and hand it to the cluster."""
+        for statements in self.plan():
+            statements.attach_as_datastream()
+        self._environment.execute(JOB_NAME)
+
+    def plan(self) -> Iterator[StatementSet]:
+        """Give the statements in two sets; each is to be attached before the next is asked for.
+
+        Profiles are what has to be fresh. Statistics are gathered for longer, which makes them many times cheaper.
+        """
         self._records()  #    value, topic, partition, offset, time
         self._parsed()  #     PARSED_ROW
         self._applied()  #    event_type, user_id, product_id, time_ms, tags: once per identity
-        self._gather_counts()
         self._tagged()  #     event_type, user_id, tag, time_ms: a row a tag
-        self._register("write_profiles", WriteProfiles(self._settings))
-        self._register("write_statistics", WriteStatistics(self._settings))
-        self._register("write_totals", WriteTotals(self._settings))
+        yield self._statements(self._settings.mini_batch_ms, self._dead_letters(), self._profiles())
+        yield self._statements(self._settings.statistics_ms, self._statistics(), self._read_totals())
+
+    def _statements(self, gathered_for_ms: int, *inserts: str) -> StatementSet:
+        """Put statements into one set that gathers rows so long before it counts them, and keeps counts for ever.
+
+        Deduplication is planned before, with its own lifetime, and without mini-batches, which would make it emit
+        retractions.
+        """
+        options = self._tables.get_config()
+        options.set("table.exec.state.ttl", "0 ms")
+        options.set("table.exec.mini-batch.enabled", "true")
+        options.set("table.exec.mini-batch.allow-latency", f"{gathered_for_ms} ms")
+        options.set("table.exec.mini-batch.size", str(self._settings.mini_batch_rows))
         statements = self._tables.create_statement_set()
-        statements.add_insert_sql(
-            "INSERT INTO dead_letters SELECT letter_key, letter FROM parsed WHERE letter IS NOT NULL"
-        )
-        statements.add_insert_sql(f"INSERT INTO written {self._profiles()}")
-        statements.add_insert_sql(f"INSERT INTO written {self._statistics()}")
-        statements.add_insert_sql(f"INSERT INTO written {self._read_totals()}")
+        for insert in inserts:
+            statements.add_insert_sql(insert)
         return statements
 
     def _records(self) -> None:
@@ -128,18 +145,6 @@ class ProfileJob:
             self._tables.drop_temporary_view(name)
             self._tables.create_temporary_view(name, arrival)
 
-    def _gather_counts(self) -> None:
-        """From here on gather rows before counting them, and keep counts for ever.
-
-        Deduplication is planned already, with its own lifetime, and without mini-batches, which would make it emit
-        retractions.
-        """
-        options = self._tables.get_config()
-        options.set("table.exec.state.ttl", "0 ms")
-        options.set("table.exec.mini-batch.enabled", "true")
-        options.set("table.exec.mini-batch.allow-latency", f"{self._settings.mini_batch_ms} ms")
-        options.set("table.exec.mini-batch.size", str(self._settings.mini_batch_rows))
-
     def _tagged(self) -> None:
         self._tables.create_temporary_view(
             "tagged",
@@ -149,8 +154,13 @@ class ProfileJob:
             WHERE tags IS NOT NULL"""),
         )
 
+    def _dead_letters(self) -> str:
+        return "INSERT INTO dead_letters SELECT letter_key, letter FROM parsed WHERE letter IS NOT NULL"
+
     def _profiles(self) -> str:
+        self._register("write_profiles", WriteProfiles(self._settings))
         return f"""
+            INSERT INTO written
             SELECT write_profiles(user_id, tag, newest_ms, {self._count_names()}) FROM (
                 SELECT {self._expiry_hint()} user_id, tag, MAX(time_ms) AS newest_ms, {self._counts()}
                 FROM tagged GROUP BY user_id, tag)"""
@@ -160,7 +170,9 @@ class ProfileJob:
         return f"/*+ STATE_TTL('tagged' = '{seconds}s') */" if seconds else ""
 
     def _statistics(self) -> str:
+        self._register("write_statistics", WriteStatistics(self._settings))
         return f"""
+            INSERT INTO written
             SELECT write_statistics(kind, key, second_key, tags, newest_ms, {self._count_names()}) FROM (
                 SELECT kind, key, second_key, MAX(tags) AS tags, MAX(time_ms) AS newest_ms, {self._counts()}
                 FROM ({self._applied_rows()}) GROUP BY kind, key, second_key)"""
@@ -186,7 +198,9 @@ class ProfileJob:
     def _read_totals(self) -> str:
         """Count what is known of a record before it is known whether its event is new."""
         read = self._case(READ_PREFIX, tuple(self._types.by_topic))
+        self._register("write_totals", WriteTotals(self._settings))
         return f"""
+            INSERT INTO written
             SELECT write_totals(name, total) FROM (
                 SELECT name, COUNT(*) AS total FROM (
                     SELECT {read} AS name FROM parsed
@@ -225,6 +239,8 @@ def _options(settings: JobSettings) -> dict[str, str]:
         "execution.buffer-timeout.interval": f"{settings.buffer_timeout_ms} ms",
         "state.backend.type": "rocksdb",
         "state.backend.incremental": "true",
+        # Nearly every look-up of an event id is for one that was never seen, which a filter answers from memory.
+        "state.backend.rocksdb.use-bloom-filter": "true",
         "python.fn-execution.bundle.time": str(settings.bundle_ms),
         "python.fn-execution.bundle.size": str(settings.bundle_rows),
         "python.fn-execution.arrow.batch.size": str(settings.bundle_rows),

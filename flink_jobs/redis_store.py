@@ -5,6 +5,7 @@ All values are absolute, so a command that was carried out although its answer g
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -24,7 +25,7 @@ T = TypeVar("T")
 
 _ROWS_A_CALL: Final = 400
 """Rows that one script call writes: about half a millisecond in which Redis serves nobody else."""
-_FIELDS_A_CALL: Final = 2_000
+_FIELDS_A_CALL: Final = 1_000
 _SOCKET_TIMEOUT_SECONDS: Final = 5.0
 _LONGEST_PAUSE_SECONDS: Final = 2.0
 _EPOCH_ORIGIN_SECONDS: Final = 1_704_067_200  # 2024-01-01
@@ -55,8 +56,8 @@ class RedisStore:
         self._patience_seconds = patience_seconds
         self._commit_profiles = client.register_script(_script("commit_profiles.lua"))
         self._commit_statistics = client.register_script(_script("commit_statistics.lua"))
-        self._take_epoch = client.register_script(_TAKE_EPOCH)
-        self.epoch = 0
+        self._take_place = client.register_script(_script("take_place.lua"))
+        self._writer, self._epoch = "", "0"
 
     @classmethod
     def connect(cls, url: str, *, patience_seconds: float) -> RedisStore:
@@ -70,10 +71,13 @@ class RedisStore:
         )
         return cls(client, patience_seconds=patience_seconds)
 
-    def open(self) -> None:
-        """Take an epoch above every earlier writer's: its rows may then be overwritten, its writes are refused."""
-        minutes = int(time.time() - _EPOCH_ORIGIN_SECONDS) // 60
-        self.epoch = int(self._patiently(lambda: self._take_epoch(keys=[layout.WRITER_EPOCH], args=[minutes])))
+    def open(self, function: str, subtasks: int, subtask: int) -> None:
+        """Take the place of subtask ``subtask`` of ``subtasks`` of a writing function; who had it is refused."""
+        floor = int(time.time() - _EPOCH_ORIGIN_SECONDS) // 60  # also above epochs that Redis has forgotten
+        keys = [layout.WRITER_EPOCH, layout.WRITER_FENCE]
+        args = [function, str(subtasks), str(subtask), str(floor)]
+        self._epoch = str(self._patiently(lambda: self._take_place(keys=keys, args=args)))
+        self._writer = f"{function}/{subtasks}/{subtask}"
 
     def close(self) -> None:
         """Close the connections."""
@@ -85,27 +89,24 @@ class RedisStore:
         Gives the newer weights when some rows were refused for that reason: score the batch again and repeat. Raises
         :class:`FencedOffError`, :class:`RedisUnavailableError`.
         """
-        calls = [_profiles_call(chunk, stamp, self.epoch) for chunk in _chunks(users)]
+        calls = [_profiles_call(chunk, stamp, self._writer, self._epoch) for chunk in _chunks(users)]
         newest: WeightsStamp | None = None
         for answer in self._run(self._commit_profiles, calls):
             if answer[0] == "stale":
                 found = WeightsStamp(int(answer[1]), answer[2])
                 newest = found if newest is None or found.version > newest.version else newest
-            elif int(answer[1]):
-                raise FencedOffError(f"{answer[1]} rows belong to a writer newer than epoch {self.epoch}")
         return newest
 
     def commit_statistics(self, key: str, kind: str, values: dict[str, str]) -> None:
         """Write fields of one statistics hash; ``kind`` names them on the stream of changes ("": not announced)."""
-        flat = [text for item in values.items() for text in item]
-        keys = [key, layout.CHANGES] if kind else [key]
-        calls = [
-            (keys, [str(self.epoch), kind, *flat[start : start + _FIELDS_A_CALL]])
-            for start in range(0, len(flat), _FIELDS_A_CALL)
-        ]
-        refused = sum(int(answer) for answer in self._run(self._commit_statistics, calls))
-        if refused:
-            raise FencedOffError(f"{refused} values belong to a writer newer than epoch {self.epoch}")
+        keys = [layout.WRITER_FENCE, key, *([layout.CHANGES] if kind else [])]
+        items = list(values.items())
+        calls = []
+        for start in range(0, len(items), _FIELDS_A_CALL):
+            part = items[start : start + _FIELDS_A_CALL]
+            rows = "{" + ",".join(f"{json.dumps(name)}:{value}" for name, value in part) + "}" if kind else ""
+            calls.append((keys, [self._writer, self._epoch, kind, rows, *(text for item in part for text in item)]))
+        self._run(self._commit_statistics, calls)
 
     def add_purchases(self, purchases: dict[str, set[str]]) -> None:
         """Add bought products by user; adding one again changes nothing."""
@@ -146,10 +147,13 @@ class RedisStore:
             for keys, args in calls:
                 pipeline.evalsha(script.sha, len(keys), *keys, *args)
             try:
-                return list(pipeline.execute())
+                answers = list(pipeline.execute())
             except redis.exceptions.NoScriptError:
                 self._client.script_load(script.script)
                 return send()
+            if any(answer[0] == "fenced" for answer in answers):
+                raise FencedOffError(f"a newer writer has taken the place of {self._writer}, epoch {self._epoch}")
+            return answers
 
         return self._patiently(send) if calls else []
 
@@ -177,14 +181,6 @@ class RedisStore:
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
 
-_TAKE_EPOCH: Final = """
--- The minutes keep a new epoch above the old ones' even when Redis comes back from an older snapshot.
-local epoch = math.max(tonumber(redis.call('GET', KEYS[1]) or 0) + 1, tonumber(ARGV[1]))
-redis.call('SET', KEYS[1], string.format('%d', epoch))
-return epoch
-"""
-
-
 def _script(name: str) -> str:
     return (resources.files("flink_jobs") / name).read_text(encoding="utf-8")
 
@@ -202,9 +198,9 @@ def _chunks(users: Iterable[UserRows]) -> Iterable[list[UserRows]]:
         yield chunk
 
 
-def _profiles_call(users: list[UserRows], stamp: WeightsStamp, epoch: int) -> tuple[list[str], list[str]]:
-    keys = [layout.WEIGHTS_IN_FORCE]
-    args = [str(stamp.version), stamp.document, str(epoch)]
+def _profiles_call(users: list[UserRows], stamp: WeightsStamp, writer: str, epoch: str) -> tuple[list[str], list[str]]:
+    keys = [layout.WEIGHTS_IN_FORCE, layout.WRITER_FENCE]
+    args = [writer, epoch, str(stamp.version), stamp.document]
     for user in users:
         keys += (layout.profile_key(user.user_id), layout.counts_key(user.user_id))
         args += (str(user.as_of_ms), str(len(user.triples) // 3))

@@ -26,10 +26,11 @@ class JobSettings:
     checkpoint_interval_ms: int = 1_000
     deduplication_window_seconds: int = SEVEN_DAYS_SECONDS
     tag_expiry_seconds: int = 0
-    mini_batch_ms: int = 30
-    mini_batch_rows: int = 20_000
-    buffer_timeout_ms: int = 5
-    bundle_ms: int = 5
+    mini_batch_ms: int = 50
+    statistics_ms: int = 500
+    mini_batch_rows: int = 50_000
+    buffer_timeout_ms: int = 10
+    bundle_ms: int = 10
     bundle_rows: int = 10_000
     redis_patience_seconds: int = 20
 
@@ -84,6 +85,7 @@ _NUMBERS: tuple[tuple[str, int, str], ...] = (
     ("deduplication_window_seconds", 1, "how long an event id is remembered"),
     ("tag_expiry_seconds", 0, "forget a user's tag after so long without events, 0 never"),
     ("mini_batch_ms", 1, "how long counts are gathered before they are passed on"),
+    ("statistics_ms", 1, "how long product and tag statistics are gathered"),
     ("mini_batch_rows", 1, "how many rows are gathered at most"),
     ("buffer_timeout_ms", 0, "how long a network buffer waits to be filled"),
     ("bundle_ms", 1, "how long rows are gathered for a call of Python"),

@@ -41,18 +41,22 @@ class Kind(IntEnum):
 
 
 class RedisWriter(ScalarFunction):  # type: ignore[misc]
-    """A writing function: opens its store, and with it takes the epoch that fences off older writers."""
+    """A writing function: opens its store, and with it takes the place of the one that wrote before it."""
 
     def __init__(self, settings: JobSettings) -> None:
         self._settings = settings
         self._store: RedisStore
 
-    def open(self, function_context: FunctionContext) -> None:  # noqa: ARG002 (Flink's signature)
-        """Connect and take an epoch."""
+    def open(self, function_context: FunctionContext) -> None:
+        """Connect and take the place."""
         self._store = RedisStore.connect(
             self._settings.redis_url, patience_seconds=self._settings.redis_patience_seconds
         )
-        self._store.open()
+        self._store.open(
+            type(self).__name__,
+            function_context.get_number_of_parallel_subtasks(),
+            function_context.get_index_of_this_subtask(),
+        )
 
     def close(self) -> None:
         """Disconnect."""
@@ -82,7 +86,7 @@ class WriteProfiles(RedisWriter):
         """Write one batch; when weights newer than the batch's come into force meanwhile, score it again."""
         names = [unescape(tag) for tag in tags.tolist()]
         numbers = [column.to_numpy() for column in counts]
-        rows = _count_rows(numbers, self._store.epoch, self._settings.tag_expiry_seconds)
+        rows = _count_rows(numbers, self._settings.tag_expiry_seconds)
         users, times = user_ids.tolist(), newest_ms.tolist()
         while True:
             weights = self._weights.current()
@@ -148,11 +152,11 @@ def format_scores(counts: list[Numbers], weights: tuple[float, ...]) -> list[str
     return [format_score(value) for value in total.tolist()]
 
 
-def _count_rows(counts: list[Numbers], epoch: int, tag_expiry_seconds: int) -> list[str]:
+def _count_rows(counts: list[Numbers], tag_expiry_seconds: int) -> list[str]:
     written_at = int(time.time()) if tag_expiry_seconds else None
     columns = [map(str, column.tolist()) for column in counts]
     end = "" if written_at is None else f"@{written_at}"
-    return [f"{epoch}|{','.join(row)}{end}" for row in zip(*columns, strict=True)]
+    return [",".join(row) + end for row in zip(*columns, strict=True)]
 
 
 def _by_user(

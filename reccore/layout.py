@@ -3,21 +3,22 @@
 Per user, all in one Redis Cluster slot:
 
 ``user:profile:<id>``            HASH tag → score as text (the public contract)
-counts beside it                 HASH tag → ``epoch|v,c,p[,…][@seconds]``: the epoch of the writer that wrote it, events
-                                 by type in the order of the event types, and with tag expiry on the second (epoch) at
-                                 which the row was written; field ``""`` → the user's newest event time (epoch ms)
+counts beside it                 HASH tag → ``v,c,p[,…][@seconds]``: events by type in the order of the event types, and
+                                 with tag expiry on the second (epoch) at which the row was written; field ``""`` → the
+                                 user's newest event time (epoch ms)
 purchases beside it              SET of product ids
 
 For everybody (``{stats}`` keeps them in one slot too):
 
-``{stats}:products``             HASH product → ``epoch|[[v,c,p,…], newest event time, [tag, …]]``
-``{stats}:tags``                 HASH tag → ``epoch|[[v,c,p,…], newest event time]``
-``{stats}:totals``               HASH name → ``epoch|count`` (see :mod:`reccore.totals`)
+``{stats}:products``             HASH product → ``[[v,c,p,…], newest event time, [tag, …]]``
+``{stats}:tags``                 HASH tag → ``[[v,c,p,…], newest event time]``
+``{stats}:totals``               HASH name → count (see :mod:`reccore.totals`)
 ``{stats}:changes``              STREAM of ``kind`` (``products``, ``tags``) and ``rows`` (JSON, field → value), trimmed
 ``catalog:products``             HASH product → JSON ``{"name", "tags", "price", "category"}``
 ``catalog:version``              integer, raised by each change of the catalogue
 ``weights:in_force``             HASH ``version``, ``document``, ``swept``: a batch of an older version is refused
 ``writer:epoch``                 the newest writer's epoch
+``writer:fence``                 HASH writer → epoch of the one that may write in its place
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ CATALOG: Final = "catalog:products"
 CATALOG_VERSION: Final = "catalog:version"
 WEIGHTS_IN_FORCE: Final = "weights:in_force"
 WRITER_EPOCH: Final = "writer:epoch"
+WRITER_FENCE: Final = "writer:fence"
 META_FIELD: Final = ""
 """The one field of a counts hash that is no tag: a tag has at least one character."""
 
@@ -125,15 +127,15 @@ class UserCounts:
     as_of_ms: int | None
 
 
-def encode_counts(counts: Iterable[int], written_at: int | None = None, *, epoch: int = 0) -> str:
-    """Write one row of a counts hash, e.g. ``7|12,3,1`` or ``7|12,3,1@1700000000``; ``epoch`` is the writer's."""
-    row = f"{epoch}|{','.join(map(str, counts))}"
+def encode_counts(counts: Iterable[int], written_at: int | None = None) -> str:
+    """Write one row of a counts hash, e.g. ``12,3,1`` or ``12,3,1@1700000000``."""
+    row = ",".join(map(str, counts))
     return row if written_at is None else f"{row}@{written_at}"
 
 
 def decode_counts(row: str) -> TagCounts:
     """Read one row of a counts hash; ``ValueError`` when it is none."""
-    counts, _, written_at = without_epoch(row).partition("@")
+    counts, _, written_at = row.partition("@")
     return TagCounts(tuple(map(int, counts.split(","))), int(written_at) if written_at else None)
 
 
@@ -149,16 +151,11 @@ def padded(counts: Sequence[int], width: int) -> tuple[int, ...]:
     return tuple(counts) + (0,) * (width - len(counts))
 
 
-def without_epoch(value: str) -> str:
-    """Give a stored row without the epoch of the writer in front of it."""
-    return value.partition("|")[2]
-
-
 def encode_product_statistics(counts: Iterable[int], newest_ms: int, tags: Sequence[str]) -> str:
-    """Write a product's statistics, without the epoch, as the JSON that the stream of changes carries too."""
+    """Write a product's statistics, as the JSON that the stream of changes carries too."""
     return json.dumps([list(counts), newest_ms, list(tags)], separators=(",", ":"))
 
 
 def encode_tag_statistics(counts: Iterable[int], newest_ms: int) -> str:
-    """Write everybody's statistics of a tag, without the epoch."""
+    """Write everybody's statistics of a tag."""
     return json.dumps([list(counts), newest_ms], separators=(",", ":"))

@@ -88,9 +88,9 @@ class StatisticsFeed:
         self._collected.clear_statistics()
         self._collected.put_catalog({key: json.loads(row) for key, row in catalog.items()})
         for product_id, row in products.items():
-            self._collected.put_product(product_id, json.loads(layout.without_epoch(row)))
+            self._collected.put_product(product_id, json.loads(row))
         for tag, row in tags.items():
-            self._collected.put_tag(tag, json.loads(layout.without_epoch(row)))
+            self._collected.put_tag(tag, json.loads(row))
         self._snapshot, self._last_id, self._catalog_version = self._collected.snapshot(), last_id, version
         self._loaded = True
 

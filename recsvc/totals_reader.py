@@ -23,7 +23,7 @@ class TotalsReader:
         """Give the totals, None when Redis is away."""
         try:
             rows = self._redis.hgetall(layout.TOTALS)
-            return totals_from_rows({name: int(layout.without_epoch(row)) for name, row in rows.items()})
+            return totals_from_rows({name: int(row) for name, row in rows.items()})
         except (redis.RedisError, ValueError):
             return None
 

@@ -19,7 +19,7 @@ def read_totals(client: redis.Redis) -> Totals:
     """Read the job's totals. Raises :class:`CommandError`."""
     try:
         rows = cast("dict[bytes, bytes]", client.hgetall(layout.TOTALS))
-        return totals_from_rows({name.decode(): int(layout.without_epoch(row.decode())) for name, row in rows.items()})
+        return totals_from_rows({name.decode(): int(row.decode()) for name, row in rows.items()})
     except (redis.RedisError, ValueError) as exc:
         raise CommandError(f"the totals in Redis can't be read: {exc}") from exc
 

@@ -41,7 +41,7 @@ def wait_until(what: str, true: Callable[[], object]) -> None:
 
 def totals(client: redis.Redis) -> dict[str, int]:
     """The totals that the job has written."""
-    return {name: int(layout.without_epoch(value)) for name, value in client.hgetall(layout.TOTALS).items()}
+    return {name: int(value) for name, value in client.hgetall(layout.TOTALS).items()}
 
 
 def counted(client: redis.Redis, prefix: str) -> int:
@@ -110,10 +110,7 @@ def test_every_event_counts_once_through_a_killed_taskmanager(
     assert counted(client, "read:") == ledger.records
     assert counted(client, "applied:") == ledger.applied
     assert counted(client, "dead:") == len(ledger.poison)
-    products = {
-        product: json.loads(layout.without_epoch(value))[0]
-        for product, value in client.hgetall(layout.PRODUCT_STATISTICS).items()
-    }
+    products = {product: json.loads(value)[0] for product, value in client.hgetall(layout.PRODUCT_STATISTICS).items()}
     assert products == {
         product: [kinds[kind] for kind in DEFAULT_WEIGHTS] for product, kinds in ledger.products.items()
     }
@@ -143,7 +140,7 @@ def test_dead_letters_are_whole(whole: Stack, traffic: Traffic) -> None:
 
 
 def test_recommendations_follow_the_profile(whole: Stack, traffic: Traffic) -> None:
-    """The answer's tags are the recount's, best first; bought products are left out; an unknown user gets popular ones."""
+    """The answer's tags are the recount's, best first; what was bought is left out; a stranger gets popular products."""
     ledger = traffic.ledger
     user = max(ledger.counts, key=lambda each: len(ledger.purchases[each]))
     found = answer(whole, f"/recommend/{user}?n=100")

@@ -340,4 +340,4 @@ def test_the_description_is_whole_and_works_offline(bench: Bench) -> None:
 
 def test_stored_rows_are_the_layouts_rows() -> None:
     """The rows that these tests write by hand are those of the layout."""
-    assert layout.encode_counts((1, 0, 0), 901, epoch=4) == "4|1,0,0@901"
+    assert layout.encode_counts((1, 0, 0), 901) == "1,0,0@901"
