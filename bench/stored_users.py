@@ -41,7 +41,7 @@ def write_profiles(client: Any, numbers: Sequence[int], tags: int, all_tags: int
 
 
 def write_counts(client: Any, numbers: Sequence[int], tags: int, all_tags: int) -> None:
-    """Write the counts of each user, with the epoch of a writer of today."""
+    """Write the counts of each user, and the time of the newest event."""
     for chunk in _chunks(numbers):
         pipeline = client.pipeline(transaction=False)
         for number in chunk:
