@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from bench import synthetic
@@ -13,7 +13,7 @@ from bench.flink_runs import profile_job, textbook_job
 from bench.plain_loop_runs import DATABASE, run_plain_loop
 from bench.report import Report, median, significant, spread
 from bench.workbench import Workbench
-from bench.written import plain_writes, totals, wait_for_last_write
+from bench.written import plain_writes, profile_writes, totals, wait_for_last_write
 
 PARTS = ("zookeeper", "kafka", "redis", "flink")
 RECORDS, RECORDS_QUICK = 60_000, 20_000
@@ -29,14 +29,14 @@ def measure(bench: Workbench) -> Report:
     known = run_plain_loop(bench)
     bench.empty_redis()
     with profile_job(bench), bench.redis() as client:
-        ours = _bursts(bench, client, "profile job", size, rounds, _applied, known.events)
+        ours = _bursts(bench, client, _PROFILE, size, rounds, known.events)
         ours_compared = _compared(bench)
     known = run_plain_loop(bench)
     bench.empty_redis()
     with bench.redis() as client:
         client.config_resetstat()
     with textbook_job(bench, synthetic.TOPICS), bench.redis() as client:
-        theirs = _bursts(bench, client, "textbook job", size, rounds, _written_singly, known.events)
+        theirs = _bursts(bench, client, _TEXTBOOK, size, rounds, known.events)
         theirs_compared = _compared(bench)
     return _report(size, ours, theirs, ours_compared, theirs_compared)
 
@@ -49,21 +49,36 @@ def _written_singly(client: Any) -> int:
     return plain_writes(client) // _HSETS_AN_EVENT
 
 
-def _bursts(
-    bench: Workbench, client: Any, name: str, size: int, rounds: int, done: Callable[[Any], int], events: int
-) -> list[float]:
+@dataclass(frozen=True, slots=True)
+class _Contender:
+    """A job: its name, how many distinct events it has counted, and what moves when it writes a profile."""
+
+    name: str
+    counted: Callable[[Any], int]
+    written: Callable[[Any], int]
+
+
+_PROFILE = _Contender("profile job", _applied, profile_writes)
+_TEXTBOOK = _Contender("textbook job", _written_singly, plain_writes)
+
+
+def _bursts(bench: Workbench, client: Any, job: _Contender, size: int, rounds: int, events: int) -> list[float]:
     """Give records a second for each burst, after the job has caught up with ``events`` distinct events."""
-    bench.tell(f"{name}: digesting {events:,} events to warm up")
-    wait_for_last_write(client, lambda: done(client) >= events)
+
+    def last_write(wanted: int) -> float:
+        return wait_for_last_write(client, lambda: job.counted(client) >= wanted, written=job.written)
+
+    bench.tell(f"{job.name}: digesting {events:,} events to warm up")
+    last_write(events)
     rates = []
     for number in range(rounds):
-        records = list(synthetic.events(size, _SEEDS[name] + number))
+        records = list(synthetic.events(size, _SEEDS[job.name] + number))
         events += synthetic.distinct(records)
         began = time.perf_counter()
         synthetic.send(bench.kafka, records)
-        ended = wait_for_last_write(client, lambda wanted=events: done(client) >= wanted)  # type: ignore[misc]
+        ended = last_write(events)
         rates.append(size / (ended - began))
-        bench.tell(f"{name}: {rates[-1]:,.0f} records/s")
+        bench.tell(f"{job.name}: {rates[-1]:,.0f} records/s")
     return rates
 
 
@@ -87,7 +102,7 @@ def _report(size: int, ours: list[float], theirs: list[float], first: Comparison
         notes=(
             "start-up left out: each job runs and has digested everything that was in the topics (the textbook job, "
             "which comes second, more than the profile job); then a burst is sent at once, and the clock runs from "
-            "before the first record is sent to the last write to Redis",
+            "before the first record is sent to the last write of a profile",
             f"each compared whole with the plain loop: profile job {first.differences} differences among "
             f"{first.scores:,} scores, textbook job {second.differences} among {second.scores:,}",
             "both: two slots, RocksDB, a checkpoint a second; bundles and buffers of the textbook job are Flink's "

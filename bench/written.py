@@ -26,17 +26,29 @@ def totals(client: Any) -> Totals:
 def writes(client: Any) -> int:
     """Count the writing commands that Redis has carried out since ``CONFIG RESETSTAT``."""
     statistics = client.info("commandstats")
-    return sum(int(statistics[name]["calls"]) for name in _WRITES if name in statistics)
+    return sum(_calls(statistics, name) for name in _WRITES)
 
 
 def plain_writes(client: Any) -> int:
     """Count the HSETs among them."""
+    return _calls(client.info("commandstats"), "cmdstat_hset")
+
+
+def profile_writes(client: Any) -> int:
+    """Give a number that moves with each call that writes profiles, and not with those that write statistics.
+
+    Both scripts look up the fence once a call; the one for profiles looks up a version and each user besides.
+    """
     statistics = client.info("commandstats")
-    return int(statistics["cmdstat_hset"]["calls"]) if "cmdstat_hset" in statistics else 0
+    return _calls(statistics, "cmdstat_hget") - _calls(statistics, "cmdstat_evalsha")
 
 
-def wait_for_last_write(client: Any, complete: Callable[[], bool]) -> float:
-    """Wait until ``complete`` and then until Redis has been quiet for a second.
+def _calls(statistics: Any, name: str) -> int:
+    return int(statistics[name]["calls"]) if name in statistics else 0
+
+
+def wait_for_last_write(client: Any, complete: Callable[[], bool], *, written: Callable[[Any], int] = writes) -> float:
+    """Wait until ``complete`` and then until what ``written`` counts has been at rest for a second.
 
     Returns:
         When (``time.perf_counter()``) the last write was seen, 50 ms late at most.
@@ -44,11 +56,11 @@ def wait_for_last_write(client: Any, complete: Callable[[], bool]) -> float:
     Raises:
         BenchmarkError: Nothing more is written, and it is not complete.
     """
-    count, last = writes(client), time.perf_counter()
+    count, last = written(client), time.perf_counter()
     is_complete = False
     while True:
         time.sleep(POLL_SECONDS)
-        now, found = time.perf_counter(), writes(client)
+        now, found = time.perf_counter(), written(client)
         if found != count:
             count, last = found, now
         is_complete = is_complete or complete()
