@@ -29,7 +29,7 @@ def measure(bench: Workbench, stream_file: Path | None = None) -> Report:
     bench.empty_redis()
     numbers = range(users)
     with bench.redis() as client:
-        server = client.info("server")["redis_version"]
+        server = _server(client.info("server"))
         empty = _used(client)
         bench.tell(f"writing {users:,} users")
         profiles = _grown(client, stored_users.write_profiles, numbers)
@@ -47,7 +47,7 @@ def measure(bench: Workbench, stream_file: Path | None = None) -> Report:
     if processes:
         rows.append(("after the stream run: everything, resident MiB", round(sum(processes.values()) / _MIB)))
     notes = (
-        f"Redis {server}; used memory without the buffers of the append-only file; ids of about ten characters",
+        f"{server}; used memory without the buffers of the append-only file; ids of about ten characters",
         "processes: from the last stream run, with the job at rest after its last record"
         if processes
         else "processes: not known, run the benchmark `stream` first",
@@ -69,6 +69,12 @@ def _grown(client: Any, write: Callable[[Any, Sequence[int], int, int], None], n
     before = _used(client)
     write(client, numbers, TAGS, ALL_TAGS)
     return _used(client) - before
+
+
+def _server(found: dict[str, Any]) -> str:
+    """Name the server: Valkey says which Redis it is compatible with, and its own version besides."""
+    own = found.get("valkey_version")
+    return f"Valkey {own}" if own else f"Redis {found['redis_version']}"
 
 
 def _used(client: Any) -> int:

@@ -57,14 +57,17 @@ def wait_for_last_write(client: Any, complete: Callable[[], bool], *, written: C
         BenchmarkError: Nothing more is written, and it is not complete.
     """
     count, last = written(client), time.perf_counter()
-    is_complete = False
+    is_complete, completed = False, last
     while True:
         time.sleep(POLL_SECONDS)
         now, found = time.perf_counter(), written(client)
         if found != count:
             count, last = found, now
-        is_complete = is_complete or complete()
+        if not is_complete and complete():
+            is_complete, completed = True, now
         if is_complete and now - last > QUIET_SECONDS:
             return last
+        if is_complete and now - completed > _NO_PROGRESS_SECONDS:
+            raise BenchmarkError("everything is there, but the writing does not end")
         if now - last > _NO_PROGRESS_SECONDS:
             raise BenchmarkError(f"nothing written for {_NO_PROGRESS_SECONDS:.0f} s, but not everything is there")
