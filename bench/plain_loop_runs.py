@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
 
 from bench.errors import BenchmarkError
 from bench.workbench import Workbench
-from deploy.local.home import CHECKOUT
+from deploy.local.home import CHECKOUT, STACK_ID_VARIABLE
 
 DATABASE = 1
 """Redis database that the loop writes to, beside the job's."""
@@ -40,9 +41,10 @@ def run_plain_loop(bench: Workbench) -> LoopRun:
     """
     with bench.redis(DATABASE) as client:
         client.flushdb()
+    environment = {**os.environ, STACK_ID_VARIABLE: bench.stack.home.stack_id}  # so that it ends with the stack
     done = subprocess.run(
         (sys.executable, "-m", "bench.plain_loop", bench.kafka, bench.redis_url(DATABASE)),
-        cwd=CHECKOUT, capture_output=True, text=True, timeout=_SECONDS, check=False,
+        cwd=CHECKOUT, env=environment, capture_output=True, text=True, timeout=_SECONDS, check=False,
     )  # fmt: skip
     if done.returncode:
         raise BenchmarkError(f"the plain loop failed:\n{done.stderr[-2000:]}")
