@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from pyflink.common import Configuration
 from pyflink.datastream import StreamExecutionEnvironment
@@ -38,11 +38,11 @@ def main() -> None:
 class ProfileJob:
     """The flow, one method an arrow of the picture above."""
 
-    def __init__(self, settings: JobSettings) -> None:
+    def __init__(self, settings: JobSettings, further_options: Mapping[str, str] | None = None) -> None:
         self._settings = settings
         self._types = settings.event_types
         configuration = Configuration()
-        for key, value in _options(settings).items():
+        for key, value in {**_options(settings), **(further_options or {})}.items():
             configuration.set_string(key, value)
         environment = StreamExecutionEnvironment.get_execution_environment(configuration)
         self._environment = environment

@@ -1,4 +1,4 @@
-"""Made-up traffic with its own ledger: what was sent, and what must come of it, counted by other code than the job's."""
+"""Made-up traffic with its own ledger: what was sent, and what must come of it, counted apart from the job."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def wait_until_counted(client: redis.Redis, ledger: Ledger) -> None:
 
 def stored_profiles(client: redis.Redis) -> dict[str, dict[str, float]]:
     """The whole of ``user:profile:*``."""
-    keys = [key for key in client.scan_iter(layout.PROFILE_PREFIX + "*", count=1_000)]
+    keys = list(client.scan_iter(layout.PROFILE_PREFIX + "*", count=1_000))
     return {
         layout.user_of_profile_key(key): {tag: float(score) for tag, score in client.hgetall(key).items()}
         for key in keys
@@ -140,7 +140,7 @@ def test_dead_letters_are_whole(whole: Stack, traffic: Traffic) -> None:
 
 
 def test_recommendations_follow_the_profile(whole: Stack, traffic: Traffic) -> None:
-    """The answer's tags are the recount's, best first; what was bought is left out; a stranger gets popular products."""
+    """The answer's tags are the recount's, best first; purchases are left out; a stranger gets popular ones."""
     ledger = traffic.ledger
     user = max(ledger.counts, key=lambda each: len(ledger.purchases[each]))
     found = answer(whole, f"/recommend/{user}?n=100")

@@ -1,0 +1,64 @@
+"""What the planner makes of the job; a change of the SQL that costs a second deduplication shows here."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from deploy.local import jars, java
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def plans() -> dict[str, dict[str, str]]:
+    """All plans of the job by name."""
+    jars.fetch_jars(print)
+    connector = jars.jar_paths("flink-kafka")[0].as_uri()
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.flink_jobs.print_plans", connector],
+        cwd=CHECKOUT,
+        env={**os.environ, "JAVA_HOME": str(java.java_home())},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    found: dict[str, dict[str, str]] = json.loads(done.stdout)
+    return found
+
+
+def test_one_deduplication_that_only_inserts(plans: dict[str, dict[str, str]]) -> None:
+    """The first of each identity is chosen once, for everything that counts it, and is never taken back."""
+    execution = "".join(plan["execution"] for plan in plans.values())
+    assert re.findall(r"Deduplicate\(keep=\[(\w+)\], key=\[(\w+)\]", execution) == [("FirstRow", "identity")]
+    assert "Rank(" not in execution
+    kinds = re.findall(r"changelogMode=\[([A-Z,]+)\]", plans["applied"]["physical"])
+    assert set(kinds) == {"I"}
+
+
+def test_no_delete_reaches_a_writing_function(plans: dict[str, dict[str, str]]) -> None:
+    """A writing function can't tell a deletion from an insertion, so only inserts and new values may come."""
+    text = plans["profiles"]["physical"] + plans["statistics"]["physical"]
+    calls = re.findall(r"(write_\w+)\(.*changelogMode=\[([A-Z,]+)\]", text)
+    assert sorted(name for name, _ in calls) == ["write_profiles", "write_statistics", "write_totals"]
+    assert {kinds for _, kinds in calls} == {"I,UA"}
+
+
+def test_records_are_parsed_once(plans: dict[str, dict[str, str]]) -> None:
+    """Dead letters, totals and events share one parser."""
+    assert sum(plan["execution"].count("parse_record(") for plan in plans.values()) == 1
+
+
+def test_counts_are_gathered_before_they_are_shuffled(plans: dict[str, dict[str, str]]) -> None:
+    """Each count has a local phase, and none retracts."""
+    text = plans["profiles"]["execution"] + plans["statistics"]["execution"]
+    assert text.count("GlobalGroupAggregate(") == text.count("LocalGroupAggregate(") == 3
+    assert "COUNT_RETRACT" not in text
