@@ -17,8 +17,6 @@ with warnings.catch_warnings():  # kafka-python 3.0 reads its own files in a way
     warnings.simplefilter("ignore", DeprecationWarning)
     import kafka  # noqa: F401
 
-from service_waiting import wait_until
-
 from deploy.local.stack import Stack
 from reccore.event_types import EventTypes
 from recsvc.app import create_app
@@ -28,6 +26,7 @@ from recsvc.recommender import Recommender
 from recsvc.services import Services, configurations_of
 from recsvc.settings import Settings
 from recsvc.statistics import Collected
+from tests.recsvc.service_waiting import wait_until
 from zkconfig.memory import MemoryCoordination, MemoryServer
 from zkconfig.watcher import WeightsWatcher
 

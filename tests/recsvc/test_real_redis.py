@@ -13,7 +13,6 @@ import pytest
 import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from service_waiting import wait_until
 
 from deploy.local.stack import Stack
 from reccore import layout
@@ -27,6 +26,7 @@ from recsvc.statistics_feed import StatisticsFeed
 from recsvc.sweep import ScoreSweep
 from recsvc.sweeper import Sweeper
 from recsvc.user_store import NOBODY, RedisUserStore, StoredUser, UserStore
+from tests.recsvc.service_waiting import wait_until
 from zkconfig.memory import MemoryCoordination, MemoryServer
 from zkconfig.watcher import WeightsWatcher
 
@@ -53,7 +53,7 @@ def sweep(database: redis.Redis) -> Any:
 
 def put_user(client: redis.Redis, user_id: str, tags: dict[str, str], bought: tuple[str, ...] = ()) -> None:
     """Store a user's counts, as the job does."""
-    client.hset(layout.counts_key(user_id), mapping={"": "5", **{tag: f"3|{row}" for tag, row in tags.items()}})
+    client.hset(layout.counts_key(user_id), mapping={"": "5", **tags})
     if bought:
         client.sadd(layout.purchased_key(user_id), *bought)
 
@@ -62,7 +62,7 @@ def put_user(client: redis.Redis, user_id: str, tags: dict[str, str], bought: tu
 def test_the_store_gives_what_the_job_has_written(kind: str, store: RedisUserStore, database: redis.Redis) -> None:
     """Fake and real alike: counts and purchases of a user, nothing for an unknown one, several in their order."""
     put_user(database, "a{b}/ü", {"shoes": "1,2,3"}, ("p1", "p2"))
-    expected = StoredUser({"": "5", "shoes": "3|1,2,3"}, frozenset({"p1", "p2"}))
+    expected = StoredUser({"": "5", "shoes": "1,2,3"}, frozenset({"p1", "p2"}))
     used: UserStore = store if kind == "real" else MemoryUserStore({"a{b}/ü": expected})
     assert used.user("a{b}/ü") == expected
     assert used.user("nobody") == NOBODY
@@ -104,7 +104,7 @@ def _refused(store: RedisUserStore) -> float:
 def test_statistics_are_loaded_and_followed(stack: Stack, database: redis.Redis) -> None:
     """What was there before the start, what changes afterwards, and a catalogue that is loaded later."""
     row = layout.encode_product_statistics((1, 0, 0), 7, ["learned"])
-    database.hset(layout.PRODUCT_STATISTICS, "p1", f"1|{row}")
+    database.hset(layout.PRODUCT_STATISTICS, "p1", row)
     feed = StatisticsFeed(stack.addresses.redis_url, width=3)
     feed.start()
     try:
@@ -116,7 +116,7 @@ def test_statistics_are_loaded_and_followed(stack: Stack, database: redis.Redis)
         database.xadd(layout.CHANGES, {"kind": layout.TAGS_CHANGED, "rows": f'{{"learned":{tag}}}'})
         wait_until(lambda: feed.snapshot.tag_counts == {"learned": (3, 0, 0)})
         assert feed.snapshot.counts[:, 0].tolist() == [2, 1]
-        database.hset(layout.PRODUCT_STATISTICS, mapping={"p1": f"1|{changed}", "p2": f"1|{row}"})
+        database.hset(layout.PRODUCT_STATISTICS, mapping={"p1": changed, "p2": row})
         database.hset(layout.CATALOG, "p2", '{"name": "Two", "tags": ["given"], "price": null, "category": null}')
         database.incr(layout.CATALOG_VERSION)
         wait_until(lambda: feed.snapshot.names == {"p2": "Two"})
@@ -178,7 +178,7 @@ def test_expired_tags_go_from_both_hashes(database: redis.Redis, sweep: ScoreSwe
 
 _WRITE = """
 if tonumber(redis.call('HGET', KEYS[1], 'version') or -1) > tonumber(ARGV[1]) then return 0 end
-redis.call('HSET', KEYS[3], 'shoes', '3|' .. ARGV[2] .. ',0,0')
+redis.call('HSET', KEYS[3], 'shoes', ARGV[2] .. ',0,0')
 redis.call('HSET', KEYS[2], 'shoes', ARGV[3])
 return 1
 """

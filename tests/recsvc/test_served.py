@@ -18,10 +18,10 @@ from typing import Any
 import pytest
 import redis
 from kazoo.client import KazooClient
-from service_waiting import wait_until
 
 from deploy.local.stack import Stack
 from reccore import layout
+from tests.recsvc.service_waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 WEIGHTS = "/config/recommendation/weights"
@@ -67,7 +67,7 @@ def _ready(port: int) -> bool:
 
 def test_every_worker_has_the_weights_when_the_change_is_answered(port: int, database: redis.Redis) -> None:
     """After a PUT no request sees an older version, whichever worker answers; each answer is exact."""
-    database.hset(layout.counts_key("ann"), mapping={"": "5", "shoes": "1|3,1,0"})
+    database.hset(layout.counts_key("ann"), mapping={"": "5", "shoes": "3,1,0"})
     body = {"view": 1, "add_to_cart": 3, "purchase": 5}
     wait_until(lambda: ask(port, "/api/config/weights", "PUT", body)[1]["members"] == 2)  # both have registered
     for view in range(1, 16):
@@ -99,7 +99,7 @@ def test_another_clients_document_takes_effect(port: int, stack: Stack, database
 
 def test_reads_go_on_while_redis_is_paused(port: int, stack: Stack, database: redis.Redis) -> None:
     """200 and degraded at once, from what was seen last; exact again afterwards."""
-    database.hset(layout.counts_key("ann"), mapping={"": "5", "shoes": "1|3,0,0"})
+    database.hset(layout.counts_key("ann"), mapping={"": "5", "shoes": "3,0,0"})
     for _ in range(12):
         known = ask(port, "/recommend/ann")[1]["tags"]  # both workers have seen the user
     stack.kill("redis", signal.SIGSTOP)
@@ -152,7 +152,7 @@ def test_what_gunicorn_refuses_is_a_problem_too(port: int) -> None:
 
 def test_metrics_are_those_of_all_workers(port: int, database: redis.Redis) -> None:
     """Requests are grouped by route, counted over both workers, and the job's totals stand beside them."""
-    totals = {"read:view-events": "1|7", "applied:view": "1|4", "dead:not_json": "1|1", "untagged": "1|2"}
+    totals = {"read:view-events": "7", "applied:view": "4", "dead:not_json": "1", "untagged": "2"}
     database.hset(layout.TOTALS, mapping=totals)
     threads = [threading.Thread(target=ask, args=(port, f"/recommend/user-{i}")) for i in range(12)]
     for thread in threads:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 from kazoo.client import KazooClient
-from zk_waiting import wait_until
 
 from deploy.local.stack import Stack
+from tests.zkconfig.zk_waiting import wait_until
 from zkconfig.coordination import Coordination
 from zkconfig.kazoo_client import KazooCoordination
 from zkconfig.memory import MemoryCoordination, MemoryServer

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from zk_waiting import wait_until
 
+from tests.zkconfig.zk_waiting import wait_until
 from zkconfig.coordination import Coordination, Create, Node, SetData
 from zkconfig.errors import Conflict
 

@@ -9,10 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from kazoo.client import KazooClient
-from zk_waiting import wait_until
 
 from reccore.event_types import EventTypes
 from reccore.weights import Weights, parse_weights
+from tests.zkconfig.zk_waiting import wait_until
 from zkconfig.coordination import Coordination, SetData
 from zkconfig.errors import ConfigUnavailable, VersionMismatch
 from zkconfig.kazoo_client import KazooCoordination
