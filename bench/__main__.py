@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import fcntl
 import shutil
 import sys
 import time
@@ -25,13 +26,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if unknown:
         print(f"unknown: {', '.join(unknown)}; there are {', '.join(every)}", file=sys.stderr)
         return 2
-    failed = []
-    for name in given.names or every:
+    output.mkdir(parents=True, exist_ok=True)
+    with (output / "lock").open("w") as lock:
         try:
-            run(every[name], output, rounds=given.rounds, quick=given.quick, tell=_teller())
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"another run writes to {output}: wait for it, or choose another --output", file=sys.stderr)
+            return 2
+        return _run_all([every[name] for name in given.names or every], output, given)
+
+
+def _run_all(chosen: Sequence[Benchmark], output: Path, given: argparse.Namespace) -> int:
+    failed = []
+    for benchmark in chosen:
+        try:
+            run(benchmark, output, rounds=given.rounds, quick=given.quick, tell=_teller())
         except (BenchmarkError, StackError) as exc:
-            print(f"\n{name}: {exc}\n", file=sys.stderr)
-            failed.append(name)
+            print(f"\n{benchmark.name}: {exc}\n", file=sys.stderr)
+            failed.append(benchmark.name)
     if failed:
         print(f"not measured: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0

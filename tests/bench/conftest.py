@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -15,16 +16,17 @@ from deploy.local import Stack
 
 log = logging.getLogger(__name__)
 
-HOME = Path(__file__).resolve().parents[2] / ".local" / "test-bench"
+LOCAL = Path(__file__).resolve().parents[2] / ".local"
 PARTS = ("zookeeper", "kafka", "redis", "flink", "api", "sweeper")
 
 
 @pytest.fixture(scope="package")
 def stack() -> Iterator[Stack]:
     """Every part but the job, which the benchmarks submit themselves."""
-    shutil.rmtree(HOME, ignore_errors=True)
-    with Stack(HOME, PARTS) as started:
+    home = LOCAL / f"test-bench-{os.getpid()}"  # two runs of the tests must not share a stack
+    with Stack(home, PARTS) as started:
         yield started
+    shutil.rmtree(home, ignore_errors=True)
 
 
 @pytest.fixture
