@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from flink_jobs.redis_store import RedisStore, WeightsStamp
 from flink_jobs.settings import JobSettings
-from reccore.weights import Weights, parse_weights
+from reccore.weights import Weights, weights_of_record
 from zkconfig import WeightsWatcher, open_watcher
 
 
@@ -68,7 +68,7 @@ class CurrentWeights:
 
     def learn(self, stamp: WeightsStamp) -> None:
         """Take newer weights that Redis named when it refused a batch, and that ZooKeeper has not told of yet."""
-        self._learnt = _stamped(parse_weights(stamp.document, self._settings.event_types), stamp.version)
+        self._learnt = _stamped(weights_of_record(stamp.document, self._settings.event_types), stamp.version)
 
 
 def _stamped(weights: Weights, version: int) -> StampedWeights:

@@ -13,6 +13,7 @@ from reccore.event_types import ADD_TO_CART, BUILT_IN, EventTypes
 
 DEFAULT_WEIGHTS: Final[Mapping[str, int]] = {"view": 1, "add_to_cart": 3, "purchase": 5}
 DEFAULT_WEIGHTS_JSON: Final = json.dumps(DEFAULT_WEIGHTS).encode()
+_LARGEST_EXACT_INTEGER: Final = 2**53
 LARGEST_DOCUMENT: Final = 65_536
 """Bytes. A document of megabytes breaks the ZooKeeper connection, so it is refused before it gets there."""
 
@@ -69,6 +70,15 @@ def parse_weights(document: bytes | str | Mapping[str, object], event_types: Eve
     return weights
 
 
+def weights_of_record(document: str, event_types: EventTypes) -> Weights:
+    """Read a document that another process has validated, for types of its own, as it applies to ``event_types``.
+
+    What is not configured here weighs nothing here. Raises :class:`WeightsError`.
+    """
+    members = _members(document)
+    return parse_weights({name: members[name] for name in event_types.names if name in members}, event_types)
+
+
 def _members(document: bytes | str) -> dict[str, object]:
     if len(document) > LARGEST_DOCUMENT:
         raise WeightsError("weights", f"{len(document)} bytes", f"at most {LARGEST_DOCUMENT} bytes")
@@ -109,4 +119,7 @@ def _number(name: str, value: object, may_be_negative: bool) -> int | float:
         raise WeightsError(name, value, allowed) from exc
     if not math.isfinite(as_double) or (as_double < 0 and not may_be_negative):
         raise WeightsError(name, value, allowed)
-    return 0 if as_double == 0 else value
+    if as_double == 0:
+        return 0
+    # Not every JSON writer and reader takes an integer beyond 64 bits, and the score is a double anyway.
+    return value if abs(as_double) < _LARGEST_EXACT_INTEGER else as_double

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 
 import orjson
 from flask import Flask, Response, request
@@ -62,6 +62,10 @@ def register_problem_handlers(app: Flask) -> None:
     app.register_error_handler(Exception, _bug)
 
 
+# Many clients call whatever they send a form unless they are told otherwise.
+_TAKEN_AS_JSON: Final = ("", "application/json", "application/x-www-form-urlencoded")
+
+
 def read_body(limit: int) -> bytes:
     """Give the whole JSON body of the request, at most ``limit`` bytes.
 
@@ -74,7 +78,7 @@ def read_body(limit: int) -> bytes:
     if length > limit:
         _drain(length)
         raise Problem(413, f"the body has {length} bytes, at most {limit} are allowed")
-    if request.mimetype not in ("", "application/json") and not request.mimetype.endswith("+json"):
+    if request.mimetype not in _TAKEN_AS_JSON and not request.mimetype.endswith("+json"):
         raise Problem(415, f"Content-Type {request.mimetype} is not allowed, application/json is")
     body = request.get_data(cache=False)
     if len(body) != length:

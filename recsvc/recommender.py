@@ -94,13 +94,12 @@ class Recommender:
         liked = {tag: value for tag, value in scores.items() if value > 0}
         names = table.snapshot.names
         products: list[dict[str, Any]] = []
+        tags = rank_tags(scores, limit)  # also those that the weights in force make nothing of
+        as_of = None
         if liked:
-            tags = rank_tags(scores, limit)
             ranked = table.rank(table.taste(scores), left_out=user.purchased, n=limit)
             products = [_entry(each, "tags", names) for each in ranked]
             as_of = _as_of(user.rows)
-        else:
-            tags, as_of = [], None
         if not liked or (settings.fill_with_popular and len(products) < limit):
             left_out = {*user.purchased, *(each["product_id"] for each in products)}
             popular = table.popular(left_out=left_out, n=limit - len(products))

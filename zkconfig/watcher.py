@@ -16,7 +16,7 @@ from typing import Generic
 
 from reccore.errors import WeightsError
 from reccore.event_types import EventTypes
-from reccore.weights import Weights
+from reccore.weights import Weights, weights_of_record
 from zkconfig import last_good
 from zkconfig.coordination import Coordination, Node, SetData
 from zkconfig.documents import D, Kind, weights_kind
@@ -255,7 +255,7 @@ def open_watcher(
 def seed_from_fields(fields: Mapping[str, str], event_types: EventTypes) -> tuple[Weights, int] | None:
     """Read weights and version from the fields of ``weights:in_force``; None when they hold nothing usable."""
     try:
-        return weights_kind(event_types).parse(fields["document"].encode()), int(fields["version"])
+        return weights_of_record(fields["document"], event_types), int(fields["version"])
     except (KeyError, ValueError, WeightsError):
         return None
 

@@ -49,7 +49,7 @@ def test_recommend_names_its_version_and_is_exact_for_it(shop: Bench) -> None:
 
 
 def test_an_unknown_user_gets_what_is_popular(shop: Bench) -> None:
-    """No 404, no tags, the newest event of the products named; so does one whose scores are all 0."""
+    """No 404, no tags, the newest event of the products named; so does one whose scores are all 0, with these tags."""
     shop.users.users["bob"] = StoredUser(rows(shoes="0,0,7"), frozenset({"p3"}))
     answer = shop.http.get("/recommend/nobody?n=2").json
     assert (answer["source"], answer["tags"], answer["as_of"]) == ("popular", [], "2020-09-13T12:26:42.000Z")
@@ -59,7 +59,7 @@ def test_an_unknown_user_gets_what_is_popular(shop: Bench) -> None:
     ]
     shop.put_weights(view=1, add_to_cart=1, purchase=0)
     answer = shop.http.get("/recommend/bob").json
-    assert answer["source"] == "popular"
+    assert (answer["source"], answer["tags"]) == ("popular", [{"tag": "shoes", "score": 0}])
     assert [each["product_id"] for each in answer["products"]] == ["p1", "p2"]
 
 

@@ -15,7 +15,7 @@ from reccore.event_types import EventTypes
 from reccore.scoring import format_score, score
 from reccore.timestamps import iso_8601, parse_timestamp
 from reccore.totals import totals_from_rows
-from reccore.weights import LARGEST_DOCUMENT, default_weights, parse_weights
+from reccore.weights import LARGEST_DOCUMENT, default_weights, parse_weights, weights_of_record
 
 TYPES = EventTypes.from_settings({})
 WITH_WISHLIST = EventTypes.from_settings({"EXTRA_EVENT_TYPES": "wishlist:wishlist-events"})
@@ -66,6 +66,20 @@ def test_good_weights() -> None:
     assert weights.values == (0.5, 3.0, 5.0, -2.0)
     assert parse_weights(b'{"view":1,"add_to_cart":3,"purchase":5}', WITH_WISHLIST).values[-1] == 0
     assert parse_weights(weights.as_json(), WITH_WISHLIST) == weights
+
+
+def test_huge_weights_stay_json_numbers() -> None:
+    """An integer beyond 64 bits is kept as the double that it is weighed as."""
+    weights = parse_weights(b'{"view":1000000000000000000000000,"add_to_cart":3,"purchase":5}', TYPES)
+    assert weights.numbers == (1e24, 3, 5)
+    assert isinstance(weights.numbers[0], float)
+
+
+def test_record_of_other_types_is_read() -> None:
+    """A process with fewer or more types reads the weights of its own from the record of another."""
+    record = parse_weights(b'{"view":1,"cart":3,"purchase":5,"wishlist":-2}', WITH_WISHLIST).as_json().decode()
+    assert weights_of_record(record, TYPES).as_dict() == {"view": 1, "add_to_cart": 3, "purchase": 5}
+    assert weights_of_record('{"view":1,"add_to_cart":3,"purchase":5}', WITH_WISHLIST).values == (1.0, 3.0, 5.0, 0.0)
 
 
 @pytest.mark.parametrize("given_types", ["view:x", "click:x", "a", "A:x", "a:view-events", "a:x,a:y", "a:x y"])
