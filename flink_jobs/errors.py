@@ -3,6 +3,7 @@
 ReweighError
 └── JobError
     ├── RedisUnavailableError   Redis stayed away through every retry: the job restarts from its checkpoint
+    ├── RedisRefusedError       Redis refuses a command for good, e.g. for a key of another type
     └── FencedOffError          a newer writer has taken over: this one must stop
 """
 
@@ -17,6 +18,10 @@ class JobError(ReweighError):
 
 class RedisUnavailableError(JobError):
     """Redis stayed away through every retry."""
+
+
+class RedisRefusedError(JobError):
+    """Redis refuses a command, and would again."""
 
 
 class FencedOffError(JobError):

@@ -17,7 +17,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from flink_jobs.errors import FencedOffError, RedisUnavailableError
+from flink_jobs.errors import FencedOffError, RedisRefusedError, RedisUnavailableError
 from reccore import layout
 
 log = logging.getLogger(__name__)
@@ -28,6 +28,17 @@ _ROWS_A_CALL: Final = 400
 _FIELDS_A_CALL: Final = 1_000
 _SOCKET_TIMEOUT_SECONDS: Final = 5.0
 _LONGEST_PAUSE_SECONDS: Final = 2.0
+_PASSING_STATES: Final = (
+    "BUSY",
+    "CLUSTERDOWN",
+    "LOADING",
+    "MASTERDOWN",
+    "MISCONF",
+    "NOREPLICAS",
+    "OOM",
+    "READONLY",
+    "TRYAGAIN",
+)
 _EPOCH_ORIGIN_SECONDS: Final = 1_704_067_200  # 2024-01-01
 
 
@@ -171,14 +182,20 @@ class RedisStore:
             except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OSError) as exc:
                 problem: Exception = exc
             except redis.exceptions.ResponseError as exc:
-                # Out of memory, a read-only replica, a data set still loading: states that pass. A bug would not, and
-                # ends below with the same message.
+                if not _passes(exc):
+                    raise RedisRefusedError(f"Redis refused the batch: {exc}") from exc
                 problem = exc
             if time.monotonic() + pause > deadline:
                 raise RedisUnavailableError(f"Redis did not take the batch: {problem}") from problem
             log.warning("Redis did not take the batch, trying again: %s", problem)
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+
+def _passes(refusal: redis.exceptions.ResponseError) -> bool:
+    """Whether a refusal is of a state that passes: out of memory, a replica that takes no writes, a failover."""
+    states = (redis.exceptions.OutOfMemoryError, redis.exceptions.ReadOnlyError)
+    return isinstance(refusal, states) or str(refusal).startswith(_PASSING_STATES)
 
 
 def _script(name: str) -> str:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import base64
 import json
 from enum import StrEnum
+from typing import Final
+
+LARGEST_VALUE_KEPT: Final = 2_900_000
+"""Bytes of a record's value that fit into a message of 4 MiB as base64, with room for the rest."""
 
 
 class Reason(StrEnum):
@@ -35,8 +39,11 @@ def dead_letter(
 ) -> str:
     """Build the message for the dead-letter topic, as JSON text.
 
-    ``timestamp`` is the record's Kafka timestamp in epoch milliseconds; ``raw`` the exact bytes of its value.
+    ``timestamp`` is the record's Kafka timestamp in epoch milliseconds; ``raw`` the exact bytes of its value, which are
+    left out, and said to be, when the message would be larger than the topic takes.
     """
+    if raw is not None and len(raw) > LARGEST_VALUE_KEPT:
+        detail, raw = f"{detail} (the value, {len(raw)} bytes, is too large to be kept here)", None
     return json.dumps(
         {
             "reason": reason,

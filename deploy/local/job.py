@@ -179,6 +179,15 @@ def stop_with_savepoint(home: Home, rest: str, patience_seconds: float = 60) -> 
         StackError: The savepoint was not completed.
     """
     home.job_stopped.touch()
+    try:
+        return _stop_running(rest, patience_seconds)
+    except BaseException:
+        # It may well be running: then it is to be kept running.
+        home.job_stopped.unlink(missing_ok=True)
+        raise
+
+
+def _stop_running(rest: str, patience_seconds: float) -> Path | None:
     jobs = [job for job in list_jobs(rest) or [] if job.exists]
     if not jobs:
         return None

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import redis
 
-from flink_jobs.errors import FencedOffError, RedisUnavailableError
+from flink_jobs.errors import FencedOffError, RedisRefusedError, RedisUnavailableError
 from flink_jobs.redis_store import RedisStore, UserRows, WeightsStamp
 from reccore import layout
 
@@ -147,6 +147,21 @@ def test_scripts_survive_a_restarted_redis(open_store: Callable[..., RedisStore]
     store.commit_profiles([row(store, "u", "tag", 1)], STAMP)
     client.script_flush()
     assert store.commit_profiles([row(store, "u", "tag", 2)], STAMP) is None
+
+
+def test_refusal_for_good_fails_at_once(open_store: Callable[..., RedisStore], client: redis.Redis) -> None:
+    """A key of another type isn't waited for; a Redis that is out of memory is."""
+    store = open_store()
+    client.set(layout.profile_key("u"), "text")
+    with pytest.raises(RedisRefusedError, match="WRONGTYPE"):
+        store.commit_profiles([row(store, "u", "tag", 1)], STAMP)
+    client.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(RedisUnavailableError):
+            store.commit_statistics(layout.TOTALS, "", {"read:view-events": "5"})
+    finally:
+        client.config_set("maxmemory", 0)
+    store.commit_statistics(layout.TOTALS, "", {"read:view-events": "5"})
 
 
 def test_patience_ends() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reccore import layout
+from reccore.dead_letters import LARGEST_VALUE_KEPT, dead_letter
 from reccore.errors import SettingError, WeightsError
 from reccore.event_types import EventTypes
 from reccore.scoring import format_score, score
@@ -130,6 +132,17 @@ def test_times_read_back(milliseconds: int) -> None:
     assert parse_timestamp(iso_8601(milliseconds)) == milliseconds
     if milliseconds >= 10**11:
         assert parse_timestamp(milliseconds) == milliseconds
+
+
+def test_dead_letter_always_fits() -> None:
+    """A value of any size makes a message that the topic takes; one that fits is kept to the byte."""
+    place = {"topic": "t", "partition": 0, "offset": 7, "timestamp": 1}
+    kept = dead_letter("not_json", "x", **place, raw=b"x" * LARGEST_VALUE_KEPT)
+    left_out = dead_letter("not_json", "x", **place, raw=b"x" * (LARGEST_VALUE_KEPT + 1))
+    assert len(left_out) < len(kept) < 4 * 1024 * 1024
+    assert base64.b64decode(json.loads(kept)["raw"]) == b"x" * LARGEST_VALUE_KEPT
+    assert json.loads(left_out)["raw"] is None
+    assert str(LARGEST_VALUE_KEPT + 1) in json.loads(left_out)["detail"]
 
 
 def test_totals_add_up() -> None:
