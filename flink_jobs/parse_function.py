@@ -70,10 +70,7 @@ class ParseRecords(ScalarFunction):  # type: ignore[misc]
         record_times = times.to_numpy().astype("datetime64[ms]").astype(np.int64).tolist()
         places = list(zip(topic_names, partitions.tolist(), offsets.tolist(), strict=True))
         parsed = self._parser.parse(raws, [self._type_of_topic[topic] for topic in topic_names], record_times)
-        identities = [
-            f"={event_id}" if event_id is not None else identity(None, *place)
-            for event_id, place in zip(parsed.event_ids, places, strict=True)
-        ]
+        identities = [identity(event_id, *place) for event_id, place in zip(parsed.event_ids, places, strict=True)]
         columns: dict[str, Any] = {
             "event_type": np.fromiter(map(self._code_of_topic.__getitem__, topic_names), np.int32, len(raws)),
             "identity": identities,

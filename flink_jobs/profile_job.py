@@ -44,9 +44,8 @@ class ProfileJob:
         configuration = Configuration()
         for key, value in {**_options(settings), **(further_options or {})}.items():
             configuration.set_string(key, value)
-        environment = StreamExecutionEnvironment.get_execution_environment(configuration)
-        self._environment = environment
-        self._tables = StreamTableEnvironment.create(environment)
+        self._environment = StreamExecutionEnvironment.get_execution_environment(configuration)
+        self._tables = StreamTableEnvironment.create(self._environment)
 
     def submit(self) -> None:
         """Plan the whole job and hand it to the cluster."""

@@ -154,9 +154,8 @@ def format_scores(counts: list[Numbers], weights: tuple[float, ...]) -> list[str
 
 def _count_rows(counts: list[Numbers], tag_expiry_seconds: int) -> list[str]:
     written_at = int(time.time()) if tag_expiry_seconds else None
-    columns = [map(str, column.tolist()) for column in counts]
-    end = "" if written_at is None else f"@{written_at}"
-    return [",".join(row) + end for row in zip(*columns, strict=True)]
+    columns = [column.tolist() for column in counts]
+    return [layout.encode_counts(row, written_at) for row in zip(*columns, strict=True)]
 
 
 def _by_user(

@@ -35,7 +35,7 @@ class SettingError(ReweighError):
     """A setting has a value that can't be used; names key, value and what is allowed."""
 
     def __init__(self, key: str, value: object, allowed: str) -> None:
-        super().__init__(f"{key}={shown(value)} can't be used: {allowed}")
+        super().__init__(f"{key}={shown(value)} can't be used; allowed: {allowed}")
         self.key, self.value, self.allowed = key, value, allowed
 
 

@@ -146,11 +146,6 @@ def decode_user_counts(fields: dict[str, str]) -> UserCounts:
     return UserCounts(tags, int(as_of) if as_of else None)
 
 
-def padded(counts: Sequence[int], width: int) -> tuple[int, ...]:
-    """Give a row of counts written before a type was added the width that it has now."""
-    return tuple(counts) + (0,) * (width - len(counts))
-
-
 def encode_product_statistics(counts: Iterable[int], newest_ms: int, tags: Sequence[str]) -> str:
     """Write a product's statistics, as the JSON that the stream of changes carries too."""
     return json.dumps([list(counts), newest_ms, list(tags)], separators=(",", ":"))

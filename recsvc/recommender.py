@@ -81,7 +81,7 @@ class Recommender:
         self._store, self._weights, self._statistics = store, weights, statistics
         self._ranking, self._tag_expiry_seconds, self._now = ranking, tag_expiry_seconds, now
         self._last_seen = LastSeen(remembered_users)
-        self._scores: tuple[int, Weights, Scores] | None = None
+        self._scores: tuple[Weights, Scores] | None = None
         self._table: tuple[int, RankingTable] | None = None
 
     def recommend(self, user_id: str, n: int | None) -> dict[str, Any]:
@@ -158,9 +158,9 @@ class Recommender:
 
     def _tag_scores(self, rows: Mapping[str, str], in_force: WeightsInForce) -> dict[str, float]:
         kept = self._scores
-        if kept is None or kept[1] is not in_force.weights:
-            kept = self._scores = (in_force.version, in_force.weights, Scores(in_force.weights.values, {}))
-        of = kept[2].of
+        if kept is None or kept[0] is not in_force.weights:
+            kept = self._scores = (in_force.weights, Scores(in_force.weights.values, {}))
+        of = kept[1].of
         if not self._tag_expiry_seconds:
             return {tag: of(row) for tag, row in rows.items() if tag}
         now = self._now()

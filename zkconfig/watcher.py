@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Generic
@@ -258,11 +257,3 @@ def seed_from_fields(fields: Mapping[str, str], event_types: EventTypes) -> tupl
         return weights_of_record(fields["document"], event_types), int(fields["version"])
     except (KeyError, ValueError, WeightsError):
         return None
-
-
-def wait_until_connected(watcher: DocumentWatcher[D], timeout: float) -> bool:
-    """Wait until the watcher has looked at what ZooKeeper holds; gives whether it has."""
-    until = time.monotonic() + timeout
-    while not watcher.connected and time.monotonic() < until:
-        time.sleep(0.005)
-    return watcher.connected

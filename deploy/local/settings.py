@@ -9,6 +9,8 @@ from pathlib import Path
 
 from deploy.local.errors import StackError
 from deploy.local.home import Home
+from reccore.errors import SettingError
+from reccore.event_types import EventTypes
 
 PORTS = (
     "zookeeper",
@@ -56,25 +58,22 @@ class Settings:
     handed_on: Mapping[str, str]
 
     @property
+    def event_types(self) -> EventTypes:
+        """The event types as job and service read them from the same settings."""
+        try:
+            return EventTypes.from_settings(self.handed_on)
+        except SettingError as exc:
+            raise StackError(str(exc)) from exc
+
+    @property
     def topics(self) -> tuple[str, ...]:
         """Names of the event topics in the order of the event types; the dead-letter topic is not among them."""
-        given = self.handed_on
-        named = [
-            given.get("VIEW_TOPIC") or "view-events",
-            given.get("ADD_TO_CART_TOPIC") or "add-to-cart-events",
-            given.get("PURCHASE_TOPIC") or "purchase-events",
-        ]
-        for item in filter(None, (part.strip() for part in given.get("EXTRA_EVENT_TYPES", "").split(","))):
-            name, colon, topic = (text.strip() for text in item.partition(":"))
-            if not (name and colon and topic):
-                raise StackError(f"EXTRA_EVENT_TYPES has {item!r}; write name:topic,name:topic")
-            named.append(topic)
-        return tuple(named)
+        return tuple(self.event_types.by_topic)
 
     @property
     def dead_letter_topic(self) -> str:
         """Name of the topic for what could not be applied."""
-        return self.handed_on.get("DEAD_LETTER_TOPIC") or "dead-letter-events"
+        return self.event_types.dead_letter_topic
 
 
 def remembered_file(home: Home) -> Path:
@@ -109,7 +108,7 @@ def read_settings(home: Home, environment: Mapping[str, str]) -> Settings:
         raise StackError(
             f"REWEIGH_PARALLELISM={settings.sizes.parallelism}: at most REWEIGH_SLOTS={settings.sizes.slots}"
         )
-    _ = settings.topics  # wrong names are refused before anything starts
+    _ = settings.event_types  # wrong names are refused before anything starts
     return settings
 
 

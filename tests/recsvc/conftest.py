@@ -26,7 +26,7 @@ from recsvc.recommender import Recommender
 from recsvc.services import Services, configurations_of
 from recsvc.settings import Settings
 from recsvc.statistics import Collected
-from tests.recsvc.service_waiting import wait_until
+from tests.waiting import wait_until
 from zkconfig.memory import MemoryCoordination, MemoryServer
 from zkconfig.watcher import WeightsWatcher
 

@@ -9,7 +9,7 @@ import pytest
 from reccore import layout
 from recsvc.user_store import StoredUser
 from tests.recsvc.conftest import Bench
-from tests.recsvc.service_waiting import wait_until
+from tests.waiting import wait_until
 
 PROBLEM = "application/problem+json"
 

@@ -26,7 +26,7 @@ from recsvc.statistics_feed import StatisticsFeed
 from recsvc.sweep import ScoreSweep
 from recsvc.sweeper import Sweeper
 from recsvc.user_store import NOBODY, RedisUserStore, StoredUser, UserStore
-from tests.recsvc.service_waiting import wait_until
+from tests.waiting import wait_until
 from zkconfig.memory import MemoryCoordination, MemoryServer
 from zkconfig.watcher import WeightsWatcher
 

@@ -21,7 +21,7 @@ from kazoo.client import KazooClient
 
 from deploy.local.stack import Stack
 from reccore import layout
-from tests.recsvc.service_waiting import wait_until
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 WEIGHTS = "/config/recommendation/weights"

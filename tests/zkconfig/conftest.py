@@ -11,7 +11,7 @@ import pytest
 from kazoo.client import KazooClient
 
 from deploy.local.stack import Stack
-from tests.zkconfig.zk_waiting import wait_until
+from tests.waiting import wait_until
 from zkconfig.coordination import Coordination
 from zkconfig.kazoo_client import KazooCoordination
 from zkconfig.memory import MemoryCoordination, MemoryServer

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.zkconfig.zk_waiting import wait_until
+from tests.waiting import wait_until
 from zkconfig.coordination import Coordination, Create, Node, SetData
 from zkconfig.errors import Conflict
 

@@ -12,7 +12,7 @@ from kazoo.client import KazooClient
 
 from reccore.event_types import EventTypes
 from reccore.weights import Weights, parse_weights
-from tests.zkconfig.zk_waiting import wait_until
+from tests.waiting import wait_until
 from zkconfig.coordination import Coordination, SetData
 from zkconfig.errors import ConfigUnavailable, VersionMismatch
 from zkconfig.kazoo_client import KazooCoordination

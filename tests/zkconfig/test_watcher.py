@@ -12,7 +12,7 @@ from kazoo.client import KazooClient
 from deploy.local.stack import Stack
 from reccore.event_types import EventTypes
 from reccore.weights import parse_weights
-from tests.zkconfig.zk_waiting import wait_until
+from tests.waiting import wait_until
 from zkconfig import open_watcher
 from zkconfig.coordination import Coordination
 from zkconfig.kazoo_client import KazooCoordination
