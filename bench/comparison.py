@@ -49,12 +49,7 @@ def _read(client: Any, users: tuple[str, ...]) -> Iterator[tuple[dict[str, str],
         pipeline.hgetall(layout.counts_key(user))
     answers = pipeline.execute()
     for scores, rows in zip(answers[::2], answers[1::2], strict=True):
-        yield scores, {tag: _bare(row) for tag, row in rows.items() if tag != layout.META_FIELD}
-
-
-def _bare(row: str) -> str:
-    """The counts alone: who wrote them, and when, may differ."""
-    return row.partition("@")[0]
+        yield scores, {tag: layout.counts_of_row(row) for tag, row in rows.items()}
 
 
 def _chunks(users: list[str]) -> Iterator[tuple[str, ...]]:

@@ -41,13 +41,12 @@ def write_profiles(client: Any, numbers: Sequence[int], tags: int, all_tags: int
 
 
 def write_counts(client: Any, numbers: Sequence[int], tags: int, all_tags: int) -> None:
-    """Write the counts of each user, and the time of the newest event."""
+    """Write the counts of each user."""
     for chunk in _chunks(numbers):
         pipeline = client.pipeline(transaction=False)
         for number in chunk:
             counts = counts_of(number, tags, all_tags)
-            rows = {tag: layout.encode_counts(each) for tag, each in counts.items()}
-            rows[layout.META_FIELD] = str(_NEWEST_MS + number)
+            rows = {tag: layout.encode_counts(each, _NEWEST_MS + number) for tag, each in counts.items()}
             pipeline.hset(layout.counts_key(user_id(number)), mapping=rows)
         pipeline.execute()
 
@@ -63,7 +62,6 @@ def wrong_scores(client: Any, numbers: Sequence[int], weights: Sequence[float]) 
             pipeline.hgetall(layout.counts_key(user_id(number)))
         answers = pipeline.execute()
         for scores, rows in zip(answers[::2], answers[1::2], strict=True):
-            rows.pop(layout.META_FIELD, None)
             for row in rows.values():
                 if row not in texts:
                     texts[row] = format_score(score(layout.decode_counts(row).counts, weights))

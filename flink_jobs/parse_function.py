@@ -10,17 +10,19 @@ from pyflink.table import DataTypes
 from pyflink.table.udf import FunctionContext, ScalarFunction
 
 from flink_jobs.catalogue_tags import CatalogueTags
+from flink_jobs.collector import quieten_garbage_collector
 from flink_jobs.fast_parse import BatchParser, ParsedBatch
 from flink_jobs.redis_store import RedisStore
 from flink_jobs.settings import JobSettings
-from flink_jobs.tag_list import join_tags
+from flink_jobs.tag_list import escape_all, join_tags
 from reccore.dead_letters import dead_letter, dead_letter_key
 from reccore.events import identity
 
 Column: TypeAlias = pd.Series
 
 # One row a record. `event_type` is the position of the topic's type among the configured ones and is there for dead
-# letters too; they have `reason`, the message and its key, events have the rest.
+# letters too; they have `reason`, the message and its key, events have the rest. The product is escaped, the tags are
+# joined and escaped (see `tag_list`), and null when there are none.
 PARSED_ROW = DataTypes.ROW(
     [
         DataTypes.FIELD("event_type", DataTypes.INT()),
@@ -47,6 +49,7 @@ class ParseRecords(ScalarFunction):  # type: ignore[misc]
 
     def open(self, function_context: FunctionContext) -> None:  # noqa: ARG002 (Flink's signature)
         """Make the parser and the catalogue look-up, which connects when the first event without tags comes."""
+        quieten_garbage_collector()
         self._store = RedisStore.connect(
             self._settings.redis_url, patience_seconds=self._settings.redis_patience_seconds
         )
@@ -75,7 +78,7 @@ class ParseRecords(ScalarFunction):  # type: ignore[misc]
             "event_type": np.fromiter(map(self._code_of_topic.__getitem__, topic_names), np.int32, len(raws)),
             "identity": identities,
             "user_id": parsed.user_ids,
-            "product_id": parsed.product_ids,
+            "product_id": escape_all(parsed.product_ids),
             "time_ms": np.array(parsed.times_ms, dtype=np.int64),
             "tags": self._joined_tags(parsed),
             "reason": None,

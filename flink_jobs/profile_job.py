@@ -24,7 +24,7 @@ from pyflink.table.udf import ScalarFunction, udf
 from flink_jobs.parse_function import PARSED_ROW, ParseRecords
 from flink_jobs.settings import JOB_NAME, JobSettings, parse_settings
 from flink_jobs.tag_list import SEPARATOR
-from flink_jobs.writers import Kind, WriteProfiles, WriteStatistics, WriteTotals
+from flink_jobs.writers import BOUGHT, PRODUCT, TOTAL, WriteProfiles, WriteStatistics, WriteTotals
 from reccore.event_types import PURCHASE
 from reccore.totals import APPLIED_PREFIX, DEAD_PREFIX, READ_PREFIX, UNTAGGED
 
@@ -61,7 +61,6 @@ class ProfileJob:
         self._records()  #    value, topic, partition, offset, time
         self._parsed()  #     PARSED_ROW
         self._applied()  #    event_type, user_id, product_id, time_ms, tags: once per identity
-        self._tagged()  #     event_type, user_id, tag, time_ms: a row a tag
         yield self._statements(self._settings.mini_batch_ms, self._dead_letters(), self._profiles())
         yield self._statements(self._settings.statistics_ms, self._statistics(), self._read_totals())
 
@@ -144,68 +143,45 @@ class ProfileJob:
             self._tables.drop_temporary_view(name)
             self._tables.create_temporary_view(name, arrival)
 
-    def _tagged(self) -> None:
-        self._tables.create_temporary_view(
-            "tagged",
-            self._tables.sql_query(f"""
-            SELECT event_type, user_id, tag, time_ms
-            FROM applied CROSS JOIN UNNEST(SPLIT(tags, '{SEPARATOR}')) AS t (tag)
-            WHERE tags IS NOT NULL"""),
-        )
-
     def _dead_letters(self) -> str:
         return "INSERT INTO dead_letters SELECT letter_key, letter FROM parsed WHERE letter IS NOT NULL"
 
     def _profiles(self) -> str:
+        """Count by user and tag, and by user and product bought."""
+        bought = f"CASE WHEN event_type = {self._types.names.index(PURCHASE)} THEN CONCAT('{BOUGHT}', product_id) END"
         self._register("write_profiles", WriteProfiles(self._settings))
         return f"""
             INSERT INTO written
             SELECT write_profiles(user_id, tag, newest_ms, {self._count_names()}) FROM (
                 SELECT {self._expiry_hint()} user_id, tag, MAX(time_ms) AS newest_ms, {self._counts()}
-                FROM tagged GROUP BY user_id, tag)"""
+                FROM {_a_row_each("applied", "tag", "tags", bought)} AS tagged GROUP BY user_id, tag)"""
 
     def _expiry_hint(self) -> str:
         seconds = self._settings.tag_expiry_seconds
         return f"/*+ STATE_TTL('tagged' = '{seconds}s') */" if seconds else ""
 
     def _statistics(self) -> str:
+        """Count everything else that an event counts for: one aggregate, since each has its price in calls."""
+        product = f"CONCAT('{PRODUCT}', product_id)"
+        applied = self._case(TOTAL + APPLIED_PREFIX, self._types.names)
+        untagged = f"CASE WHEN tags IS NULL THEN '{TOTAL}{UNTAGGED}' END"
         self._register("write_statistics", WriteStatistics(self._settings))
         return f"""
             INSERT INTO written
-            SELECT write_statistics(kind, key, second_key, tags, newest_ms, {self._count_names()}) FROM (
-                SELECT kind, key, second_key, MAX(tags) AS tags, MAX(time_ms) AS newest_ms, {self._counts()}
-                FROM ({self._applied_rows()}) GROUP BY kind, key, second_key)"""
-
-    def _applied_rows(self) -> str:
-        """Everything that is counted of an event, a row each: one aggregate, since each has its price in calls."""
-        purchase = self._types.names.index(PURCHASE)
-        applied = self._case(APPLIED_PREFIX, self._types.names)
-        return f"""
-            SELECT {_kind(Kind.PRODUCT)} AS kind, product_id AS key, '' AS second_key, tags, event_type, time_ms
-            FROM applied
-            UNION ALL
-            SELECT {_kind(Kind.TAG)}, tag, '', CAST(NULL AS STRING), event_type, time_ms FROM tagged
-            UNION ALL
-            SELECT {_kind(Kind.PURCHASE)}, user_id, product_id, CAST(NULL AS STRING), event_type, time_ms
-            FROM applied WHERE event_type = {purchase}
-            UNION ALL
-            SELECT {_kind(Kind.TOTAL)}, name, '', CAST(NULL AS STRING), 0, CAST(0 AS BIGINT) FROM (
-                SELECT {applied} AS name FROM applied
-                UNION ALL
-                SELECT '{UNTAGGED}' FROM applied WHERE tags IS NULL)"""
+            SELECT write_statistics(key, tags, newest_ms, {self._count_names()}) FROM (
+                SELECT key, MAX(CASE WHEN LEFT(key, {len(PRODUCT)}) = '{PRODUCT}' THEN tags END) AS tags,
+                       MAX(time_ms) AS newest_ms, {self._counts()}
+                FROM {_a_row_each("applied", "key", "tags", product, applied, untagged)} GROUP BY key)"""
 
     def _read_totals(self) -> str:
         """Count what is known of a record before it is known whether its event is new."""
         read = self._case(READ_PREFIX, tuple(self._types.by_topic))
+        dead = f"CONCAT('{DEAD_PREFIX}', reason)"
         self._register("write_totals", WriteTotals(self._settings))
         return f"""
             INSERT INTO written
             SELECT write_totals(name, total) FROM (
-                SELECT name, COUNT(*) AS total FROM (
-                    SELECT {read} AS name FROM parsed
-                    UNION ALL
-                    SELECT CONCAT('{DEAD_PREFIX}', reason) FROM parsed WHERE reason IS NOT NULL
-                ) GROUP BY name)"""
+                SELECT name, COUNT(*) AS total FROM {_a_row_each("parsed", "name", read, dead)} GROUP BY name)"""
 
     def _case(self, prefix: str, names: tuple[str, ...]) -> str:
         whens = " ".join(f"WHEN {code} THEN '{prefix}{name}'" for code, name in enumerate(names))
@@ -223,13 +199,22 @@ class ProfileJob:
         return ", ".join(counts)
 
 
-def _kind(kind: Kind) -> str:
-    return f"CAST({kind.value} AS TINYINT)"
+def _a_row_each(table: str, name: str, *texts: str) -> str:
+    """Give ``table`` with a row for each part of ``texts``, joined lists or single ones, as column ``name``.
+
+    A UNION ALL would be the usual way; but what follows a union can't be chained to what is before it, so that each row
+    would be serialized on the way.
+    """
+    return f"""(
+        SELECT * FROM (SELECT *, CONCAT_WS('{SEPARATOR}', {", ".join(texts)}) AS joined FROM {table})
+        CROSS JOIN UNNEST(SPLIT(joined, '{SEPARATOR}')) AS part ({name}) WHERE joined <> '')"""
 
 
 def _options(settings: JobSettings) -> dict[str, str]:
     return {
         "pipeline.name": JOB_NAME,
+        # Operators of one task hand rows on as they are; those that keep one copy it themselves.
+        "pipeline.object-reuse": "true",
         "parallelism.default": str(settings.parallelism),
         "execution.checkpointing.interval": f"{settings.checkpoint_interval_ms} ms",
         "execution.checkpointing.mode": "EXACTLY_ONCE",
@@ -240,6 +225,9 @@ def _options(settings: JobSettings) -> dict[str, str]:
         "state.backend.incremental": "true",
         # Nearly every look-up of an event id is for one that was never seen, which a filter answers from memory.
         "state.backend.rocksdb.use-bloom-filter": "true",
+        # Every checkpoint leaves a file. Merging them uncompressed, and several at once, takes a third of the time.
+        "state.backend.rocksdb.compression.per.level": "NO_COMPRESSION",
+        "state.backend.rocksdb.compaction.style": "UNIVERSAL",
         "python.fn-execution.bundle.time": str(settings.bundle_ms),
         "python.fn-execution.bundle.size": str(settings.bundle_rows),
         "python.fn-execution.arrow.batch.size": str(settings.bundle_rows),

@@ -1,14 +1,14 @@
 """The job's Redis edge: every command that it sends, with bounded retries, and no ``redis.`` exception beyond it.
 
-All values are absolute, so a command that was carried out although its answer got lost may be sent again.
+All values are absolute, so a command that was carried out although its answer got lost may be sent again. Before that,
+the writer takes its place anew, so that the first sending can't be carried out any more after the second.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any, Final, TypeVar
@@ -18,13 +18,14 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from flink_jobs.errors import FencedOffError, RedisRefusedError, RedisUnavailableError
+from flink_jobs.redis_transaction import Command, ask, execute
 from reccore import layout
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-_ROWS_A_CALL: Final = 400
-"""Rows that one script call writes: about half a millisecond in which Redis serves nobody else."""
+_ROWS_A_TRANSACTION: Final = 500
+"""Rows that one transaction writes: about a millisecond in which Redis serves nobody else."""
 _FIELDS_A_CALL: Final = 1_000
 _SOCKET_TIMEOUT_SECONDS: Final = 5.0
 _LONGEST_PAUSE_SECONDS: Final = 2.0
@@ -44,11 +45,12 @@ _EPOCH_ORIGIN_SECONDS: Final = 1_704_067_200  # 2024-01-01
 
 @dataclass(frozen=True, slots=True)
 class UserRows:
-    """What one batch writes for one user: newest event time (ms), and flat ``tag, counts, score`` triples."""
+    """What one batch writes for one user: ``tag, row of counts, …``, ``tag, score, …``, and products bought."""
 
     user_id: str
-    as_of_ms: int
-    triples: list[str]
+    counts: list[str]
+    scores: list[str]
+    bought: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +67,10 @@ class RedisStore:
     def __init__(self, client: redis.Redis, *, patience_seconds: float) -> None:
         self._client = client
         self._patience_seconds = patience_seconds
-        self._commit_profiles = client.register_script(_script("commit_profiles.lua"))
         self._commit_statistics = client.register_script(_script("commit_statistics.lua"))
         self._take_place = client.register_script(_script("take_place.lua"))
-        self._writer, self._epoch = "", "0"
+        self._connection: Any = client.connection_pool.make_connection()
+        self._writer, self._place, self._epoch = "", ("", "", ""), ""
 
     @classmethod
     def connect(cls, url: str, *, patience_seconds: float) -> RedisStore:
@@ -84,29 +86,52 @@ class RedisStore:
 
     def open(self, function: str, subtasks: int, subtask: int) -> None:
         """Take the place of subtask ``subtask`` of ``subtasks`` of a writing function; who had it is refused."""
-        floor = int(time.time() - _EPOCH_ORIGIN_SECONDS) // 60  # also above epochs that Redis has forgotten
-        keys = [layout.WRITER_EPOCH, layout.WRITER_FENCE]
-        args = [function, str(subtasks), str(subtask), str(floor)]
-        self._epoch = str(self._patiently(lambda: self._take_place(keys=keys, args=args)))
-        self._writer = f"{function}/{subtasks}/{subtask}"
+        self._writer, self._place = f"{function}/{subtasks}/{subtask}", (function, str(subtasks), str(subtask))
+        self._patiently(self._take)
 
     def close(self) -> None:
         """Close the connections."""
+        self._connection.disconnect()
         self._client.close()
 
     def commit_profiles(self, users: Iterable[UserRows], stamp: WeightsStamp) -> WeightsStamp | None:
-        """Write users' counts and scores, unless newer weights than ``stamp`` are in force.
+        """Write users' counts, scores and purchases, unless newer weights than ``stamp`` are in force.
 
         Gives the newer weights when some rows were refused for that reason: score the batch again and repeat. Raises
-        :class:`FencedOffError`, :class:`RedisUnavailableError`.
+        :class:`FencedOffError`, :class:`RedisRefusedError`, :class:`RedisUnavailableError`.
         """
-        calls = [_profiles_call(chunk, stamp, self._writer, self._epoch) for chunk in _chunks(users)]
-        newest: WeightsStamp | None = None
-        for answer in self._run(self._commit_profiles, calls):
-            if answer[0] == "stale":
-                found = WeightsStamp(int(answer[1]), answer[2])
-                newest = found if newest is None or found.version > newest.version else newest
-        return newest
+        for commands in _transactions(users):
+            newer = self._patiently(lambda some=commands: self._commit(some, stamp))  # type: ignore[misc]
+            if newer is not None:
+                return newer
+        return None
+
+    def _commit(self, commands: list[Command], stamp: WeightsStamp) -> WeightsStamp | None:
+        """Carry out one transaction, which Redis refuses when a newer writer or newer weights come in between."""
+        while True:
+            _, epoch, (version, document) = ask(
+                self._connection,
+                [
+                    ("WATCH", layout.WRITER_FENCE, layout.WEIGHTS_IN_FORCE),
+                    ("HGET", layout.WRITER_FENCE, self._writer),
+                    ("HMGET", layout.WEIGHTS_IN_FORCE, "version", "document"),
+                ],
+            )
+            if epoch is not None and epoch != self._epoch:
+                ask(self._connection, [("UNWATCH",)])
+                raise self._fenced_off()
+            in_force = -1 if version is None else int(version)
+            if in_force > stamp.version:
+                ask(self._connection, [("UNWATCH",)])
+                return WeightsStamp(in_force, document)
+            first: list[Command] = []
+            if epoch is None:  # Redis has lost everything
+                first.append(("HSET", layout.WRITER_FENCE, self._writer, self._epoch))
+            if in_force < stamp.version:
+                fields = ("version", str(stamp.version), "document", stamp.document)
+                first.append(("HSET", layout.WEIGHTS_IN_FORCE, *fields))
+            if execute(self._connection, [*first, *commands]):
+                return None
 
     def commit_statistics(self, key: str, kind: str, values: dict[str, str]) -> None:
         """Write fields of one statistics hash; ``kind`` names them on the stream of changes ("": not announced)."""
@@ -115,20 +140,9 @@ class RedisStore:
         calls = []
         for start in range(0, len(items), _FIELDS_A_CALL):
             part = items[start : start + _FIELDS_A_CALL]
-            rows = "{" + ",".join(f"{json.dumps(name)}:{value}" for name, value in part) + "}" if kind else ""
-            calls.append((keys, [self._writer, self._epoch, kind, rows, *(text for item in part for text in item)]))
+            rows = "{" + ",".join(f"{layout.quote(name)}:{value}" for name, value in part) + "}" if kind else ""
+            calls.append((keys, [kind, rows, *(text for item in part for text in item)]))
         self._run(self._commit_statistics, calls)
-
-    def add_purchases(self, purchases: dict[str, set[str]]) -> None:
-        """Add bought products by user; adding one again changes nothing."""
-
-        def send() -> None:
-            pipeline = self._client.pipeline(transaction=False)
-            for user_id, product_ids in purchases.items():
-                pipeline.sadd(layout.purchased_key(user_id), *product_ids)
-            pipeline.execute()
-
-        self._patiently(send)
 
     def read_catalogue(self, product_ids: Sequence[str]) -> tuple[str, list[str | None]]:
         """Give the catalogue's version and the stored JSON of each product, None for unknown ones."""
@@ -156,17 +170,29 @@ class RedisStore:
         def send() -> list[Any]:
             pipeline = self._client.pipeline(transaction=False)
             for keys, args in calls:
-                pipeline.evalsha(script.sha, len(keys), *keys, *args)
+                pipeline.evalsha(script.sha, len(keys), *keys, self._writer, self._epoch, *args)
             try:
                 answers = list(pipeline.execute())
             except redis.exceptions.NoScriptError:
                 self._client.script_load(script.script)
                 return send()
             if any(answer[0] == "fenced" for answer in answers):
-                raise FencedOffError(f"a newer writer has taken the place of {self._writer}, epoch {self._epoch}")
+                raise self._fenced_off()
             return answers
 
         return self._patiently(send) if calls else []
+
+    def _take(self) -> None:
+        """Take the place, the first time or, if nobody newer has it, again."""
+        floor = int(time.time() - _EPOCH_ORIGIN_SECONDS) // 60  # also above epochs that Redis has forgotten
+        keys = [layout.WRITER_EPOCH, layout.WRITER_FENCE]
+        epoch = self._take_place(keys=keys, args=[*self._place, str(floor), self._epoch])
+        if not epoch:
+            raise self._fenced_off()
+        self._epoch = str(epoch)
+
+    def _fenced_off(self) -> FencedOffError:
+        return FencedOffError(f"a newer writer has taken the place of {self._writer}, epoch {self._epoch}")
 
     def _patiently(self, action: Callable[[], T]) -> T:
         """Do ``action``, again and again while Redis is away, at most for the time of patience.
@@ -175,12 +201,17 @@ class RedisStore:
         Flink restarts it from the last checkpoint, with delays of its own: nothing is lost either way.
         """
         deadline = time.monotonic() + self._patience_seconds
-        pause = 0.05
+        pause, in_doubt = 0.05, False
         while True:
             try:
+                if in_doubt and self._epoch:
+                    self._take()
+                    in_doubt = False
                 return action()
             except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OSError) as exc:
                 problem: Exception = exc
+                in_doubt = True
+                self._connection.disconnect()
             except redis.exceptions.ResponseError as exc:
                 if not _passes(exc):
                     raise RedisRefusedError(f"Redis refused the batch: {exc}") from exc
@@ -202,24 +233,18 @@ def _script(name: str) -> str:
     return (resources.files("flink_jobs") / name).read_text(encoding="utf-8")
 
 
-def _chunks(users: Iterable[UserRows]) -> Iterable[list[UserRows]]:
-    chunk: list[UserRows] = []
+def _transactions(users: Iterable[UserRows]) -> Iterator[list[Command]]:
+    commands: list[Command] = []
     rows = 0
     for user in users:
-        chunk.append(user)
-        rows += len(user.triples) // 3
-        if rows >= _ROWS_A_CALL:
-            yield chunk
-            chunk, rows = [], 0
-    if chunk:
-        yield chunk
-
-
-def _profiles_call(users: list[UserRows], stamp: WeightsStamp, writer: str, epoch: str) -> tuple[list[str], list[str]]:
-    keys = [layout.WEIGHTS_IN_FORCE, layout.WRITER_FENCE]
-    args = [writer, epoch, str(stamp.version), stamp.document]
-    for user in users:
-        keys += (layout.profile_key(user.user_id), layout.counts_key(user.user_id))
-        args += (str(user.as_of_ms), str(len(user.triples) // 3))
-        args += user.triples
-    return keys, args
+        if user.counts:
+            commands.append(("HSET", layout.counts_key(user.user_id), *user.counts))
+            commands.append(("HSET", layout.profile_key(user.user_id), *user.scores))
+        if user.bought:
+            commands.append(("SADD", layout.purchased_key(user.user_id), *user.bought))
+        rows += len(user.scores) // 2 + len(user.bought)
+        if rows >= _ROWS_A_TRANSACTION:
+            yield commands
+            commands, rows = [], 0
+    if commands:
+        yield commands

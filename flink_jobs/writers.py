@@ -7,37 +7,32 @@ is outstanding at a checkpoint.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sized
-from enum import IntEnum
+from collections.abc import Iterable, Sequence, Sized
 from typing import Final, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from pyflink.table.udf import FunctionContext, ScalarFunction
 
-from flink_jobs.current_weights import CurrentWeights
+from flink_jobs.collector import quieten_garbage_collector
+from flink_jobs.current_weights import CurrentWeights, StampedWeights
 from flink_jobs.redis_store import RedisStore, UserRows
 from flink_jobs.settings import JobSettings
-from flink_jobs.tag_list import split_tags, unescape
+from flink_jobs.tag_list import MARK, split_tags, unescape_all
 from reccore import layout
-from reccore.scoring import format_score
+from reccore.scoring import format_score, score
 
 Column: TypeAlias = pd.Series
-Numbers: TypeAlias = npt.NDArray[np.int64]
+Columns: TypeAlias = tuple[list[str], list[str], list[int]]
+Counts: TypeAlias = tuple[int, ...]
 
-_MOST_ROWS_A_USER: Final = 1_000
-"""Rows of one user in one script call: Lua can't unpack more than some thousand values."""
-_EXACT_INTEGERS: Final = float(2**53)
+BOUGHT: Final = MARK
+"""In front of a product that the user has bought, among the user's tags."""
+PRODUCT: Final = MARK + "p"
+TOTAL: Final = MARK + "n"
+"""In front of a product, and of the name of a total (the sum of its counts), among everybody's tags."""
 
-
-class Kind(IntEnum):
-    """What a row of statistics is about; beside it the meaning of its key and, where it has one, its second key."""
-
-    PRODUCT = 0  # product
-    TAG = 1  # tag
-    PURCHASE = 2  # user; product
-    TOTAL = 3  # name of a total, whose value is the first count
+_MOST_REMEMBERED: Final = 100_000
 
 
 class RedisWriter(ScalarFunction):  # type: ignore[misc]
@@ -49,6 +44,7 @@ class RedisWriter(ScalarFunction):  # type: ignore[misc]
 
     def open(self, function_context: FunctionContext) -> None:
         """Connect and take the place."""
+        quieten_garbage_collector()
         self._store = RedisStore.connect(
             self._settings.redis_url, patience_seconds=self._settings.redis_patience_seconds
         )
@@ -68,14 +64,19 @@ class RedisWriter(ScalarFunction):  # type: ignore[misc]
 
 
 class WriteProfiles(RedisWriter):
-    """(user, tag, newest event time, count a type…) → the user's scores under the weights in force, and the counts."""
+    """(user, tag, newest event time, count a type…) → the user's scores under the weights in force, and the counts.
+
+    A tag with ``BOUGHT`` in front is a product, which goes to the user's purchases.
+    """
 
     _weights: CurrentWeights
+    _texts: Texts
 
     def open(self, function_context: FunctionContext) -> None:
         """Follow the weights, besides connecting."""
         super().open(function_context)
         self._weights = CurrentWeights.shared(self._settings, self._store)
+        self._texts = Texts(())
 
     def close(self) -> None:
         """Stop following the weights, and disconnect."""
@@ -84,46 +85,73 @@ class WriteProfiles(RedisWriter):
 
     def eval(self, user_ids: Column, tags: Column, newest_ms: Column, *counts: Column) -> Column:
         """Write one batch; when weights newer than the batch's come into force meanwhile, score it again."""
-        names = [unescape(tag) for tag in tags.tolist()]
-        numbers = [column.to_numpy() for column in counts]
-        rows = _count_rows(numbers, self._settings.tag_expiry_seconds)
-        users, times = user_ids.tolist(), newest_ms.tolist()
+        columns = (user_ids.tolist(), unescape_all(tags.tolist()), newest_ms.tolist())
+        numbers = list(zip(*(column.tolist() for column in counts), strict=True))
+        written_at = f";{int(time.time())}" if self._settings.tag_expiry_seconds else ""
         while True:
             weights = self._weights.current()
-            scores = format_scores(numbers, weights.values)
-            newer = self._store.commit_profiles(_by_user(users, names, times, rows, scores), weights.stamp)
+            newer = self._store.commit_profiles(self._by_user(columns, numbers, written_at, weights), weights.stamp)
             if newer is None:
-                return _done(users)
+                return _done(numbers)
             self._weights.learn(newer)
+
+    def _by_user(
+        self, columns: Columns, numbers: Sequence[Counts], written_at: str, weights: StampedWeights
+    ) -> Iterable[UserRows]:
+        if self._texts.values != weights.values or len(self._texts.known) > _MOST_REMEMBERED:
+            self._texts = Texts(weights.values)
+        known = self._texts.known
+        users: dict[str, UserRows] = {}
+        # This loop runs for every row that is ever written: counts repeat, so their texts are looked up.
+        for user_id, tag, newest_ms, of_row in zip(*columns, numbers, strict=True):
+            texts = known.get(of_row) or self._texts.write(of_row)
+            of_user = users.get(user_id)
+            if of_user is None:
+                of_user = users[user_id] = UserRows(user_id, [], [], [])
+            if tag[0] == BOUGHT:
+                of_user.bought.append(tag[1:])
+                continue
+            of_user.counts.extend((tag, f"{texts[0]};{newest_ms}{written_at}"))
+            of_user.scores.extend((tag, texts[1]))
+        return users.values()
+
+
+class Texts:
+    """Counts and scores as they are written, under one set of weights."""
+
+    def __init__(self, values: tuple[float, ...]) -> None:
+        self.values = values
+        self.known: dict[Counts, tuple[str, str]] = {}
+
+    def write(self, counts: Counts) -> tuple[str, str]:
+        """Write one row's counts and its score, and remember them."""
+        texts = self.known[counts] = layout.join_counts(counts), format_score(score(counts, self.values))
+        return texts
 
 
 class WriteStatistics(RedisWriter):
-    """(kind, key, second key, joined tags or null, newest event time, count a type…) → everybody's statistics."""
+    """(key, joined tags of a product, newest event time, count a type…) → everybody's statistics.
 
-    def eval(
-        self, kinds: Column, keys: Column, second_keys: Column, tags: Column, newest_ms: Column, *counts: Column
-    ) -> Column:
+    A key is a tag, or with ``PRODUCT`` or ``TOTAL`` in front one of these.
+    """
+
+    def eval(self, keys: Column, tags: Column, newest_ms: Column, *counts: Column) -> Column:
         """Write one batch."""
-        values: dict[int, dict[str, str]] = {kind: {} for kind in Kind}
-        purchases: dict[str, set[str]] = {}
+        of_products, of_tags, totals = dict[str, str](), dict[str, str](), dict[str, str]()
         by_row = zip(*(column.tolist() for column in counts), strict=True)
-        columns = (kinds.tolist(), keys.tolist(), second_keys.tolist(), tags.tolist(), newest_ms.tolist(), by_row)
-        for kind, key, second_key, joined, time_ms, numbers in zip(*columns, strict=True):
-            if kind == Kind.PRODUCT:
+        columns = (unescape_all(keys.tolist()), tags.tolist(), newest_ms.tolist(), by_row)
+        for key, joined, time_ms, numbers in zip(*columns, strict=True):
+            if key[0] != MARK:
+                of_tags[key] = layout.encode_tag_statistics(numbers, time_ms)
+            elif key.startswith(PRODUCT):
                 tag_list = split_tags(joined) if joined else []
-                values[kind][key] = layout.encode_product_statistics(numbers, time_ms, tag_list)
-            elif kind == Kind.TAG:
-                values[kind][unescape(key)] = layout.encode_tag_statistics(numbers, time_ms)
-            elif kind == Kind.PURCHASE:
-                purchases.setdefault(key, set()).add(second_key)
+                of_products[key[len(PRODUCT) :]] = layout.encode_product_statistics(numbers, time_ms, tag_list)
             else:
-                values[kind][key] = str(numbers[0])
-        if purchases:
-            self._store.add_purchases(purchases)
-        self._store.commit_statistics(layout.PRODUCT_STATISTICS, layout.PRODUCTS_CHANGED, values[Kind.PRODUCT])
-        self._store.commit_statistics(layout.TAG_STATISTICS, layout.TAGS_CHANGED, values[Kind.TAG])
-        self._store.commit_statistics(layout.TOTALS, "", values[Kind.TOTAL])
-        return _done(kinds)
+                totals[key[len(TOTAL) :]] = str(sum(numbers))
+        self._store.commit_statistics(layout.PRODUCT_STATISTICS, layout.PRODUCTS_CHANGED, of_products)
+        self._store.commit_statistics(layout.TAG_STATISTICS, layout.TAGS_CHANGED, of_tags)
+        self._store.commit_statistics(layout.TOTALS, "", totals)
+        return _done(keys)
 
 
 class WriteTotals(RedisWriter):
@@ -138,40 +166,3 @@ class WriteTotals(RedisWriter):
 
 def _done(rows: Sized) -> Column:
     return pd.Series(np.zeros(len(rows), dtype=np.int8))
-
-
-def format_scores(counts: list[Numbers], weights: tuple[float, ...]) -> list[str]:
-    """Score and write out a batch: the rule of :mod:`reccore.scoring`, a column at a time in the same order."""
-    total = np.zeros(len(counts[0]))
-    with np.errstate(over="ignore", invalid="ignore"):
-        for column, weight in zip(counts, weights, strict=False):
-            total += weight * column
-    total = np.clip(np.nan_to_num(total, nan=0.0), -np.finfo(float).max, np.finfo(float).max)
-    if np.all((total == np.trunc(total)) & (np.abs(total) < _EXACT_INTEGERS)):
-        return list(map(str, total.astype(np.int64).tolist()))
-    return [format_score(value) for value in total.tolist()]
-
-
-def _count_rows(counts: list[Numbers], tag_expiry_seconds: int) -> list[str]:
-    written_at = int(time.time()) if tag_expiry_seconds else None
-    columns = [column.tolist() for column in counts]
-    return [layout.encode_counts(row, written_at) for row in zip(*columns, strict=True)]
-
-
-def _by_user(
-    users: list[str], tags: list[str], times: list[int], rows: list[str], scores: list[str]
-) -> Iterator[UserRows]:
-    triples: dict[str, list[str]] = {}
-    newest: dict[str, int] = {}
-    for user_id, tag, time_ms, row, score in zip(users, tags, times, rows, scores, strict=True):
-        of_user = triples.get(user_id)
-        if of_user is None:
-            triples[user_id] = [tag, row, score]
-            newest[user_id] = time_ms
-        else:
-            of_user += (tag, row, score)
-            if time_ms > newest[user_id]:
-                newest[user_id] = time_ms
-    for user_id, of_user in triples.items():
-        for start in range(0, len(of_user), 3 * _MOST_ROWS_A_USER):
-            yield UserRows(user_id, newest[user_id], of_user[start : start + 3 * _MOST_ROWS_A_USER])

@@ -3,9 +3,9 @@
 Per user, all in one Redis Cluster slot:
 
 ``user:profile:<id>``            HASH tag → score as text (the public contract)
-counts beside it                 HASH tag → ``v,c,p[,…][@seconds]``: events by type in the order of the event types, and
-                                 with tag expiry on the second (epoch) at which the row was written; field ``""`` → the
-                                 user's newest event time (epoch ms)
+counts beside it                 HASH tag → ``v,c,p[,…];ms[;seconds]``: events by type in the order of the event types,
+                                 the newest event's time (epoch ms), and with tag expiry on the second (epoch) at which
+                                 the row was written
 purchases beside it              SET of product ids
 
 For everybody (``{stats}`` keeps them in one slot too):
@@ -42,9 +42,6 @@ CATALOG_VERSION: Final = "catalog:version"
 WEIGHTS_IN_FORCE: Final = "weights:in_force"
 WRITER_EPOCH: Final = "writer:epoch"
 WRITER_FENCE: Final = "writer:fence"
-META_FIELD: Final = ""
-"""The one field of a counts hash that is no tag: a tag has at least one character."""
-
 _SLOTS: Final = 16_384
 
 
@@ -109,9 +106,13 @@ def _tag_of_slot() -> dict[int, str]:
 
 @dataclass(frozen=True, slots=True)
 class TagCounts:
-    """One row of a counts hash. ``written_at`` is in epoch seconds, None when tags don't expire."""
+    """One row of a counts hash.
+
+    Events by type, the newest one's time (epoch ms), and with tag expiry the second (epoch) at which it was written.
+    """
 
     counts: tuple[int, ...]
+    newest_ms: int
     written_at: int | None = None
 
     def expired(self, now: float, tag_expiry_seconds: int) -> bool:
@@ -119,38 +120,47 @@ class TagCounts:
         return tag_expiry_seconds > 0 and self.written_at is not None and now > self.written_at + tag_expiry_seconds
 
 
-@dataclass(frozen=True, slots=True)
-class UserCounts:
-    """Everything of a counts hash: rows by tag, and the user's newest event time (epoch ms, None without events)."""
-
-    tags: dict[str, TagCounts]
-    as_of_ms: int | None
+def encode_counts(counts: Iterable[int], newest_ms: int, written_at: int | None = None) -> str:
+    """Write one row of a counts hash, e.g. ``12,3,1;1700000000000`` or ``12,3,1;1700000000000;1700000001``."""
+    row = f"{join_counts(counts)};{newest_ms}"
+    return row if written_at is None else f"{row};{written_at}"
 
 
-def encode_counts(counts: Iterable[int], written_at: int | None = None) -> str:
-    """Write one row of a counts hash, e.g. ``12,3,1`` or ``12,3,1@1700000000``."""
-    row = ",".join(map(str, counts))
-    return row if written_at is None else f"{row}@{written_at}"
+def join_counts(counts: Iterable[int]) -> str:
+    """Write the first part of a row, the counts alone: what scores depend on."""
+    return ",".join(map(str, counts))
+
+
+def split_counts(joined: str) -> tuple[int, ...]:
+    """Read what :func:`join_counts` wrote; ``ValueError`` when it is nothing of the kind."""
+    return tuple(map(int, joined.split(",")))
+
+
+def counts_of_row(row: str) -> str:
+    """Give the counts of a row as they are written, to remember scores by."""
+    return row.partition(";")[0]
+
+
+def newest_of_rows(rows: Iterable[str]) -> int | None:
+    """Give the newest event time (epoch ms) of some rows, None without rows."""
+    return max((int(row.split(";", 2)[1]) for row in rows), default=None)
 
 
 def decode_counts(row: str) -> TagCounts:
     """Read one row of a counts hash; ``ValueError`` when it is none."""
-    counts, _, written_at = row.partition("@")
-    return TagCounts(tuple(map(int, counts.split(","))), int(written_at) if written_at else None)
-
-
-def decode_user_counts(fields: dict[str, str]) -> UserCounts:
-    """Read a whole counts hash as ``HGETALL`` gives it (an absent key: the empty dict)."""
-    as_of = fields.get(META_FIELD)
-    tags = {tag: decode_counts(row) for tag, row in fields.items() if tag != META_FIELD}
-    return UserCounts(tags, int(as_of) if as_of else None)
+    counts, newest_ms, *written_at = row.split(";")
+    return TagCounts(split_counts(counts), int(newest_ms), int(written_at[0]) if written_at else None)
 
 
 def encode_product_statistics(counts: Iterable[int], newest_ms: int, tags: Sequence[str]) -> str:
     """Write a product's statistics, as the JSON that the stream of changes carries too."""
-    return json.dumps([list(counts), newest_ms, list(tags)], separators=(",", ":"))
+    return f"[[{join_counts(counts)}],{newest_ms},[{','.join(map(quote, tags))}]]"
 
 
 def encode_tag_statistics(counts: Iterable[int], newest_ms: int) -> str:
     """Write everybody's statistics of a tag."""
-    return json.dumps([list(counts), newest_ms], separators=(",", ":"))
+    return f"[[{join_counts(counts)}],{newest_ms}]"
+
+
+quote: Final = json.JSONEncoder().encode
+"""Writes one string as JSON."""

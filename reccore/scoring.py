@@ -1,7 +1,7 @@
 """The score of a tag or a product: counts by event type, weighed.
 
 score = Σ over event types of weight × count, summed in the order of the event types from 0.0 in IEEE doubles. The order
-is part of the rule: the job (numpy), the sweep (Lua) and the service (Python) must come to the same double.
+is part of the rule: whoever scores must come to the same double.
 """
 
 from __future__ import annotations

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
-from reccore import layout
+from reccore.layout import decode_counts, newest_of_rows
 from reccore.ranking import RankedProduct, rank_tags
 from reccore.scoring import score
 from reccore.timestamps import iso_8601
 from reccore.weights import Weights
 from recsvc.errors import StoreUnavailable
 from recsvc.ranking_table import RankingTable
+from recsvc.remembered import ByCounts
 from recsvc.statistics import Snapshot
 from recsvc.user_store import LastSeen, StoredUser, UserStore
 from zkconfig.documents import Ranking
 from zkconfig.watcher import WeightsInForce
 
 _EXACT_INTEGER = 2.0**53
-_ROWS_KEPT = 50_000
 
 
 class WeightsSource(Protocol):
@@ -47,23 +46,6 @@ class StatisticsSource(Protocol):
         """Whether they were read at least once."""
 
 
-@dataclass(frozen=True, slots=True)
-class Scores:
-    """The scores of one weights version, with a memory: rows of counts repeat, so most are looked up."""
-
-    values: tuple[float, ...]
-    known: dict[str, float]
-
-    def of(self, row: str) -> float:
-        """Give the score of a stored row of counts."""
-        found = self.known.get(row)
-        if found is None:
-            if len(self.known) >= _ROWS_KEPT:
-                self.known.clear()
-            found = self.known[row] = score(layout.decode_counts(row).counts, self.values)
-        return found
-
-
 class Recommender:
     """Answers for one process. Each answer takes weights, statistics and settings once, and names the version."""
 
@@ -81,7 +63,7 @@ class Recommender:
         self._store, self._weights, self._statistics = store, weights, statistics
         self._ranking, self._tag_expiry_seconds, self._now = ranking, tag_expiry_seconds, now
         self._last_seen = LastSeen(remembered_users)
-        self._scores: tuple[Weights, Scores] | None = None
+        self._scores: tuple[Weights, ByCounts[float]] | None = None
         self._table: tuple[int, RankingTable] | None = None
 
     def recommend(self, user_id: str, n: int | None) -> dict[str, Any]:
@@ -89,7 +71,8 @@ class Recommender:
         in_force, settings = self._weights.in_force, self._ranking()
         limit = n or settings.default_n
         user, degraded = self._user(user_id)
-        scores = self._tag_scores(user.rows, in_force)
+        rows = self._unexpired(user.rows)
+        scores = self._tag_scores(rows, in_force)
         table = self._ranking_table(in_force)
         liked = {tag: value for tag, value in scores.items() if value > 0}
         names = table.snapshot.names
@@ -99,7 +82,7 @@ class Recommender:
         if liked:
             ranked = table.rank(table.taste(scores), left_out=user.purchased, n=limit)
             products = [_entry(each, "tags", names) for each in ranked]
-            as_of = _as_of(user.rows)
+            as_of = newest_of_rows(rows.values())
         if not liked or (settings.fill_with_popular and len(products) < limit):
             left_out = {*user.purchased, *(each["product_id"] for each in products)}
             popular = table.popular(left_out=left_out, n=limit - len(products))
@@ -139,7 +122,8 @@ class Recommender:
     def _profile(
         self, user_id: str, rows: Mapping[str, str], in_force: WeightsInForce, degraded: bool
     ) -> dict[str, Any]:
-        as_of = _as_of(rows)
+        rows = self._unexpired(rows)
+        as_of = newest_of_rows(rows.values())
         return {
             "user_id": user_id,
             "weights_version": in_force.version,
@@ -156,19 +140,18 @@ class Recommender:
         self._last_seen.remember(user_id, user)
         return user, False
 
-    def _tag_scores(self, rows: Mapping[str, str], in_force: WeightsInForce) -> dict[str, float]:
-        kept = self._scores
-        if kept is None or kept[0] is not in_force.weights:
-            kept = self._scores = (in_force.weights, Scores(in_force.weights.values, {}))
-        of = kept[1].of
+    def _unexpired(self, rows: Mapping[str, str]) -> Mapping[str, str]:
         if not self._tag_expiry_seconds:
-            return {tag: of(row) for tag, row in rows.items() if tag}
+            return rows
         now = self._now()
-        return {
-            tag: of(row)
-            for tag, row in rows.items()
-            if tag and not layout.decode_counts(row).expired(now, self._tag_expiry_seconds)
-        }
+        return {tag: row for tag, row in rows.items() if not decode_counts(row).expired(now, self._tag_expiry_seconds)}
+
+    def _tag_scores(self, rows: Mapping[str, str], in_force: WeightsInForce) -> dict[str, float]:
+        kept, values = self._scores, in_force.weights.values
+        if kept is None or kept[0] is not in_force.weights:
+            kept = self._scores = (in_force.weights, ByCounts(lambda counts: score(counts, values)))
+        of = kept[1].of
+        return {tag: of(row) for tag, row in rows.items()}
 
     def _ranking_table(self, in_force: WeightsInForce) -> RankingTable:
         snapshot, kept = self._statistics.snapshot, self._table
@@ -194,8 +177,3 @@ def _entry(product: RankedProduct, source: str, names: Mapping[str, str]) -> dic
 def number(value: float) -> int | float:
     """Give a score as a JSON number, an integral one without a fraction; all scores are finite."""
     return int(value) if value.is_integer() and -_EXACT_INTEGER < value < _EXACT_INTEGER else value
-
-
-def _as_of(rows: Mapping[str, str]) -> int | None:
-    meta = rows.get(layout.META_FIELD)
-    return int(meta) if meta else None

@@ -21,6 +21,7 @@ from reccore.scoring import format_score, score
 from reccore.weights import Weights
 from recsvc.errors import StoreUnavailable
 from recsvc.redis_exchange import Command, exchange
+from recsvc.remembered import ByCounts
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +32,6 @@ SCAN_COUNT = 500
 PAUSE_FOR_WORK = 1.0
 """Seconds of pause for each second of this thread's own computing: Redis then gives the pass less than a third of its
 time, and where the processor is busy with others, which is a pause already, no more is added."""
-_ROWS_KEPT = 200_000
 
 _RAISE = """
 local version = tonumber(redis.call('HGET', KEYS[1], 'version') or -1)
@@ -67,23 +67,13 @@ class Swept:
 
 
 @dataclass(frozen=True, slots=True)
-class Scorer:
-    """Gives the text of a stored row's score at one version, None for an expired row; rows repeat, so it remembers."""
+class Pass:
+    """What one pass applies to every row: the scores' texts at one version, and the expiry of tags (0: never)."""
 
-    values: tuple[float, ...]
+    texts: ByCounts[str]
+    write_scores: bool
     tag_expiry_seconds: int
     now: float
-    known: dict[str, str | None]
-
-    def of(self, row: str) -> str | None:
-        """Give the score's text of a row of counts."""
-        counts = layout.decode_counts(row)
-        expired = counts.expired(self.now, self.tag_expiry_seconds)
-        text = None if expired else format_score(score(counts.counts, self.values))
-        if len(self.known) >= _ROWS_KEPT:
-            self.known.clear()
-        self.known[row] = text
-        return text
 
 
 class ScoreSweep:
@@ -131,13 +121,15 @@ class ScoreSweep:
         """Make one pass over all users, paced; ends early when newer weights are in force or ``stopping`` says so."""
         began = time.monotonic()
         users = changed = repeated = 0
-        scorer = Scorer(weights.values, tag_expiry_seconds, self._now(), {})
+        values = weights.values
+        texts = ByCounts(lambda counts: format_score(score(counts, values)))
+        rules = Pass(texts, write_scores, tag_expiry_seconds, self._now())
         for chunk in self._chunks():
             waiting = [chunk]
             while waiting:
                 started, some = time.thread_time(), waiting.pop()
                 try:
-                    changed += self._translated(partial(self._bring_in_line, some, version, scorer, write_scores))
+                    changed += self._translated(partial(self._bring_in_line, some, version, rules))
                     users += len(some)
                 except _TooMuchError:
                     # One of them was written meanwhile, or they have very many tags: fewer at once get through.
@@ -151,7 +143,7 @@ class ScoreSweep:
                 self._sleep((time.thread_time() - started) * PAUSE_FOR_WORK)
         return Swept(users, changed, repeated, time.monotonic() - began, complete=True)
 
-    def _bring_in_line(self, users: Sequence[str], version: int, scorer: Scorer, write_scores: bool) -> int:
+    def _bring_in_line(self, users: Sequence[str], version: int, rules: Pass) -> int:
         """Rewrite some users whole, or none of them; gives how many changed."""
         counts_keys = [layout.counts_key(user) for user in users]
         reads: list[Command] = [("HGETALL", key) for key in counts_keys]
@@ -164,10 +156,7 @@ class ScoreSweep:
         if len(users) > 1 and sum(map(len, stored)) > ROWS_AT_ONCE:
             self._forget()
             raise _TooMuchError
-        writes = [
-            _writes(user, key, rows, scorer, write_scores)
-            for user, key, rows in zip(users, counts_keys, stored, strict=True)
-        ]
+        writes = [_writes(user, key, rows, rules) for user, key, rows in zip(users, counts_keys, stored, strict=True)]
         commands = [command for each in writes for command in each]
         if not commands:
             self._forget()
@@ -211,24 +200,24 @@ def _pairs(answer: Any) -> list[tuple[str, str]]:
     return list(answer.items()) if isinstance(answer, dict) else list(zip(answer[::2], answer[1::2], strict=True))
 
 
-def _writes(
-    user: str, counts_key: str, rows: Sequence[tuple[str, str]], scorer: Scorer, write_scores: bool
-) -> list[Command]:
-    known, scores, expired = scorer.known, list[str](), list[str]()
+def _writes(user: str, counts_key: str, rows: Sequence[tuple[str, str]], rules: Pass) -> list[Command]:
+    text_of = rules.texts.of
+    scores, stamped, expired = list[str](), list[str](), list[str]()
     for tag, row in rows:
-        if tag == layout.META_FIELD:
-            continue
-        text = known[row] if row in known else scorer.of(row)
-        if text is None:
-            expired.append(tag)
-        else:
-            scores += (tag, text)
+        if rules.tag_expiry_seconds:
+            counts = layout.decode_counts(row)
+            if counts.expired(rules.now, rules.tag_expiry_seconds):
+                expired.append(tag)
+                continue
+            if counts.written_at is None:  # from a time when tags didn't expire: their time begins now
+                stamped += (tag, layout.encode_counts(counts.counts, counts.newest_ms, int(rules.now)))
+        scores += (tag, text_of(row))
     profile_key = layout.profile_key(user)
     commands: list[Command] = []
     if expired:
-        commands.append(("HDEL", profile_key, *expired))
-        # With its last tag a user's counts go as well: only the time of the newest event is left in them.
-        commands.append(("HDEL", counts_key, *expired) if scores else ("DEL", counts_key))
-    if scores and write_scores:
+        commands += (("HDEL", profile_key, *expired), ("HDEL", counts_key, *expired))
+    if stamped:
+        commands.append(("HSET", counts_key, *stamped))
+    if scores and rules.write_scores:
         commands.append(("HSET", profile_key, *scores))
     return commands

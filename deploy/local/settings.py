@@ -46,7 +46,7 @@ class Sizes:
     slots: int = 2
     parallelism: int = 2
     partitions: int = 4
-    checkpoint_interval_ms: int = 1000
+    checkpoint_interval_ms: int = 2000
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -92,7 +92,7 @@ class FakeRedis:
 
 def test_comparison_sees_what_differs_and_what_is_missing() -> None:
     """The time of writing is no difference; a score, a count, a user on one side only are."""
-    same = {"user:profile:a": {"x": "1"}, "{user:profile:a}:counts": {"x": "1,0,0@17", "": "1700"}}
+    same = {"user:profile:a": {"x": "1"}, "{user:profile:a}:counts": {"x": "1,0,0;1700;17"}}
     plain = {"user:profile:a": {"x": "1"}, "{user:profile:a}:counts": {"x": "1,0,0"}}
     assert compare(FakeRedis(same), FakeRedis(plain)).differences == 0
     wrong: dict[str, dict[str, str]] = {**plain, "user:profile:a": {"x": "2"}, "user:profile:b": {"y": "1"}}

@@ -1,31 +1,17 @@
-"""The vectorised and the packed forms of the rules, held to the rules themselves."""
+"""The packed forms on the way through SQL, the catalogue look-up and the settings."""
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from flink_jobs.catalogue_tags import CatalogueTags
 from flink_jobs.settings import parse_settings
-from flink_jobs.tag_list import SEPARATOR, join_tags, split_tags
-from flink_jobs.writers import format_scores
-from reccore.scoring import format_score, score
+from flink_jobs.tag_list import MARK, SEPARATOR, escape_all, join_tags, split_tags, unescape_all
 
-WEIGHT = st.one_of(st.integers(0, 10), st.floats(allow_nan=False, allow_infinity=False))
-tags = st.lists(st.text(st.sampled_from(["a", "\x1f", "\x1b", "s", "e"]), min_size=1, max_size=4), min_size=1)
-
-
-@given(
-    rows=st.lists(st.tuples(*[st.integers(0, 2**53)] * 3), min_size=1, max_size=5),
-    weights=st.tuples(WEIGHT, WEIGHT, WEIGHT),
-)
-def test_scores_of_a_batch_are_those_of_the_rule(rows: list[tuple[int, ...]], weights: tuple[float, ...]) -> None:
-    """Column by column gives the same double, and the same text, as row by row."""
-    columns = [np.array(column, dtype=np.int64) for column in zip(*rows, strict=True)]
-    as_doubles = tuple(map(float, weights))
-    assert format_scores(columns, as_doubles) == [format_score(score(row, as_doubles)) for row in rows]
+names = st.text(st.sampled_from(["a", "\x1f", "\x1b", "\x1d", "s", "e", "m"]), min_size=1, max_size=4)
+tags = st.lists(names, min_size=1)
 
 
 @given(tags)
@@ -35,6 +21,15 @@ def test_tags_survive_the_way_through_sql(given_tags: list[str]) -> None:
     assert len(parts) == len(given_tags)
     assert split_tags(join_tags(given_tags)) == given_tags
     assert len(set(parts)) == len(set(given_tags))
+    assert not any(part.startswith(MARK) for part in parts)
+
+
+@given(st.lists(st.none() | names))
+def test_names_survive_the_way_through_sql(given_names: list[str | None]) -> None:
+    """A product comes back as it was, and holds nothing that SQL splits at on its way."""
+    escaped = escape_all(given_names)
+    assert unescape_all([each for each in escaped if each is not None]) == [each for each in given_names if each]
+    assert not any(SEPARATOR in each or MARK in each for each in escaped if each)
 
 
 class Catalogue:

@@ -15,8 +15,9 @@ PROBLEM = "application/problem+json"
 
 
 def rows(**tags: str) -> dict[str, str]:
-    """A counts hash; the newest event was at 1,700,000,000,123 ms."""
-    return {"": "1700000000123", **tags}
+    """A counts hash; the newest event was at 1,700,000,000,123 ms. What stands after ``;`` is the second of writing."""
+    parts = {tag: row.partition(";") for tag, row in tags.items()}
+    return {tag: f"{counts};1700000000123{mark}{second}" for tag, (counts, mark, second) in parts.items()}
 
 
 @pytest.fixture
@@ -88,7 +89,7 @@ def test_scores_beyond_the_doubles_are_numbers(shop: Bench, large: float) -> Non
 
 def test_expired_tags_are_left_out(shop: Bench) -> None:
     """A tag without events for longer than its time to live is not answered any more, swept or not."""
-    shop.users.users["ann"] = StoredUser(rows(shoes="1,0,0@901", hats="1,0,0@899", bags="1,0,0"), frozenset())
+    shop.users.users["ann"] = StoredUser(rows(shoes="1,0,0;901", hats="1,0,0;899", bags="1,0,0"), frozenset())
     assert [each["tag"] for each in shop.http.get("/recommend/ann").json["tags"]] == ["bags", "shoes"]
     assert shop.http.get("/profile/ann").json["tags"] == {"bags": 1, "shoes": 1}
     shop.clock[0] = 2_000.0
@@ -340,4 +341,4 @@ def test_the_description_is_whole_and_works_offline(bench: Bench) -> None:
 
 def test_stored_rows_are_the_layouts_rows() -> None:
     """The rows that these tests write by hand are those of the layout."""
-    assert layout.encode_counts((1, 0, 0), 901) == "1,0,0@901"
+    assert layout.encode_counts((1, 0, 0), 1_700_000_000_123, 901) == rows(tag="1,0,0;901")["tag"]

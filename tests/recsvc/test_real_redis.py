@@ -53,7 +53,7 @@ def sweep(database: redis.Redis) -> Any:
 
 def put_user(client: redis.Redis, user_id: str, tags: dict[str, str], bought: tuple[str, ...] = ()) -> None:
     """Store a user's counts, as the job does."""
-    client.hset(layout.counts_key(user_id), mapping={"": "5", **tags})
+    client.hset(layout.counts_key(user_id), mapping=tags)
     if bought:
         client.sadd(layout.purchased_key(user_id), *bought)
 
@@ -61,8 +61,8 @@ def put_user(client: redis.Redis, user_id: str, tags: dict[str, str], bought: tu
 @pytest.mark.parametrize("kind", ["memory", "real"])
 def test_the_store_gives_what_the_job_has_written(kind: str, store: RedisUserStore, database: redis.Redis) -> None:
     """Fake and real alike: counts and purchases of a user, nothing for an unknown one, several in their order."""
-    put_user(database, "a{b}/ü", {"shoes": "1,2,3"}, ("p1", "p2"))
-    expected = StoredUser({"": "5", "shoes": "1,2,3"}, frozenset({"p1", "p2"}))
+    put_user(database, "a{b}/ü", {"shoes": "1,2,3;5"}, ("p1", "p2"))
+    expected = StoredUser({"shoes": "1,2,3;5"}, frozenset({"p1", "p2"}))
     used: UserStore = store if kind == "real" else MemoryUserStore({"a{b}/ü": expected})
     assert used.user("a{b}/ü") == expected
     assert used.user("nobody") == NOBODY
@@ -71,7 +71,7 @@ def test_the_store_gives_what_the_job_has_written(kind: str, store: RedisUserSto
 
 def test_a_paused_redis_costs_one_wait(stack: Stack, store: RedisUserStore, database: redis.Redis) -> None:
     """The first request waits for its time limit, the next ones not at all, and the store recovers by itself."""
-    put_user(database, "ann", {"shoes": "1,0,0"})
+    put_user(database, "ann", {"shoes": "1,0,0;5"})
     known = store.user("ann")
     stack.kill("redis", signal.SIGSTOP)
     try:
@@ -148,7 +148,7 @@ def test_stored_scores_are_those_of_the_rules(
 
 def test_an_older_version_writes_nothing(database: redis.Redis, sweep: ScoreSweep) -> None:
     """The version only rises, and a pass of a version that is not in force ends at once."""
-    put_user(database, "u", {"shoes": "1,0,0"})
+    put_user(database, "u", {"shoes": "1,0,0;5"})
     new, old = Weights(NAMES, (2, 0, 0)), Weights(NAMES, (1, 0, 0))
     assert sweep.raise_version(5, new) == 5
     assert sweep.raise_version(4, old) == 5
@@ -163,8 +163,8 @@ def test_an_older_version_writes_nothing(database: redis.Redis, sweep: ScoreSwee
 
 def test_expired_tags_go_from_both_hashes(database: redis.Redis, sweep: ScoreSweep) -> None:
     """At 1,000 s with a time to live of 100 s: what was written before 900 s goes, and a user with nothing left too."""
-    put_user(database, "some", {"old": "1,0,0@899", "new": "1,0,0@900", "ever": "1,0,0"})
-    put_user(database, "none", {"old": "1,0,0@1"})
+    put_user(database, "some", {"old": "1,0,0;5;899", "new": "1,0,0;5;900", "ever": "1,0,0;5"})
+    put_user(database, "none", {"old": "1,0,0;5;1"})
     weights = Weights(NAMES, (1, 3, 5))
     sweep.raise_version(1, weights)
     sweep.run(1, weights)
@@ -172,13 +172,14 @@ def test_expired_tags_go_from_both_hashes(database: redis.Redis, sweep: ScoreSwe
     done = sweep.run(1, weights, tag_expiry_seconds=100, write_scores=False)
     assert (done.users, done.changed) == (2, 2)
     assert set(database.hgetall(layout.profile_key("some"))) == {"new", "ever"}
-    assert set(database.hgetall(layout.counts_key("some"))) == {"", "new", "ever"}
+    stamped = {"new": "1,0,0;5;900", "ever": "1,0,0;5;1000"}
+    assert database.hgetall(layout.counts_key("some")) == stamped  # from now on all of them have a second to expire at
     assert not database.exists(layout.counts_key("none"), layout.profile_key("none"))
 
 
 _WRITE = """
 if tonumber(redis.call('HGET', KEYS[1], 'version') or -1) > tonumber(ARGV[1]) then return 0 end
-redis.call('HSET', KEYS[3], 'shoes', ARGV[2] .. ',0,0')
+redis.call('HSET', KEYS[3], 'shoes', ARGV[2] .. ',0,0;5')
 redis.call('HSET', KEYS[2], 'shoes', ARGV[3])
 return 1
 """
@@ -188,7 +189,7 @@ def test_no_newer_count_is_overwritten_and_no_older_score_stays(stack: Stack, da
     """Weights change again and again under writers of which one is always late: at rest all scores are exact."""
     users = [f"u{i}" for i in range(300)]
     for user in users:
-        put_user(database, user, {"shoes": "1,0,0", "hats": "0,2,0"})
+        put_user(database, user, {"shoes": "1,0,0;5", "hats": "0,2,0;5"})
     state = {"version": 1, "view": 1}
     stopping = threading.Event()
 
@@ -226,8 +227,10 @@ def test_no_newer_count_is_overwritten_and_no_older_score_stays(stack: Stack, da
         sweep.close()
     assert repeated > 0  # the test met what it is for
     for user in users:
-        rows = layout.decode_user_counts(database.hgetall(layout.counts_key(user))).tags
-        expected = {tag: format_score(score(row.counts, (last, 1, 1))) for tag, row in rows.items()}
+        rows = database.hgetall(layout.counts_key(user))
+        expected = {
+            tag: format_score(score(layout.decode_counts(row).counts, (last, 1, 1))) for tag, row in rows.items()
+        }
         assert database.hgetall(layout.profile_key(user)) == expected
 
 
@@ -246,7 +249,7 @@ def test_the_sweeper_follows_the_weights(database: redis.Redis) -> None:
         return lambda: database.hget(layout.profile_key("u"), "shoes") == text
 
     try:
-        put_user(database, "u", {"shoes": "2,1,0"})
+        put_user(database, "u", {"shoes": "2,1,0;5"})
         server.write("/config/recommendation/weights", b'{"view": 10, "add_to_cart": 1, "purchase": 1}')
         wait_until(shows("21"))
         wait_until(lambda: sweep.record().swept == watcher.in_force.version)

@@ -120,10 +120,18 @@ def test_slot_is_that_of_redis() -> None:
     assert layout.slot("foo{}{bar}") != layout.slot("bar")
 
 
-@given(st.lists(st.integers(0, 2**60), min_size=1), st.none() | st.integers(0, 2**40), st.integers(0, 2**40))
-def test_counts_read_back(counts: list[int], written_at: int | None, epoch: int) -> None:
-    """A row of counts reads back, whoever wrote it."""
-    assert layout.decode_counts(layout.encode_counts(counts, written_at)) == layout.TagCounts(tuple(counts), written_at)
+@given(st.lists(st.integers(0, 2**60), min_size=1), st.integers(0, 2**50), st.none() | st.integers(0, 2**40))
+def test_counts_read_back(counts: list[int], newest_ms: int, written_at: int | None) -> None:
+    """A row of counts reads back, whole and the parts that are read alone."""
+    row = layout.encode_counts(counts, newest_ms, written_at)
+    assert layout.decode_counts(row) == layout.TagCounts(tuple(counts), newest_ms, written_at)
+    assert layout.split_counts(layout.counts_of_row(row)) == tuple(counts)
+    assert layout.newest_of_rows([row, layout.encode_counts([1], 0)]) == newest_ms
+
+
+def test_nobody_has_no_newest_event() -> None:
+    """Without rows there is no newest event."""
+    assert layout.newest_of_rows([]) is None
 
 
 @given(st.integers(0, 253_402_300_799_999))
