@@ -9,10 +9,8 @@ import shutil
 import sys
 from pathlib import Path
 
-from deploy.local import flink
-from deploy.local.checkpoints import newest_checkpoint
 from deploy.local.errors import StackError
-from deploy.local.job import build_archive, job_command, stop_with_savepoint
+from deploy.local.job import build_archive, job_command, restore_from, stop_with_savepoint
 from deploy.local.parts import ALL_PARTS
 from deploy.local.stack import Stack
 from deploy.local.status import describe
@@ -76,7 +74,7 @@ def job(options: argparse.Namespace) -> int:
         stack.wait_ready("job_keeper", 120)
         print("every vertex of the job is running")
     else:
-        restore = newest_checkpoint(flink.checkpoints_folder(stack.home), flink.savepoints_folder(stack.home))
+        restore = restore_from(stack.home, stack.settings)
         print(shlex.join(job_command(stack.env, stack.settings, build_archive(stack.home), restore)))
     return 0
 

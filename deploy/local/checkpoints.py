@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+ATTEMPTS_EACH = 3
+"""Attempts in a row that fail before the next older checkpoint is tried."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,7 @@ def complete_checkpoints(checkpoints: Path, savepoints: Path) -> list[Restore]:
     return sorted(found, key=lambda restore: (restore.completed_ns, restore.path.name), reverse=True)
 
 
-def newest_checkpoint(checkpoints: Path, savepoints: Path) -> Restore | None:
-    """Return the one that was completed last, or None."""
-    return next(iter(complete_checkpoints(checkpoints, savepoints)), None)
+def choose_checkpoint(found: Sequence[Restore], since_ns: int, attempt: int) -> Restore | None:
+    """Return the newest one completed since then, an older one after several attempts, None if there is none."""
+    usable = [restore for restore in found if restore.completed_ns >= since_ns]
+    return usable[min(attempt // ATTEMPTS_EACH, len(usable) - 1)] if usable else None

@@ -32,6 +32,11 @@ def savepoints_folder(home: Home) -> Path:
     return home.flink / "savepoints"
 
 
+def client_folder(home: Home) -> Path:
+    """Return where `flink run` keeps its temporary files, which it doesn't remove."""
+    return home.flink / "client"
+
+
 def configuration(shipped: Mapping[str, Any], home: Home, ports: Mapping[str, int], sizes: Sizes) -> dict[str, str]:
     """Return Flink's options: those shipped (among them what Java 17 needs) and ours over them."""
     return {
@@ -47,6 +52,7 @@ def configuration(shipped: Mapping[str, Any], home: Home, ports: Mapping[str, in
         # A restarted TaskManager takes the place of the dead one at once, and empties its folder.
         "taskmanager.resource-id": "local",
         "process.working-dir": str(home.flink / "work"),
+        "env.java.opts.client": f"-Djava.io.tmpdir={client_folder(home)}",
         "io.tmp.dirs": str(home.flink / "tmp"),
         "rest.address": HOST,
         "rest.bind-address": HOST,

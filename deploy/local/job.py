@@ -7,6 +7,7 @@ import fcntl
 import http.client
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -19,12 +20,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from deploy.local import flink, jars
-from deploy.local.checkpoints import Restore, newest_checkpoint
+from deploy.local.checkpoints import Restore, choose_checkpoint, complete_checkpoints
 from deploy.local.errors import StackError
 from deploy.local.flink_distribution import flink_home
 from deploy.local.home import CHECKOUT, STACK_ID_VARIABLE, Home
 from deploy.local.server import get_json
 from deploy.local.settings import Settings
+from deploy.local.submission import Submission, read_submission, state_shape, write_submission
 
 JOB_NAME = "reweigh-profile"
 PACKAGES = ("reccore", "zkconfig", "flink_jobs")
@@ -126,12 +128,6 @@ def job_command(
     if restore is not None:
         mode = "NO_CLAIM" if restore.is_savepoint else "CLAIM"  # a claimed one is deleted when it is out of date
         from_state = ("-s", restore.path.as_uri(), "-claimMode", mode)
-    options = [
-        text
-        for key, option in _OPTIONS.items()
-        if key in settings.handed_on
-        for text in (option, settings.handed_on[key])
-    ]
     return (
         str(flink_home() / "bin" / "flink"), "run", "-d", *from_state,
         "-m", urlsplit(stack_env["FLINK_REST"]).netloc,
@@ -140,19 +136,47 @@ def job_command(
         "-pyclientexec", sys.executable,
         "-pyfs", str(archive),
         "-py", str(CHECKOUT / "flink_jobs" / "profile_job.py"),
+        *job_options(stack_env, settings),
+    )  # fmt: skip
+
+
+def job_options(stack_env: Mapping[str, str], settings: Settings) -> tuple[str, ...]:
+    """Return the job's own options, which follow the script."""
+    handed_on = (
+        text
+        for key, option in _OPTIONS.items()
+        if key in settings.handed_on
+        for text in (option, settings.handed_on[key])
+    )
+    return (
         "--kafka-bootstrap", stack_env["KAFKA_BOOTSTRAP"],
         "--zookeeper-hosts", stack_env["ZOOKEEPER_HOSTS"],
         "--redis-url", stack_env["REDIS_URL"],
         "--checkpoint-interval-ms", str(settings.sizes.checkpoint_interval_ms),
         "--parallelism", str(settings.sizes.parallelism),
-        *options,
+        *handed_on,
     )  # fmt: skip
 
 
-def submit(home: Home, stack_env: Mapping[str, str], settings: Settings, log: Path) -> str:
+def is_outdated(home: Home, stack_env: Mapping[str, str], settings: Settings) -> bool:
+    """Whether a job that exists was submitted with other settings than these."""
+    last = read_submission(home)
+    return last is not None and last.options != job_options(stack_env, settings)
+
+
+def restore_from(home: Home, settings: Settings, attempt: int = 0) -> Restore | None:
+    """Return from where a job with these settings goes on, None for the first record of the topics."""
+    found = complete_checkpoints(flink.checkpoints_folder(home), flink.savepoints_folder(home))
+    last = read_submission(home)
+    since_ns = last.with_options((), state_shape(settings)).shaped_since_ns if last else 0
+    return choose_checkpoint(found, since_ns, attempt)
+
+
+def submit(home: Home, stack_env: Mapping[str, str], settings: Settings, log: Path, attempt: int = 0) -> str:
     """Submit the job from its newest checkpoint, unless it exists, and say what was done.
 
-    Two callers never submit at the same time. The client's output is added to `log`.
+    Two callers never submit at the same time. The client's output is added to `log`. `attempt` counts the failures in a
+    row before: after some, an older checkpoint is tried.
 
     Raises:
         StackError: The client failed or took longer than `SUBMIT_SECONDS`.
@@ -161,7 +185,13 @@ def submit(home: Home, stack_env: Mapping[str, str], settings: Settings, log: Pa
         jobs = list_jobs(stack_env["FLINK_REST"])
         if jobs is None or any(job.exists for job in jobs):
             return "not submitted: " + ("the JobManager does not answer" if jobs is None else "the job exists")
-        restore = newest_checkpoint(flink.checkpoints_folder(home), flink.savepoints_folder(home))
+        last, shape = read_submission(home), state_shape(settings)
+        options = job_options(stack_env, settings)
+        now = last.with_options(options, shape) if last else Submission(options, shape, 0)
+        restore = restore_from(home, settings, attempt)
+        write_submission(home, now)
+        shutil.rmtree(flink.client_folder(home), ignore_errors=True)
+        flink.client_folder(home).mkdir(parents=True)
         command = job_command(stack_env, settings, build_archive(home), restore)
         began = time.monotonic()
         with log.open("ab") as sink:
@@ -187,15 +217,34 @@ def stop_with_savepoint(home: Home, rest: str, patience_seconds: float = 60) -> 
         raise
 
 
+def retire(home: Home, rest: str, settings: Settings) -> str:
+    """End a job that was submitted with other settings, and say how; the job keeper then submits it with these.
+
+    With a savepoint where the new one can go on from it, and where the old one still manages to write it.
+    """
+    last = read_submission(home)
+    if last is not None and last.shape == state_shape(settings):
+        try:
+            return f"stopped with the savepoint {_stop_running(rest, 60)}"
+        except StackError as error:
+            why = str(error)
+    else:
+        why = "its state has another shape: the topics are read from their first record"
+    for job in list_jobs(rest) or []:
+        if job.exists:
+            _ask("PATCH", f"{rest}/jobs/{job.identity}?mode=cancel")
+    return f"cancelled, {why}"
+
+
 def _stop_running(rest: str, patience_seconds: float) -> Path | None:
     jobs = [job for job in list_jobs(rest) or [] if job.exists]
     if not jobs:
         return None
-    request = _post(f"{rest}/jobs/{jobs[0].identity}/stop", {"drain": False})["request-id"]
+    request = _ask("POST", f"{rest}/jobs/{jobs[0].identity}/stop", {"drain": False})["request-id"]
     deadline = time.monotonic() + patience_seconds
     while time.monotonic() < deadline:
         answer = get_json(f"{rest}/jobs/{jobs[0].identity}/savepoints/{request}") or {}
-        operation = answer.get("operation", {})
+        operation = answer.get("operation") or {}  # null until it has been completed
         if "location" in operation:
             return Path(urlsplit(operation["location"]).path)
         if "failure-cause" in operation:
@@ -234,16 +283,17 @@ def _job_state(item: Mapping[str, Any]) -> JobState:
     return JobState(item["jid"], item["state"], item["start-time"], tasks["total"], tasks["running"])
 
 
-def _post(url: str, body: Mapping[str, Any]) -> dict[str, Any]:
+def _ask(method: str, url: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.netloc, timeout=30)
     try:
-        connection.request("POST", parts.path, json.dumps(body), {"Content-Type": "application/json"})
+        path = f"{parts.path}?{parts.query}" if parts.query else parts.path
+        connection.request(method, path, json.dumps(body or {}), {"Content-Type": "application/json"})
         answer = connection.getresponse()
         content = answer.read()
         if answer.status >= http.client.BAD_REQUEST:
             raise StackError(f"{url} answered {answer.status}: {content[:300]!r}")
-        return dict(json.loads(content))
+        return dict(json.loads(content or b"{}"))
     except (OSError, http.client.HTTPException) as error:
         raise StackError(f"{url} did not answer: {error}") from error
     finally:

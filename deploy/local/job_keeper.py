@@ -1,7 +1,8 @@
 """Keeps exactly one profile job on the local cluster: a supervised process that submits it when there is none.
 
 Flink restarts a job whose TaskManager or Python worker dies. When the JobManager itself dies the job is gone with it;
-then this process submits it again, from the newest retained checkpoint.
+then this process submits it again, from the newest retained checkpoint. A job that was submitted with other settings
+than those of the stack it ends first.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from pathlib import Path
 from deploy.local.addresses import read_stack_env
 from deploy.local.errors import StackError
 from deploy.local.home import Home
-from deploy.local.job import Step, free_slots, list_jobs, next_step, submit
-from deploy.local.settings import read_settings
+from deploy.local.job import Step, free_slots, is_outdated, list_jobs, next_step, retire, submit
+from deploy.local.settings import Settings, read_settings
 
 POLL_SECONDS = 1.0
 STEADY_SECONDS = 60.0
@@ -31,7 +32,7 @@ def delays() -> Iterator[float]:
 
 def keep(home: Home) -> None:
     """Look at the cluster every second and submit the job when it is missing; never returns."""
-    waiting = delays()
+    waiting, failures = delays(), 0
     submitted_at = -STEADY_SECONDS
     said = ""
     while True:
@@ -47,33 +48,42 @@ def keep(home: Home) -> None:
         rest = stack_env["FLINK_REST"]
         jobs = list_jobs(rest)
         step = next_step(jobs, free_slots(rest), settings.sizes.parallelism)
+        if step is Step.NOTHING and is_outdated(home, stack_env, settings):
+            said = _say(said, "the job was submitted with other settings")
+            submitted_at = -STEADY_SECONDS  # it ends because we end it
+            _retire(home, rest, settings)
+            continue
         if step is Step.NOTHING:
             if time.monotonic() - submitted_at > STEADY_SECONDS:
-                waiting = delays()
+                waiting, failures = delays(), 0
             said = _say(said, f"the job exists: {jobs[0].identity}" if jobs else step.value)
             continue
         if step is Step.WAIT:
             said = _say(said, step.value)
             continue
         if time.monotonic() - submitted_at < STEADY_SECONDS:
+            failures += 1
             delay = next(waiting)
             log.warning("the job ended soon after it was submitted; next attempt in %.0f s", delay)
             time.sleep(delay)
-        submitted_at = _attempt(home, waiting)
+        log.info("submitting the job")
+        try:
+            log.info(submit(home, stack_env, settings, home.log / "job-submit.log", failures))
+            submitted_at = time.monotonic()
+        except StackError as error:
+            failures += 1
+            delay = next(waiting)
+            log.error("%s; see %s; next attempt in %.0f s", error, home.log / "job-submit.log", delay)
+            time.sleep(delay)
+            submitted_at = -STEADY_SECONDS  # the wait is over already
         said = ""
 
 
-def _attempt(home: Home, waiting: Iterator[float]) -> float:
-    """Submit once; after a failure wait. Return when this ended, on the monotonic clock."""
-    log.info("submitting the job")
+def _retire(home: Home, rest: str, settings: Settings) -> None:
     try:
-        log.info(submit(home, read_stack_env(home), read_settings(home, {}), home.log / "job-submit.log"))
+        log.info(retire(home, rest, settings))
     except StackError as error:
-        delay = next(waiting)
-        log.error("%s; see %s; next attempt in %.0f s", error, home.log / "job-submit.log", delay)
-        time.sleep(delay)
-        return -STEADY_SECONDS  # the wait is over already
-    return time.monotonic()
+        log.warning("could not end it, will try again: %s", error)
 
 
 def _say(said: str, text: str) -> str:

@@ -9,7 +9,7 @@ from deploy.local import flink, kafka, redis_server, zookeeper
 from deploy.local.addresses import Addresses
 from deploy.local.errors import StackError
 from deploy.local.home import Home
-from deploy.local.job import list_jobs
+from deploy.local.job import is_outdated, list_jobs
 from deploy.local.server import Server
 from deploy.local.service import api_server, sweeper_server
 from deploy.local.settings import Settings
@@ -61,16 +61,17 @@ def all_servers(home: Home, settings: Settings, addresses: Addresses, stack_env:
         *flink.servers(home, ports, sizes),
         api_server(home, ports["api"], stack_env),
         sweeper_server(home, stack_env),
-        _job_keeper(home, addresses),
+        _job_keeper(home, addresses, settings, stack_env),
     ]
 
 
-def _job_keeper(home: Home, addresses: Addresses) -> Server:
-    """Describe the job keeper, which is ready when every vertex of the job is running."""
+def _job_keeper(home: Home, addresses: Addresses, settings: Settings, stack_env: Mapping[str, str]) -> Server:
+    """Describe the job keeper, which is ready when every vertex of a job with these settings is running."""
 
     def job_runs() -> bool:
         jobs = list_jobs(addresses.flink_rest)
-        return bool(jobs) and jobs is not None and jobs[0].is_running
+        running = bool(jobs) and jobs is not None and jobs[0].is_running
+        return running and not is_outdated(home, stack_env, settings)
 
     return Server(
         program=Program(

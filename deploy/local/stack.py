@@ -100,6 +100,8 @@ class Stack:
             choose_ports(self.home, settings.ports, {port for name in running for port in PORTS_OF.get(name, ())})
             if {"kafka", "zookeeper", "flink", "job"} & set(self.parts):
                 jars.fetch_jars(self._progress.say)
+            if "job" in self.parts:
+                self.home.job_stopped.unlink(missing_ok=True)
             servers = self.servers()
             write_stack_env(self.home, self.env)
             programs = [server.program for server in servers]

@@ -5,9 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from deploy.local import flink
-from deploy.local.checkpoints import newest_checkpoint
-from deploy.local.job import list_jobs
+from deploy.local.job import list_jobs, restore_from
 from deploy.local.parts import SERVERS_OF
 from deploy.local.processes import resident_bytes
 from deploy.local.stack import Stack
@@ -53,7 +51,7 @@ def job_line(stack: Stack) -> str:
         return "job: the JobManager does not answer"
     if not jobs:
         return "job: none"
-    restore = newest_checkpoint(flink.checkpoints_folder(stack.home), flink.savepoints_folder(stack.home))
+    restore = restore_from(stack.home, stack.settings)
     age = f"{time.time() - restore.completed_ns / 1e9:.0f} s old: {restore.path}" if restore else "none"
     job = jobs[0]
     return f"job: {job.state}, {job.running} of {job.vertices} vertices running, id {job.identity}\ncheckpoint: {age}"

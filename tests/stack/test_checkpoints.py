@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from deploy.local.checkpoints import complete_checkpoints, newest_checkpoint
+from deploy.local.checkpoints import ATTEMPTS_EACH, Restore, choose_checkpoint, complete_checkpoints
 
 
 def _checkpoint(folder: Path, completed: int, content: bytes = b"x") -> Path:
@@ -17,8 +17,7 @@ def test_newest_by_completion_across_jobs(tmp_path: Path) -> None:
     """The number in `chk-N` starts again with each submission, so it is the time of completion that counts."""
     _checkpoint(tmp_path / "checkpoints" / "old-job" / "chk-900", completed=100)
     newest = _checkpoint(tmp_path / "checkpoints" / "new-job" / "chk-3", completed=200)
-    found = newest_checkpoint(tmp_path / "checkpoints", tmp_path / "savepoints")
-    assert found is not None
+    found = complete_checkpoints(tmp_path / "checkpoints", tmp_path / "savepoints")[0]
     assert found.path == newest
     assert not found.is_savepoint
 
@@ -36,12 +35,18 @@ def test_a_newer_savepoint_wins(tmp_path: Path) -> None:
     """A job that was stopped with a savepoint goes on from it."""
     _checkpoint(tmp_path / "checkpoints" / "job" / "chk-1", completed=100)
     savepoint = _checkpoint(tmp_path / "savepoints" / "savepoint-1a2b-3c4d", completed=101)
-    found = newest_checkpoint(tmp_path / "checkpoints", tmp_path / "savepoints")
-    assert found is not None
+    found = complete_checkpoints(tmp_path / "checkpoints", tmp_path / "savepoints")[0]
     assert found.path == savepoint
     assert found.is_savepoint
 
 
 def test_nothing_to_restore(tmp_path: Path) -> None:
     """A fresh home has neither folder."""
-    assert newest_checkpoint(tmp_path / "checkpoints", tmp_path / "savepoints") is None
+    assert choose_checkpoint(complete_checkpoints(tmp_path / "checkpoints", tmp_path / "savepoints"), 0, 0) is None
+
+
+def test_an_older_one_after_failures(tmp_path: Path) -> None:
+    """A checkpoint that can't be restored, a damaged file say, doesn't stop the job for ever."""
+    found = [Restore(tmp_path / f"chk-{number}", number) for number in (9, 8, 7)]
+    chosen = [choose_checkpoint(found, 8, attempt) for attempt in range(3 * ATTEMPTS_EACH)]
+    assert chosen == [found[0]] * ATTEMPTS_EACH + [found[1]] * 2 * ATTEMPTS_EACH  # the third is of another shape

@@ -6,11 +6,22 @@ from pathlib import Path
 
 import pytest
 
+from deploy.local import flink
 from deploy.local.checkpoints import Restore
 from deploy.local.home import CHECKOUT, Home
-from deploy.local.job import JobState, Step, build_archive, job_command, next_step
+from deploy.local.job import (
+    JobState,
+    Step,
+    build_archive,
+    is_outdated,
+    job_command,
+    job_options,
+    next_step,
+    restore_from,
+)
 from deploy.local.job_keeper import delays
 from deploy.local.settings import read_settings
+from deploy.local.submission import Submission, read_submission, state_shape, write_submission
 
 STACK_ENV = {
     "KAFKA_BOOTSTRAP": "127.0.0.1:1",
@@ -43,7 +54,7 @@ def test_command_line(tmp_path: Path) -> None:
         "--kafka-bootstrap": "127.0.0.1:1",
         "--zookeeper-hosts": "127.0.0.1:2",
         "--redis-url": "redis://127.0.0.1:3/0",
-        "--checkpoint-interval-ms": "1000",
+        "--checkpoint-interval-ms": "2000",
         "--parallelism": "1",
         "--tag-expiry-seconds": "3600",
     }
@@ -101,3 +112,48 @@ def test_a_job_runs_when_every_vertex_runs() -> None:
 def test_delays_grow_to_half_a_minute_and_never_end() -> None:
     """Attempts have no limit."""
     assert list(islice(delays(), 8)) == [1, 2, 4, 8, 15, 30, 30, 30]
+
+
+def test_changed_settings_reach_a_running_job(tmp_path: Path) -> None:
+    """A job that was submitted with other settings is outdated; one that was submitted with these is not."""
+    home = Home.at(tmp_path)
+    before, after = (read_settings(home, {"DEDUPLICATION_WINDOW_SECONDS": text}) for text in ("60", "120"))
+    assert not is_outdated(home, STACK_ENV, before)  # nothing is known of a job of an older release
+    write_submission(home, Submission(job_options(STACK_ENV, before), state_shape(before), 0))
+    assert not is_outdated(home, STACK_ENV, before)
+    assert is_outdated(home, STACK_ENV, after)
+    assert is_outdated(home, {**STACK_ENV, "REDIS_URL": "redis://127.0.0.1:9/0"}, before)
+
+
+@pytest.mark.parametrize(
+    ("changed", "kept"),
+    [
+        ({"DEDUPLICATION_WINDOW_SECONDS": "60"}, True),
+        ({"REWEIGH_PARALLELISM": "1"}, True),
+        ({"EXTRA_EVENT_TYPES": "wishlist:wishlist-events"}, False),
+        ({"VIEW_TOPIC": "looks"}, False),
+        ({"TAG_EXPIRY_SECONDS": "60"}, False),
+    ],
+)
+def test_state_of_another_shape_is_not_restored(tmp_path: Path, changed: dict[str, str], kept: bool) -> None:
+    """With another event type each count has another column: then the topics are counted from their first record."""
+    home = Home.at(tmp_path)
+    checkpoint = flink.checkpoints_folder(home) / "job" / "chk-1"
+    checkpoint.mkdir(parents=True)
+    (checkpoint / "_metadata").write_text("x")
+    before, after = read_settings(home, {}), read_settings(home, changed)
+    write_submission(home, Submission(job_options(STACK_ENV, before), state_shape(before), 0))
+    found = restore_from(home, after)
+    assert (found is not None) is kept
+    assert restore_from(home, before) is not None
+
+
+def test_a_damaged_record_is_no_obstacle(tmp_path: Path) -> None:
+    """What can't be read counts as not there."""
+    home = Home.at(tmp_path)
+    assert read_submission(home) is None
+    written = Submission(("--a", "b"), "shape", 7)
+    write_submission(home, written)
+    assert read_submission(home) == written
+    (tmp_path / "job" / "submission.json").write_text("{")
+    assert read_submission(home) is None

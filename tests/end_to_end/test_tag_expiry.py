@@ -1,0 +1,64 @@
+"""A setting that reaches a running job, and tags that are forgotten: the last test here, since it changes the stack."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import urllib.request
+from collections.abc import Callable
+
+import pytest
+import redis
+from confluent_kafka import Producer
+
+from deploy.local import Stack
+from deploy.local.job import list_jobs
+from reccore import layout
+
+EXPIRY_SECONDS = 20
+PATIENCE_SECONDS = 240
+
+pytestmark = pytest.mark.timeout(900)
+
+
+def wait_until(what: str, true: Callable[[], object]) -> None:
+    """Wait until ``true`` gives something true."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not true():
+        assert time.monotonic() < deadline, f"not within {PATIENCE_SECONDS} s: {what}"
+        time.sleep(0.1)
+
+
+def send(stack: Stack, user_id: str, tags: list[str]) -> None:
+    """Send one view, and wait until the broker has it."""
+    producer = Producer({"bootstrap.servers": stack.env["KAFKA_BOOTSTRAP"]})
+    event = {"user_id": user_id, "product_id": "p", "tags": tags}
+    producer.produce("view-events", json.dumps(event).encode(), key=user_id)
+    assert producer.flush(30) == 0
+
+
+def answered(stack: Stack, user_id: str) -> dict[str, float]:
+    """The user's tags as the service answers them."""
+    with urllib.request.urlopen(f"{stack.env['API_URL']}/profile/{user_id}", timeout=20) as answer:
+        tags: dict[str, float] = json.loads(answer.read())["tags"]
+    return tags
+
+
+def test_a_tag_without_events_is_forgotten(whole: Stack, client: redis.Redis) -> None:
+    """``make up`` with an expiry replaces the job; then tags go from answers, from Redis, and from the job's state."""
+    before = [job.identity for job in list_jobs(whole.env["FLINK_REST"]) or [] if job.exists]
+    Stack(whole.home.path, environment={**os.environ, "TAG_EXPIRY_SECONDS": str(EXPIRY_SECONDS)}, tell=print).up()
+    after = [job.identity for job in list_jobs(whole.env["FLINK_REST"]) or [] if job.exists]
+    assert len(after) == 1
+    assert after != before
+    counts_key = layout.counts_key("forgetful")
+    send(whole, "forgetful", ["seldom"])
+    wait_until("the event is counted", lambda: client.hget(counts_key, "seldom"))
+    assert set(answered(whole, "forgetful")) == {"seldom"}
+    wait_until("it is left out of answers", lambda: not answered(whole, "forgetful"))
+    wait_until("it is removed", lambda: not client.exists(counts_key, layout.profile_key("forgetful")))
+    send(whole, "forgetful", ["seldom"])
+    wait_until("the next event is counted", lambda: client.hget(counts_key, "seldom"))
+    row = client.hget(counts_key, "seldom") or ""
+    assert layout.decode_counts(row).counts[:3] == (1, 0, 0)  # the state had forgotten it too
