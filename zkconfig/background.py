@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 
@@ -16,7 +17,7 @@ log = logging.getLogger(__name__)
 class Background:
     """Runs calls one at a time. A ``ConfigError`` is logged and forgotten: what matters is done again later."""
 
-    def __init__(self, name: str = "zkconfig") -> None:
+    def __init__(self, name: str) -> None:
         self._name = name
         self._changed = threading.Condition()
         self._calls: deque[Callable[[], None]] = deque()
@@ -73,3 +74,35 @@ class Background:
                         return call
                 self._changed.wait(min(self._due) - now if self._due else None)
         return None
+
+
+class RunsInBackground(ABC):
+    """What every fulfilment of :class:`zkconfig.coordination.Coordination` does alike with calls in the background."""
+
+    def __init__(self, name: str) -> None:
+        self._background = Background(name)
+        self._calls_when_connected: list[Callable[[], None]] = []
+
+    @property
+    @abstractmethod
+    def connected(self) -> bool:
+        """Whether the session is connected now."""
+
+    def on_connected(self, call: Callable[[], None]) -> None:
+        """Run ``call`` in the background after each connection, and at once when connected already."""
+        self._calls_when_connected.append(call)
+        if self.connected:
+            self.submit(call)
+
+    def submit(self, call: Callable[[], None]) -> None:
+        """Run ``call`` in the background."""
+        self._background.submit(call)
+
+    def every(self, seconds: float, call: Callable[[], None]) -> None:
+        """Run ``call`` in the background every ``seconds``."""
+        self._background.every(seconds, call)
+
+    def connection_came(self) -> None:
+        """Run in the background what is due after each connection."""
+        for call in self._calls_when_connected:
+            self.submit(call)

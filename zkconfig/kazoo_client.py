@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,7 +21,7 @@ from kazoo.protocol.states import KazooState, ZnodeStat
 from kazoo.recipe.watchers import DataWatch
 from kazoo.retry import KazooRetry
 
-from zkconfig.background import Background
+from zkconfig.background import RunsInBackground
 from zkconfig.coordination import Create, Node, NodeCallback, Operation
 from zkconfig.errors import ConfigUnavailable, Conflict
 
@@ -31,18 +31,17 @@ _NOT_AS_SEEN = (BadVersionError, NodeExistsError, NoNodeError)
 _NOT_TRIED = (RolledBackError, RuntimeInconsistency)
 
 
-class KazooCoordination:
+class KazooCoordination(RunsInBackground):
     """One session of one process. Start it after a fork: an inherited client hangs."""
 
     def __init__(
         self, hosts: str, *, session_seconds: float = SESSION_SECONDS, operation_seconds: float = OPERATION_SECONDS
     ) -> None:
+        super().__init__("zkconfig")
         self._seconds = operation_seconds
         # A server that comes back is found within half a second, however long it was away.
         again = KazooRetry(max_tries=-1, delay=0.05, max_delay=0.4, max_jitter=0.2)
         self._client = KazooClient(hosts=hosts, timeout=session_seconds, connection_retry=again)
-        self._background = Background()
-        self._calls_when_connected: list[Callable[[], None]] = []
         self._lock = threading.Lock()
         self._started = self._stopped = False
 
@@ -77,20 +76,6 @@ class KazooCoordination:
         """The session's number."""
         client_id = self._client.client_id
         return int(client_id[0]) if client_id else None
-
-    def on_connected(self, call: Callable[[], None]) -> None:
-        """Run ``call`` in the background after each connection."""
-        self._calls_when_connected.append(call)
-        if self.connected:
-            self.submit(call)
-
-    def submit(self, call: Callable[[], None]) -> None:
-        """Run ``call`` in the background."""
-        self._background.submit(call)
-
-    def every(self, seconds: float, call: Callable[[], None]) -> None:
-        """Run ``call`` in the background every ``seconds``."""
-        self._background.every(seconds, call)
 
     def read(self, path: str) -> Node | None:
         """Read a node."""
@@ -180,8 +165,7 @@ class KazooCoordination:
 
     def _session_changed(self, state: str) -> None:
         if state == KazooState.CONNECTED:
-            for call in self._calls_when_connected:
-                self._background.submit(call)
+            self.connection_came()
 
 
 def _as_node(data: bytes, stat: ZnodeStat) -> Node:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from zkconfig.background import Background
+from zkconfig.background import RunsInBackground
 from zkconfig.coordination import ANY_VERSION, Create, Node, NodeCallback, Operation, SetData
 from zkconfig.errors import ConfigUnavailable, Conflict
 
@@ -75,14 +75,13 @@ class MemoryServer:
             client.nodes_changed(paths)
 
 
-class MemoryCoordination:
+class MemoryCoordination(RunsInBackground):
     """A session with a :class:`MemoryServer`; fulfils :class:`zkconfig.coordination.Coordination`."""
 
     def __init__(self, server: MemoryServer) -> None:
+        super().__init__("memory-zookeeper")
         self._server = server
-        self._background = Background("memory-zookeeper")
         self._watches: list[tuple[str, NodeCallback]] = []
-        self._calls_when_connected: list[Callable[[], None]] = []
         self._session: int | None = None
         self._running = False
 
@@ -116,20 +115,6 @@ class MemoryCoordination:
     def session(self) -> int | None:
         """The session's number."""
         return self._session
-
-    def on_connected(self, call: Callable[[], None]) -> None:
-        """Run ``call`` in the background after each connection."""
-        self._calls_when_connected.append(call)
-        if self.connected:
-            self.submit(call)
-
-    def submit(self, call: Callable[[], None]) -> None:
-        """Run ``call`` in the background."""
-        self._background.submit(call)
-
-    def every(self, seconds: float, call: Callable[[], None]) -> None:
-        """Run ``call`` in the background every ``seconds``."""
-        self._background.every(seconds, call)
 
     def read(self, path: str) -> Node | None:
         """Read a node."""
@@ -197,8 +182,7 @@ class MemoryCoordination:
             self._session = next(self._server.sessions)
         for path, callback in self._watches:
             callback(self._server.nodes.get(path))
-        for call in self._calls_when_connected:
-            self.submit(call)
+        super().connection_came()
 
     def _drop_ephemeral(self) -> None:
         for path in [path for path, owner in self._server.owners.items() if owner == self._session]:

@@ -9,6 +9,8 @@ import pytest
 from tests.waiting import wait_until
 from zkconfig.coordination import Coordination, Create, Node, SetData
 from zkconfig.errors import Conflict
+from zkconfig.kazoo_client import KazooCoordination
+from zkconfig.memory import MemoryCoordination
 
 Connect = Callable[[], Coordination]
 
@@ -78,3 +80,21 @@ def test_a_watch_tells_of_creation_change_and_deletion(connect: Connect) -> None
     wait_until(lambda: seen[-1] == b"1")
     other.delete("/watched")
     wait_until(lambda: seen[-1] is None)
+
+
+def test_calls_run_in_the_background_one_after_the_other(connect: Connect) -> None:
+    """In the order given, again and again where asked for, past one that fails; and at once when connected already."""
+    session = connect()
+    seen: list[str] = []
+    session.submit(lambda: seen.append("first"))
+    session.submit(lambda: [].index(1))  # type: ignore[arg-type]
+    session.on_connected(lambda: seen.append("connected"))
+    wait_until(lambda: seen == ["first", "connected"])
+    session.every(0.01, lambda: seen.append("again"))
+    wait_until(lambda: seen[2:4] == ["again", "again"])
+
+
+@pytest.mark.parametrize("name", ["on_connected", "submit", "every"])
+def test_both_share_what_runs_in_the_background(name: str) -> None:
+    """The stand-in can't differ from the real one there: it is the same code."""
+    assert getattr(KazooCoordination, name) is getattr(MemoryCoordination, name)
