@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import socket
+import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -41,6 +42,7 @@ class Presence:
     def __init__(self, coordination: Coordination, role: str) -> None:
         self._coordination, self.role = coordination, role
         self._host, self._pid = socket.gethostname(), os.getpid()
+        self._lock = threading.Lock()
         self._versions: dict[str, int] = {}
         self._path = ""
         self._session: int | None = None
@@ -54,10 +56,14 @@ class Presence:
         return self._path.rpartition("/")[2]
 
     def have(self, name: str, version: int) -> None:
-        """Tell that this process has ``version`` of document ``name`` in force; returns at once."""
-        self._versions = {**self._versions, name: version}
-        if not self._begun:
-            self._begun = True
+        """Tell that this process has ``version`` of document ``name`` in force; returns at once.
+
+        Any thread may tell, late too: a version never falls. The background thread writes what is newest by then.
+        """
+        with self._lock:
+            self._versions = {**self._versions, name: max(version, self._versions.get(name, version))}
+            begins, self._begun = not self._begun, True
+        if begins:
             self._coordination.on_connected(self._register)
             self._coordination.every(LOOK_SECONDS, self._look)
         self._coordination.submit(self._register)

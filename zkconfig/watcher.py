@@ -62,6 +62,7 @@ class DocumentWatcher(Generic[D]):
     ) -> None:
         self.kind = kind
         self.on_change: list[Callable[[InForce[D]], None]] = []
+        """Called with each document that comes in force, in order; each call must be quick and wait for nobody."""
         self.on_reject: list[Callable[[], None]] = []
         self.coordination, self._presence, self._reread_seconds = coordination, presence, reread_seconds
         self._changed = threading.Condition()
@@ -176,19 +177,21 @@ class DocumentWatcher(Generic[D]):
             call()
 
     def _take(self, document: D, version: int) -> None:
+        # Several threads come here: who tells others does so before the next may take, or they would hear an older
+        # version last.
         with self._changed:
             if version <= self._in_force.version and self._in_force.known:
                 return
             taken = self._value(document, version, known=True)
             self._in_force = taken
             self._changed.notify_all()
-        if self._presence is not None:
-            self._presence.have(self.kind.name, version)
-        for call in self.on_change:
-            try:
-                call(taken)
-            except Exception:
-                log.exception("a listener for %s failed", self.kind.name)
+            if self._presence is not None:
+                self._presence.have(self.kind.name, version)
+            for call in self.on_change:
+                try:
+                    call(taken)
+                except Exception:
+                    log.exception("a listener for %s failed", self.kind.name)
 
     def _record(self) -> None:
         """Keep the document of another client as the last good one; who was faster has done it for everybody."""

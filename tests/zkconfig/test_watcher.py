@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -17,7 +18,7 @@ from zkconfig import open_watcher
 from zkconfig.coordination import Coordination
 from zkconfig.kazoo_client import KazooCoordination
 from zkconfig.memory import MemoryCoordination, MemoryServer
-from zkconfig.presence import read_members
+from zkconfig.presence import Presence, read_members
 from zkconfig.publisher import WeightsPublisher
 from zkconfig.watcher import WeightsWatcher
 
@@ -151,6 +152,50 @@ def test_a_listener_that_fails_stops_nothing(server: MemoryServer, watch: Callab
     assert told == versions
     assert watcher.wait_for_version(versions[-1], 0)
     assert not watcher.wait_for_version(versions[-1] + 1, 0.01)
+
+
+def test_versions_are_told_in_their_order(server: MemoryServer, watch: Callable[..., WeightsWatcher]) -> None:
+    """While one thread tells of a version, a newer one that another thread brings waits for its turn."""
+    watcher = watch(role="api")
+    wait_until(lambda: watcher.connected)
+    first = server.write(PATH, document(2)) + 10
+    newer, told = parse_weights(document(3), TYPES), list[int]()
+    other = threading.Thread(target=watcher.offer, args=(newer, first + 1))
+
+    def slow(taken: object) -> None:
+        if not told and not other.is_alive():
+            other.start()
+            other.join(0.2)
+
+    watcher.on_change += [slow, lambda taken: told.append(taken.version)]
+    watcher.offer(parse_weights(document(4), TYPES), first)
+    other.join()
+    assert told == [first, first + 1]
+    wait_until(lambda: [each.version for each in read_members(watcher.coordination)] == [first + 1])
+
+
+def test_a_registered_version_never_falls(server: MemoryServer) -> None:
+    """Who tells of an older version late, of whatever document, changes nothing."""
+    session = MemoryCoordination(server)
+    session.start()
+    presence = Presence(session, "api")
+    threads = [
+        threading.Thread(target=presence.have, args=(name, version))
+        for version in (*range(1, 9), 100, 7)
+        for name in ("weights", "ranking")
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    presence.have("weights", 3)
+    told = threading.Event()
+    session.submit(told.set)
+    assert told.wait(5)
+    assert [each.versions for each in read_members(session)] == [{"weights": 100, "ranking": 100}]
+    session.expire()
+    wait_until(lambda: [each.version for each in read_members(session)] == [100])
+    session.stop()
 
 
 def test_a_lost_session_is_registered_again(server: MemoryServer, watch: Callable[..., WeightsWatcher]) -> None:
