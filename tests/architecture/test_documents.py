@@ -1,0 +1,73 @@
+"""What the documents name, the code has, and the other way round."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from deploy.local.settings import HANDED_ON, PORTS, Sizes
+from reccore import layout
+from reccore.dead_letters import Reason
+from reccore.totals import APPLIED_PREFIX, DEAD_PREFIX, READ_PREFIX, UNTAGGED
+from recsvc.metrics import METRICS
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+
+
+def table(document: str, heading: str) -> dict[str, str]:
+    """The rows of the first table under a heading, by each name in back quotes of their first cell."""
+    text = (DOCS / document).read_text(encoding="utf-8").partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    rows: dict[str, str] = {}
+    for line in re.findall(r"^\| `.*\|$", text, re.MULTILINE):
+        for name in re.findall(r"`([^`]+)`", line.split("|")[1]):
+            rows[name] = line
+    assert rows, f"no table under {heading} of {document}"
+    return rows
+
+
+def test_redis_keys() -> None:
+    """Every key of the layout is in the data dictionary, and no other."""
+    user = "<id>"
+    keys = {layout.profile_key(user), layout.counts_key(user), layout.purchased_key(user)}
+    keys |= {layout.PRODUCT_STATISTICS, layout.TAG_STATISTICS, layout.TOTALS, layout.CHANGES}
+    keys |= {layout.CATALOG, layout.CATALOG_VERSION, layout.WEIGHTS_IN_FORCE, layout.WRITER_EPOCH, layout.WRITER_FENCE}
+    rows = table("data_dictionary.md", "Redis")
+    assert set(rows) == keys
+    for name in (READ_PREFIX, APPLIED_PREFIX, DEAD_PREFIX, UNTAGGED):
+        assert name in rows[layout.TOTALS]
+
+
+def test_metrics() -> None:
+    """Name, kind, labels and meaning of every metric are in the data dictionary."""
+    rows = table("data_dictionary.md", "Metrics")
+    assert set(rows) == {metric.name for metric in METRICS}
+    for metric in METRICS:
+        labels = ", ".join(f"`{label}`" for label in metric.labels)
+        assert rows[metric.name] == f"| `{metric.name}` | {metric.kind} | {labels} | {metric.meaning} |"
+
+
+def test_reasons() -> None:
+    """Every reason for a dead letter is explained."""
+    assert set(table("data_dictionary.md", "Kafka")) >= set(Reason)
+
+
+def test_settings_of_the_stack() -> None:
+    """Every setting is in the table, those of sizes with their defaults."""
+    rows = table("local_stack.md", "What can be set")
+    sizes = {f"REWEIGH_{field.name.upper()}": field.default for field in fields(Sizes)}
+    assert set(rows) == {*sizes, *(f"REWEIGH_{port.upper()}_PORT" for port in PORTS), *HANDED_ON}
+    for name, default in sizes.items():
+        assert re.search(rf"\b{default}\b", rows[name].split("|")[2]), f"{name} is {default}"
+
+
+@pytest.mark.parametrize("document", sorted(path.name for path in DOCS.glob("*.md")))
+def test_files_that_documents_name_exist(document: str) -> None:
+    """A path of this repository in back quotes, or behind a link, is there."""
+    text = (DOCS / document).read_text(encoding="utf-8")
+    named = re.findall(r"`((?:reccore|zkconfig|flink_jobs|recsvc|deploy|reweigh|bench|tests|docs)/[\w./]+)`", text)
+    missing = [name for name in named if not (DOCS.parent / name).exists()]
+    missing += [link for link in re.findall(r"\]\(([\w./-]+)\)", text) if not (DOCS / link).exists()]
+    assert not missing
