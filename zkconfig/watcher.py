@@ -27,6 +27,7 @@ from zkconfig.presence import Presence
 log = logging.getLogger(__name__)
 
 REREAD_SECONDS = 30.0
+RECORD_TRIES = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,16 +196,19 @@ class DocumentWatcher(Generic[D]):
 
     def _record(self) -> None:
         """Keep the document of another client as the last good one; who was faster has done it for everybody."""
-        taken = self._in_force
-        node = self.coordination.read(self.kind.last_good_path)
-        found = last_good.decode(self.kind, node)
-        if node is None or (found is not None and found[1] >= taken.version):
+        for _ in range(RECORD_TRIES):
+            taken = self._in_force
+            node = self.coordination.read(self.kind.last_good_path)
+            found = last_good.decode(self.kind, node)
+            if node is None or (found is not None and found[1] >= taken.version):
+                return
+            try:
+                data = last_good.encode(taken.document, taken.version)
+                self.coordination.commit([SetData(self.kind.last_good_path, data, node.version)])
+            except Conflict:
+                continue  # it has changed since it was read, to what may still be older
             return
-        try:
-            data = last_good.encode(taken.document, taken.version)
-            self.coordination.commit([SetData(self.kind.last_good_path, data, node.version)])
-        except Conflict:
-            return
+        log.warning("%s changes too often, version %d is not kept there", self.kind.last_good_path, taken.version)
 
 
 class WeightsWatcher(DocumentWatcher[Weights]):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 from kazoo.client import KazooClient
@@ -14,16 +14,17 @@ from deploy.local.stack import Stack
 from reccore.event_types import EventTypes
 from reccore.weights import parse_weights
 from tests.waiting import wait_until
-from zkconfig import open_watcher
-from zkconfig.coordination import Coordination
+from zkconfig import last_good, open_watcher
+from zkconfig.coordination import Coordination, Operation
 from zkconfig.kazoo_client import KazooCoordination
 from zkconfig.memory import MemoryCoordination, MemoryServer
 from zkconfig.presence import Presence, read_members
 from zkconfig.publisher import WeightsPublisher
-from zkconfig.watcher import WeightsWatcher
+from zkconfig.watcher import RECORD_TRIES, WeightsWatcher
 
 TYPES = EventTypes.from_settings({})
 PATH = "/config/recommendation/weights"
+LAST_GOOD = "/config/recommendation/last_good/weights"
 BAD = {
     "not JSON": b"nope",
     "empty": b"",
@@ -152,6 +153,39 @@ def test_a_listener_that_fails_stops_nothing(server: MemoryServer, watch: Callab
     assert told == versions
     assert watcher.wait_for_version(versions[-1], 0)
     assert not watcher.wait_for_version(versions[-1] + 1, 0.01)
+
+
+class _Contended(MemoryCoordination):
+    """Before each of its next ``conflicts`` changes somebody else sets the last good document, to an older one."""
+
+    conflicts, tries = 0, 0
+
+    def commit(self, operations: Sequence[Operation]) -> int:
+        """Lose against the other as often as is asked for."""
+        self.tries += 1
+        if self.conflicts:
+            self.conflicts -= 1
+            self._server.write(LAST_GOOD, last_good.encode(parse_weights(document(1), TYPES), 1))
+        return super().commit(operations)
+
+
+@pytest.mark.parametrize(("conflicts", "tries"), [(RECORD_TRIES - 1, RECORD_TRIES), (10**6, RECORD_TRIES)])
+def test_the_last_good_document_is_kept_in_spite_of_conflicts(server: MemoryServer, conflicts: int, tries: int) -> None:
+    """It is read and tried again when somebody else changed it meanwhile, so often and no more."""
+    session = _Contended(server)
+    watcher = _started(WeightsWatcher(session, TYPES))
+    wait_until(lambda: watcher.connected)
+    session.conflicts, session.tries = conflicts, 0
+    version = server.write(PATH, document(2))
+    wait_until(lambda: session.tries == tries)
+    server.write(PATH, b"bad")  # so that only what was kept tells a later process of the weights
+    done = threading.Event()
+    session.submit(done.set)
+    assert done.wait(5)
+    late = _started(WeightsWatcher(MemoryCoordination(server), TYPES))
+    wait_until(lambda: late.connected)
+    assert (late.in_force.version == version) == (conflicts < RECORD_TRIES)
+    assert session.tries == tries
 
 
 def test_versions_are_told_in_their_order(server: MemoryServer, watch: Callable[..., WeightsWatcher]) -> None:
