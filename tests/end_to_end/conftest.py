@@ -1,7 +1,8 @@
-"""The whole system, as ``make up`` starts it."""
+"""The whole system, as ``make up`` starts it, with one further event type; and all that is ever sent to it."""
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,8 @@ import pytest
 import redis
 
 from deploy.local import Stack
+from tests.end_to_end.ledger import EXTRA_EVENT_TYPES
+from tests.end_to_end.traffic import Traffic
 
 HOME = Path(__file__).resolve().parents[2] / ".local" / "test-whole"
 
@@ -18,8 +21,15 @@ HOME = Path(__file__).resolve().parents[2] / ".local" / "test-whole"
 def whole() -> Iterator[Stack]:
     """A stack of all parts with nothing in it."""
     shutil.rmtree(HOME, ignore_errors=True)
-    with Stack(HOME, tell=print) as stack:
+    with Stack(HOME, environment={**os.environ, "EXTRA_EVENT_TYPES": EXTRA_EVENT_TYPES}, tell=print) as stack:
         yield stack
+
+
+@pytest.fixture(scope="package")
+def traffic(whole: Stack) -> Iterator[Traffic]:
+    """One stream of events, and one ledger, for all tests of the package in their order."""
+    with Traffic(whole.env["KAFKA_BOOTSTRAP"], seed=20_240_229) as made:
+        yield made
 
 
 @pytest.fixture

@@ -1,0 +1,172 @@
+"""The system at rest: when it is, and what all of Redis must hold then."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.request
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import redis
+from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+from deploy.local import Stack
+from reccore import layout
+from tests.end_to_end.ledger import TOPICS, Ledger
+
+PATIENCE_SECONDS = 240
+GROUP = "reweigh-profile"
+HOUSEKEEPING = {
+    layout.CHANGES,
+    layout.WEIGHTS_IN_FORCE,
+    layout.WRITER_EPOCH,
+    layout.WRITER_FENCE,
+    layout.CATALOG,
+    layout.CATALOG_VERSION,
+}
+
+
+def wait_until(what: str, true: Callable[[], object]) -> None:
+    """Wait until ``true`` gives something true."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not true():
+        assert time.monotonic() < deadline, f"not within {PATIENCE_SECONDS} s: {what}"
+        time.sleep(0.1)
+
+
+def answer(whole: Stack, path: str, body: object = None) -> Any:
+    """GET, or PUT with a body; gives the JSON."""
+    request = urllib.request.Request(
+        whole.env["API_URL"] + path,
+        method="GET" if body is None else "PUT",
+        data=None if body is None else json.dumps(body).encode(),
+        headers={"Content-Type": "application/json", "X-API-Key": whole.env["CONFIG_API_KEY"]},
+    )
+    with urllib.request.urlopen(request, timeout=30) as response:
+        return json.load(response)
+
+
+def put_weights(whole: Stack, ledger: Ledger, weights: dict[str, float]) -> int:
+    """Set the weights over HTTP, book them, and give their version."""
+    version = int(answer(whole, "/api/config/weights", weights)["version"])
+    ledger.book_weights(weights, version)
+    return version
+
+
+def applied(client: redis.Redis) -> int:
+    """Events that the job has applied, by its own totals."""
+    return sum(int(count) for name, count in client.hgetall(layout.TOTALS).items() if name.startswith("applied:"))
+
+
+def wait_for_progress(client: redis.Redis, events: int = 1) -> None:
+    """Wait until the job has applied so many events more than by now."""
+    enough = applied(client) + events
+    wait_until("events applied", lambda: applied(client) >= enough)
+
+
+def wait_until_at_rest(whole: Stack, client: redis.Redis, ledger: Ledger) -> None:
+    """Wait until nothing is left to be done: a checkpoint covers the last record, all scores are of the last weights.
+
+    The job commits what it has read with a completed checkpoint, and at a checkpoint no write is outstanding; so from
+    then on Redis does not change any more, and may be compared without patience.
+    """
+    bootstrap = whole.env["KAFKA_BOOTSTRAP"]
+    ends = _end_offsets(bootstrap)
+    assert sum(ends.values()) == ledger.records, "what Kafka holds is what was booked"
+    wait_until("a checkpoint covers every record", lambda: committed_offsets(bootstrap) == ends)
+
+    def swept() -> bool:
+        version, swept = client.hmget(layout.WEIGHTS_IN_FORCE, "version", "swept")
+        in_force = answer(whole, "/api/config/weights")
+        return bool(version == swept == str(in_force["version"]) and in_force["version"] >= ledger.version)
+
+    wait_until("the scores of the last weights", swept)
+
+
+def _end_offsets(bootstrap: str) -> dict[tuple[str, int], int]:
+    admin = _admin(bootstrap)
+    known = admin.list_topics(timeout=30).topics
+    partitions = [TopicPartition(topic, number) for topic in TOPICS.values() for number in known[topic].partitions]
+    found = admin.list_offsets({partition: OffsetSpec.latest() for partition in partitions})
+    ends = {(each.topic, each.partition): future.result().offset for each, future in found.items()}
+    return {partition: end for partition, end in ends.items() if end > 0}
+
+
+def committed_offsets(bootstrap: str) -> dict[tuple[str, int], int]:
+    """Offsets of the next record to be read, by topic and partition, as the last completed checkpoint left them."""
+    found = _admin(bootstrap).list_consumer_group_offsets([ConsumerGroupTopicPartitions(GROUP)])
+    committed = found[GROUP].result().topic_partitions
+    return {(each.topic, each.partition): each.offset for each in committed if each.offset > 0}
+
+
+@cache
+def _admin(bootstrap: str) -> AdminClient:
+    return AdminClient({"bootstrap.servers": bootstrap})
+
+
+def compare(client: redis.Redis, ledger: Ledger) -> None:
+    """Compare the whole of Redis with the recount, key by key, nothing missing and nothing beyond."""
+    found, wanted = _stored(client), _wanted(ledger)
+    for key in HOUSEKEEPING:
+        found.pop(key, None)
+    for product, (columns, newest_ms, tags) in found[layout.PRODUCT_STATISTICS].items():
+        seen = ledger.tags_seen.get(product, {()})
+        assert tuple(tags) in seen, f"{product} has {tags}, seen were {seen}"
+        found[layout.PRODUCT_STATISTICS][product] = [columns, newest_ms]
+    wrong = [
+        f"{key} {name}: {_part(found, key, name)} instead of {_part(wanted, key, name)}"
+        for key in found.keys() | wanted.keys()
+        for name in {*found.get(key, ()), *wanted.get(key, ())}
+        if _part(found, key, name) != _part(wanted, key, name)
+    ]
+    assert not wrong, f"{len(wrong)} differences: {wrong[:8]}"
+
+
+def _part(keys: dict[str, Any], key: str, name: str) -> Any:
+    value = keys.get(key, {})
+    return value.get(name) if isinstance(value, dict) else name in value
+
+
+def _stored(client: redis.Redis) -> dict[str, Any]:
+    """Every key of Redis: hashes as dictionaries, sets as sets, others by their type's name alone."""
+    keys = list(client.scan_iter(count=1_000))
+    with client.pipeline(transaction=False) as pipeline:
+        for key in keys:
+            pipeline.type(key)
+        types = pipeline.execute()
+        for key, kind in zip(keys, types, strict=True):
+            {"hash": pipeline.hgetall, "set": pipeline.smembers}.get(kind, pipeline.type)(key)
+        stored = dict(zip(keys, pipeline.execute(), strict=True))
+    for key in (layout.PRODUCT_STATISTICS, layout.TAG_STATISTICS):
+        stored[key] = {name: json.loads(value) for name, value in stored[key].items()}
+    return stored
+
+
+def _wanted(ledger: Ledger) -> dict[str, Any]:
+    """The same as it must be, by the documents."""
+    totals = {
+        **{f"read:{topic}": count for topic, count in ledger.read.items()},
+        **{f"applied:{kind}": count for kind, count in ledger.applied.items()},
+        **{f"dead:{reason}": count for reason, count in ledger.dead.items()},
+        **({"untagged": ledger.untagged} if ledger.untagged else {}),
+    }
+    wanted: dict[str, Any] = {
+        layout.TOTALS: {name: str(count) for name, count in totals.items()},
+        layout.PRODUCT_STATISTICS: {name: [row.columns(), row.newest_ms] for name, row in ledger.products.items()},
+        layout.TAG_STATISTICS: {name: [row.columns(), row.newest_ms] for name, row in ledger.tags.items()},
+    }
+    for user, rows in ledger.users.items():
+        wanted[f"user:profile:{user}"] = {tag: _as_text(score) for tag, score in ledger.scores(user).items()}
+        wanted[f"{{user:profile:{user}}}:counts"] = {
+            tag: f"{','.join(map(str, row.columns()))};{row.newest_ms}" for tag, row in rows.items()
+        }
+    for user, products in ledger.purchases.items():
+        wanted[f"{{user:profile:{user}}}:purchased"] = set(products)
+    return wanted
+
+
+def _as_text(score: float) -> str:
+    return str(int(score)) if score == int(score) else repr(score)

@@ -1,0 +1,66 @@
+"""The jobs on the cluster, as the JobManager's REST interface shows them."""
+
+from __future__ import annotations
+
+import json
+import threading
+import urllib.error
+import urllib.request
+from types import TracebackType
+from typing import Any, Self
+
+_ENDED = {"FAILED", "CANCELED", "FINISHED", "SUSPENDED"}
+
+
+def ask(rest: str, path: str) -> Any:
+    """GET; gives the JSON, or None when the JobManager does not answer."""
+    try:
+        with urllib.request.urlopen(rest + path, timeout=5) as response:
+            return json.load(response)
+    except (OSError, urllib.error.URLError, ValueError):
+        return None
+
+
+def completed_checkpoint(rest: str, job: str) -> int:
+    """Number of the newest completed checkpoint of a job, 0 before the first."""
+    latest = ask(rest, f"/jobs/{job}/checkpoints")["latest"]["completed"]
+    return int(latest["id"]) if latest else 0
+
+
+def restored_checkpoint(rest: str, job: str) -> tuple[int, str]:
+    """Number and path of the checkpoint that a job has gone on from."""
+    restored = ask(rest, f"/jobs/{job}/checkpoints")["latest"]["restored"]
+    assert restored, f"{job} began with the first record"
+    return int(restored["id"]), str(restored["external_path"])
+
+
+class JobWatch:
+    """Looks at the list of jobs all the time, from a thread of its own."""
+
+    def __init__(self, rest: str) -> None:
+        self.seen: set[str] = set()
+        self.most_at_once = 0
+        self.running = ""
+        self._rest = rest
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+
+    def _watch(self) -> None:
+        while not self._over.wait(0.05):
+            overview = ask(self._rest, "/jobs/overview")
+            if overview is None:
+                continue
+            jobs = [job for job in overview["jobs"] if job["state"] not in _ENDED]
+            self.most_at_once = max(self.most_at_once, len(jobs))
+            self.seen |= {job["jid"] for job in overview["jobs"]}
+            self.running = next((job["jid"] for job in jobs if job["tasks"]["running"] == job["tasks"]["total"]), "")
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._thread.join()
