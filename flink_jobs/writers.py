@@ -23,7 +23,7 @@ from reccore import layout
 from reccore.scoring import format_score, score
 
 Column: TypeAlias = pd.Series
-Columns: TypeAlias = tuple[list[str], list[str], list[int]]
+Columns: TypeAlias = tuple[list[str], list[str], list[str], list[int]]
 Counts: TypeAlias = tuple[int, ...]
 
 BOUGHT: Final = MARK
@@ -85,7 +85,8 @@ class WriteProfiles(RedisWriter):
 
     def eval(self, user_ids: Column, tags: Column, newest_ms: Column, *counts: Column) -> Column:
         """Write one batch; when weights newer than the batch's come into force meanwhile, score it again."""
-        columns = (user_ids.tolist(), unescape_all(tags.tolist()), newest_ms.tolist())
+        parts = tags.tolist()
+        columns = (user_ids.tolist(), parts, unescape_all(parts), newest_ms.tolist())
         numbers = list(zip(*(column.tolist() for column in counts), strict=True))
         written_at = f";{int(time.time())}" if self._settings.tag_expiry_seconds else ""
         while True:
@@ -103,16 +104,16 @@ class WriteProfiles(RedisWriter):
         known = self._texts.known
         users: dict[str, UserRows] = {}
         # This loop runs for every row that is ever written: counts repeat, so their texts are looked up.
-        for user_id, tag, newest_ms, of_row in zip(*columns, numbers, strict=True):
+        for user_id, part, name, newest_ms, of_row in zip(*columns, numbers, strict=True):
             texts = known.get(of_row) or self._texts.write(of_row)
             of_user = users.get(user_id)
             if of_user is None:
                 of_user = users[user_id] = UserRows(user_id, [], [], [])
-            if tag[0] == BOUGHT:
-                of_user.bought.append(tag[1:])
+            if part[0] == BOUGHT:  # in the name itself the mark may stand for itself
+                of_user.bought.append(name[len(BOUGHT) :])
                 continue
-            of_user.counts.extend((tag, f"{texts[0]};{newest_ms}{written_at}"))
-            of_user.scores.extend((tag, texts[1]))
+            of_user.counts.extend((name, f"{texts[0]};{newest_ms}{written_at}"))
+            of_user.scores.extend((name, texts[1]))
         return users.values()
 
 
@@ -139,15 +140,16 @@ class WriteStatistics(RedisWriter):
         """Write one batch."""
         of_products, of_tags, totals = dict[str, str](), dict[str, str](), dict[str, str]()
         by_row = zip(*(column.tolist() for column in counts), strict=True)
-        columns = (unescape_all(keys.tolist()), tags.tolist(), newest_ms.tolist(), by_row)
-        for key, joined, time_ms, numbers in zip(*columns, strict=True):
-            if key[0] != MARK:
-                of_tags[key] = layout.encode_tag_statistics(numbers, time_ms)
-            elif key.startswith(PRODUCT):
+        parts = keys.tolist()
+        columns = (parts, unescape_all(parts), tags.tolist(), newest_ms.tolist(), by_row)
+        for part, name, joined, time_ms, numbers in zip(*columns, strict=True):
+            if part[0] != MARK:
+                of_tags[name] = layout.encode_tag_statistics(numbers, time_ms)
+            elif part.startswith(PRODUCT):
                 tag_list = split_tags(joined) if joined else []
-                of_products[key[len(PRODUCT) :]] = layout.encode_product_statistics(numbers, time_ms, tag_list)
+                of_products[name[len(PRODUCT) :]] = layout.encode_product_statistics(numbers, time_ms, tag_list)
             else:
-                totals[key[len(TOTAL) :]] = str(sum(numbers))
+                totals[name[len(TOTAL) :]] = str(sum(numbers))
         self._store.commit_statistics(layout.PRODUCT_STATISTICS, layout.PRODUCTS_CHANGED, of_products)
         self._store.commit_statistics(layout.TAG_STATISTICS, layout.TAGS_CHANGED, of_tags)
         self._store.commit_statistics(layout.TOTALS, "", totals)
