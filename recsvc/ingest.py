@@ -10,7 +10,10 @@ from typing import Protocol
 from reccore.errors import RejectedEvent
 from reccore.event_types import EventTypes
 from reccore.events import parse_event
-from recsvc.errors import IngestUnavailable
+from recsvc.errors import FieldError, IngestUnavailable, Problem
+
+LARGEST_EVENT = 1_000_000
+"""Bytes. With key and envelope a record of that size is below Kafka's own default limit of 1,048,588."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,7 @@ class Ingest:
         return Message(self._event_types.topics[event.event_type], event.user_id.encode("utf-8"), raw)
 
     def take(self, raw: bytes, now_ms: int) -> Placed:
-        """Take one event. Raises ``RejectedEvent`` or ``IngestUnavailable``."""
+        """Take one event, of at most ``LARGEST_EVENT`` bytes. Raises ``RejectedEvent`` or ``IngestUnavailable``."""
         placed = self._publisher.publish([self.message(raw, now_ms)])[0]
         if isinstance(placed, IngestUnavailable):
             raise placed
@@ -69,21 +72,37 @@ class Ingest:
 
     def take_all(self, events: Sequence[object], now_ms: int) -> list[Taken]:
         """Take the events of a batch, each on its own: a wrong one stops no other."""
-        judged: list[Message | RejectedEvent] = []
-        for event in events:
+        judged: list[Message | RejectedEvent | Problem] = []
+        for position, event in enumerate(events):
+            raw = _utf_8(event)
+            if len(raw) > LARGEST_EVENT:
+                judged.append(_too_large(f"events[{position}]", len(raw)))
+                continue
             try:
-                judged.append(self.message(json.dumps(event).encode(), now_ms))
+                judged.append(self.message(raw, now_ms))
             except RejectedEvent as exc:
                 judged.append(exc)
         placed = iter(self._publisher.publish([each for each in judged if isinstance(each, Message)]))
-        return [_rejected(each) if isinstance(each, RejectedEvent) else _result(next(placed)) for each in judged]
+        return [_result(next(placed) if isinstance(each, Message) else each) for each in judged]
 
 
-def _rejected(exc: RejectedEvent) -> Taken:
-    return Taken(400, {"reason": exc.reason, "detail": exc.detail})
+def _utf_8(event: object) -> bytes:
+    try:
+        return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
+    except UnicodeEncodeError:  # half of a surrogate pair: written as an escape, it is refused like any wrong event
+        return json.dumps(event).encode()
 
 
-def _result(placed: Placed | IngestUnavailable) -> Taken:
-    if isinstance(placed, IngestUnavailable):
-        return Taken(503, {"detail": str(placed)})
-    return Taken(202, {"topic": placed.topic, "partition": placed.partition, "offset": placed.offset})
+def _too_large(field: str, size: int) -> Problem:
+    error = FieldError(field, size, f"at most {LARGEST_EVENT} bytes")
+    return Problem(413, f"{field} has {size} bytes, at most {LARGEST_EVENT} are allowed", (error,))
+
+
+def _result(outcome: Placed | IngestUnavailable | RejectedEvent | Problem) -> Taken:
+    if isinstance(outcome, Placed):
+        return Taken(202, {"topic": outcome.topic, "partition": outcome.partition, "offset": outcome.offset})
+    if isinstance(outcome, IngestUnavailable):
+        return Taken(503, {"detail": str(outcome)})
+    if isinstance(outcome, RejectedEvent):
+        return Taken(400, {"reason": outcome.reason, "detail": outcome.detail})
+    return Taken(outcome.status, {"detail": outcome.detail, "errors": [each.as_dict() for each in outcome.errors]})

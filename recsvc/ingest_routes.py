@@ -8,14 +8,15 @@ from collections.abc import Sequence
 
 from flask import Blueprint, Response
 
+from reccore.errors import RejectedEvent
 from recsvc import metrics
-from recsvc.ingest import Ingest, Taken
-from recsvc.problems import invalid, json_response, read_body
+from recsvc.errors import IngestUnavailable, Problem
+from recsvc.ingest import LARGEST_EVENT, Ingest, Taken
+from recsvc.problems import invalid, json_response, problem_response, read_body
 
-LARGEST_EVENT = 1_000_000
 LARGEST_BATCH = 4_194_304
 MOST_EVENTS = 500
-_OUTCOMES = {202: "accepted", 400: "rejected", 503: "unavailable"}
+_OUTCOMES = {202: "accepted", 400: "rejected", 413: "rejected", 503: "unavailable"}
 
 
 def ingest_routes(ingest: Ingest) -> Blueprint:
@@ -24,8 +25,15 @@ def ingest_routes(ingest: Ingest) -> Blueprint:
 
     @routes.post("/update")
     def update() -> Response:
-        placed = ingest.take(read_body(LARGEST_EVENT), _now_ms())
-        metrics.ingested_events.labels("accepted").inc()
+        try:
+            placed = ingest.take(read_body(LARGEST_EVENT), _now_ms())
+        except IngestUnavailable:
+            _count("unavailable")
+            raise
+        except (RejectedEvent, Problem):
+            _count("rejected")
+            raise
+        _count("accepted")
         place = {"topic": placed.topic, "partition": placed.partition, "offset": placed.offset}
         return json_response({"status": "accepted", **place}, 202)
 
@@ -33,7 +41,7 @@ def ingest_routes(ingest: Ingest) -> Blueprint:
     def batch() -> Response:
         results = ingest.take_all(_events(read_body(LARGEST_BATCH)), _now_ms())
         for each in results:
-            metrics.ingested_events.labels(_OUTCOMES[each.status]).inc()
+            _count(_OUTCOMES[each.status])
         return _batch_response(results)
 
     return routes
@@ -50,17 +58,25 @@ def _events(body: bytes) -> Sequence[object]:
     return events
 
 
+def _count(outcome: str) -> None:
+    metrics.ingested_events.labels(outcome).inc()
+
+
 def _batch_response(results: Sequence[Taken]) -> Response:
-    accepted = sum(each.status == 202 for each in results)
+    outcomes = [_OUTCOMES[each.status] for each in results]
     entries = [
         {"index": position, "status": each.status, "outcome": _OUTCOMES[each.status], **each.details}
         for position, each in enumerate(results)
     ]
-    unavailable = sum(each.status == 503 for each in results)
-    # 202 only when Kafka has acknowledged every event; a part of them is told as a whole of several statuses.
-    status = 202 if accepted == len(results) else 503 if unavailable == len(results) else 207
-    body = {"accepted": accepted, "rejected": len(results) - accepted - unavailable, "unavailable": unavailable}
-    return json_response({**body, "results": entries}, status, {"Retry-After": "1"} if unavailable else None)
+    body: dict[str, object] = {name: outcomes.count(name) for name in ("accepted", "rejected", "unavailable")}
+    body["results"] = entries
+    headers = {"Retry-After": "1"} if "unavailable" in outcomes else {}
+    statuses = {each.status for each in results}
+    if statuses in ({413}, {503}):
+        # Nothing was taken, and all for one reason: that is an error of the request as a whole.
+        detail = "; ".join(dict.fromkeys(str(each.details["detail"]) for each in results))
+        return problem_response(Problem(statuses.pop(), detail, headers=headers, members=body))
+    return json_response(body, 202 if statuses == {202} else 207, headers)
 
 
 def _now_ms() -> int:

@@ -12,11 +12,10 @@ from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
 from recsvc.errors import IngestUnavailable
-from recsvc.ingest import Message, Placed
+from recsvc.ingest import LARGEST_EVENT, Message, Placed
 
 log = logging.getLogger(__name__)
 
-_LARGEST_MESSAGE = 1_000_000
 _DELIVERY_MS = 5_000
 
 
@@ -73,7 +72,7 @@ class KafkaEventPublisher:
             delivery_timeout_ms=_DELIVERY_MS,
             reconnect_backoff_max_ms=1_000,
             bootstrap_timeout_ms=self._timeout_ms,
-            max_request_size=_LARGEST_MESSAGE + 48_576,
+            max_request_size=LARGEST_EVENT + 48_576,
         )
 
     def _send(self, producer: Any, message: Message, until: float) -> Any:

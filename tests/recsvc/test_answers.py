@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from urllib.parse import quote
 
 import pytest
+from prometheus_client import REGISTRY
 
 from reccore import layout
+from recsvc import metrics
+from recsvc.ingest import LARGEST_EVENT
 from recsvc.user_store import StoredUser
 from tests.recsvc.conftest import Bench
 from tests.waiting import wait_until
@@ -301,6 +305,62 @@ def test_each_event_of_a_batch_has_a_result(bench: Bench) -> None:
     bench.kafka.up = False
     answer = bench.http.post("/update/batch", json=[good])
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+
+
+def test_an_event_larger_than_kafka_takes_is_told_by_number(bench: Bench) -> None:
+    """413 with place, size and limit beside the results of the others; no retry is suggested, as none would help."""
+    good = {"user_id": "u", "product_id": "p", "event_type": "view"}
+    large = {**good, "metadata": {"note": "x" * LARGEST_EVENT}}
+    size = len(json.dumps(large, separators=(",", ":")))
+    answer = bench.http.post("/update/batch", json=[good, large, {"user_id": "u"}])
+    assert answer.status_code == 207
+    assert [each["status"] for each in answer.json["results"]] == [202, 413, 400]
+    assert "Retry-After" not in answer.headers
+    error = {"field": "events[1]", "value": size, "allowed": "at most 1000000 bytes"}
+    assert answer.json["results"][1]["errors"] == [error]
+    assert len(bench.kafka.messages) == 1
+    answer = bench.http.post("/update/batch", json=[large, large])
+    assert (answer.status_code, answer.content_type, answer.json["status"]) == (413, PROBLEM, 413)
+    assert f"events[1] has {size} bytes, at most 1000000 are allowed" in answer.json["detail"]
+    assert [each["status"] for each in answer.json["results"]] == [413, 413]
+    bench.kafka.up = False
+    answer = bench.http.post("/update/batch", json=[good, good])
+    assert (answer.status_code, answer.content_type, answer.json["unavailable"]) == (503, PROBLEM, 2)
+
+
+def test_events_of_a_batch_are_written_in_utf_8(bench: Bench) -> None:
+    """Text of any script takes the room that it takes in the request; half of a surrogate pair is refused alone."""
+    good = {"user_id": "ü", "product_id": "商品", "event_type": "view", "tags": ["обувь"]}
+    body = json.dumps([good, {**good, "user_id": "\ud800"}])
+    answer = bench.http.post("/update/batch", data=body, content_type="application/json")
+    assert [each["status"] for each in answer.json["results"]] == [202, 400]
+    assert answer.json["results"][1]["reason"] == "not_json"
+    expected = '{"user_id":"ü","product_id":"商品","event_type":"view","tags":["обувь"]}'
+    assert [each.value.decode() for each in bench.kafka.messages] == [expected]
+
+
+def test_every_event_over_http_is_counted(bench: Bench) -> None:
+    """By its outcome, whether it came alone or in a batch."""
+    good = {"user_id": "u", "product_id": "p", "event_type": "view"}
+
+    def counted(path: str, *events: object) -> dict[str, float]:
+        before = _ingested()
+        for each in events:
+            bench.http.post(path, json=each)
+        return {name: value - before[name] for name, value in _ingested().items()}
+
+    taken_and_not = {"accepted": 2, "rejected": 1, "unavailable": 0}
+    assert counted("/update", good, {"user_id": "u"}, good) == taken_and_not
+    assert counted("/update/batch", [good, {"user_id": "u"}, good]) == taken_and_not
+    large = {**good, "metadata": {"note": "x" * LARGEST_EVENT}}
+    assert counted("/update", large) == counted("/update/batch", [large])
+    bench.kafka.up = False
+    assert counted("/update", good) == {"accepted": 0, "rejected": 0, "unavailable": 1}
+
+
+def _ingested() -> dict[str, float]:
+    names = ("accepted", "rejected", "unavailable")
+    return {each: REGISTRY.get_sample_value(metrics.INGESTED.name, {"outcome": each}) or 0.0 for each in names}
 
 
 def test_health_says_what_is_away(bench: Bench) -> None:

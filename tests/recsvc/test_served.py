@@ -22,6 +22,9 @@ from kazoo.client import KazooClient
 
 from deploy.local.stack import Stack
 from reccore import layout
+from recsvc.ingest import LARGEST_EVENT, Message, Placed
+from recsvc.kafka_publisher import KafkaEventPublisher
+from tests.recsvc.conftest import TYPES
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -134,6 +137,16 @@ def test_events_are_acknowledged_and_refused_in_time(port: int, stack: Stack) ->
     finally:
         stack.kill("kafka", signal.SIGCONT)
     wait_until(lambda: ask(port, "/update", "POST", event)[0] == 202, 30)
+
+
+def test_the_largest_event_is_taken(stack: Stack) -> None:
+    """What the limit lets through gets through to Kafka, with the longest key too."""
+    publisher = KafkaEventPublisher(stack.addresses.kafka, most_in_flight=10, timeout_ms=20_000)
+    largest = Message(TYPES.topics["view"], "😀".encode() * 128, b"x" * LARGEST_EVENT)
+    try:
+        assert isinstance(publisher.publish([largest])[0], Placed)
+    finally:
+        publisher.stop()
 
 
 def test_what_gunicorn_refuses_is_a_problem_too(port: int) -> None:
