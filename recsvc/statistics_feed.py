@@ -23,6 +23,7 @@ RELOAD_SECONDS = 60.0
 PUBLISH_SECONDS = 0.2
 _BLOCK_MS = 500
 _AT_ONCE = 1_000
+_NONE = "0-0"
 
 
 class StatisticsFeed:
@@ -37,7 +38,7 @@ class StatisticsFeed:
         self._collected = Collected(width)
         self._snapshot = self._collected.snapshot()
         self._loaded = False
-        self._last_id, self._catalog_version = "0-0", ""
+        self._last_id, self._catalog_version = _NONE, ""
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -81,7 +82,7 @@ class StatisticsFeed:
     def load(self) -> None:
         """Read everything. Raises ``redis.RedisError``."""
         newest = self._redis.xrevrange(layout.CHANGES, count=1)
-        last_id = newest[0][0] if newest else "0-0"
+        last_id = newest[0][0] if newest else _NONE
         version = self._redis.get(layout.CATALOG_VERSION) or ""
         catalog = self._rows(layout.CATALOG)
         products, tags = self._rows(layout.PRODUCT_STATISTICS), self._rows(layout.TAG_STATISTICS)
@@ -99,8 +100,11 @@ class StatisticsFeed:
 
     def _follow_until(self, deadline: float) -> None:
         while not self._stopping.is_set() and time.monotonic() < deadline:
-            began = time.monotonic()
+            began, read_before = time.monotonic(), self._last_id
             changed = self._read_changes()
+            if changed and self._misses_changes(read_before):
+                log.warning("changes of statistics were trimmed before they were read; everything is read again")
+                return
             if (self._redis.get(layout.CATALOG_VERSION) or "") != self._catalog_version:
                 return  # load again: the catalogue says which tags products have
             if changed:
@@ -114,6 +118,16 @@ class StatisticsFeed:
                 self._apply(fields)
                 self._last_id = entry_id
         return bool(answer)
+
+    def _misses_changes(self, read_before: str) -> bool:
+        """Whether entries after ``read_before`` may have gone unread; asked after reading, so none goes unnoticed.
+
+        While that entry, or an older one, is still there, nothing after it was trimmed.
+        """
+        if read_before == _NONE:  # the stream was empty then: what was trimmed is what is not there any more
+            stream = self._redis.xinfo_stream(layout.CHANGES)
+            return bool(stream["entries-added"] > stream["length"])
+        return not self._redis.xrange(layout.CHANGES, max=read_before, count=1)
 
     def _apply(self, fields: dict[str, str]) -> None:
         put = {layout.PRODUCTS_CHANGED: self._collected.put_product, layout.TAGS_CHANGED: self._collected.put_tag}

@@ -125,6 +125,40 @@ def test_statistics_are_loaded_and_followed(stack: Stack, database: redis.Redis)
         feed.stop()
 
 
+@pytest.mark.parametrize("followed", [False, True])
+def test_changes_that_were_trimmed_before_they_were_read_are_noticed(
+    stack: Stack, database: redis.Redis, caplog: pytest.LogCaptureFixture, followed: bool
+) -> None:
+    """A reader that fell behind reads everything again at once; one that keeps up does not."""
+
+    def change(pipeline: Any, product: str, count: int) -> None:
+        row = layout.encode_product_statistics((count, 0, 0), count, [])
+        pipeline.hset(layout.PRODUCT_STATISTICS, product, row)
+        pipeline.xadd(layout.CHANGES, {"kind": layout.PRODUCTS_CHANGED, "rows": f'{{"{product}":{row}}}'})
+
+    def shows(**counts: int) -> Callable[[], bool]:
+        return lambda: dict(zip(feed.snapshot.structure.ids, feed.snapshot.counts[:, 0], strict=True)) == counts
+
+    feed = StatisticsFeed(stack.addresses.redis_url, width=3)
+    feed.start()
+    try:
+        wait_until(lambda: feed.loaded)
+        if followed:
+            change(database, "p1", 1)
+            wait_until(shows(p1=1))
+        with database.pipeline(transaction=True) as at_once:  # so that no reader sees what is between
+            change(at_once, "p1", 2)
+            change(at_once, "p2", 3)
+            at_once.xtrim(layout.CHANGES, maxlen=1, approximate=False)
+            at_once.execute()
+        wait_until(shows(p1=2, p2=3), 5)
+        change(database, "p2", 4)
+        wait_until(shows(p1=2, p2=4))
+    finally:
+        feed.stop()
+    assert len([each for each in caplog.records if "trimmed" in each.message]) == 1
+
+
 numbers = st.one_of(
     st.sampled_from([0, 1, 3, 0.1, 0.3, 1e-7, 1e300, 5e-324, 1.7976931348623157e308, 2.5]),
     st.floats(0, allow_nan=False, allow_infinity=False),
