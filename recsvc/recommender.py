@@ -113,6 +113,9 @@ class Recommender:
         except StoreUnavailable:
             degraded = True
             rows = [self._last_seen.recall(each).rows for each in wanted]
+        else:
+            for user_id, each in zip(wanted, rows, strict=True):
+                self._last_seen.remember(user_id, each)
         profiles = {
             user_id: self._profile(user_id, each, in_force, degraded)
             for user_id, each in zip(wanted, rows, strict=True)
@@ -137,7 +140,7 @@ class Recommender:
             user = self._store.user(user_id)
         except StoreUnavailable:
             return self._last_seen.recall(user_id), True
-        self._last_seen.remember(user_id, user)
+        self._last_seen.remember(user_id, user.rows, user.purchased)
         return user, False
 
     def _unexpired(self, rows: Mapping[str, str]) -> Mapping[str, str]:

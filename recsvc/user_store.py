@@ -142,12 +142,17 @@ class LastSeen:
         self._users: OrderedDict[str, StoredUser] = OrderedDict()
         self._lock = threading.Lock()
 
-    def remember(self, user_id: str, user: StoredUser) -> None:
-        """Keep what was read; unknown users are not worth a place."""
-        if not user.rows or not self._most:
+    def remember(self, user_id: str, rows: Mapping[str, str], purchased: frozenset[str] | None = None) -> None:
+        """Keep what was read; ``purchased`` None: that was not read, so what is known of it stays.
+
+        Unknown users are not worth a place.
+        """
+        if not rows or not self._most:
             return
         with self._lock:
-            self._users[user_id] = user
+            if purchased is None:
+                purchased = self.recall(user_id).purchased
+            self._users[user_id] = StoredUser(rows, purchased)
             self._users.move_to_end(user_id)
             if len(self._users) > self._most:
                 self._users.popitem(last=False)

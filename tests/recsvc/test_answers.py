@@ -141,6 +141,23 @@ def test_without_redis_or_zookeeper_answers_come_from_memory(shop: Bench) -> Non
     assert shop.http.get("/recommend/ann").json == known
 
 
+def test_profiles_of_many_users_are_remembered_too(shop: Bench) -> None:
+    """Without Redis their newest counts are known, and what a user has bought as another request read it."""
+    shop.http.get("/recommend/ann")
+    shop.users.users["ann"] = StoredUser(rows(shoes="200,2,0"), frozenset({"p1"}))
+    shop.users.users["bob"] = StoredUser(rows(hats="1,1,1"), frozenset())
+    known = shop.http.post("/profiles", json={"user_ids": ["ann", "bob", "nobody"]}).json
+    shop.users.up = False
+    for profile in known["profiles"].values():
+        profile["degraded"] = True
+    answer = shop.http.post("/profiles", json={"user_ids": ["ann", "bob", "nobody"]})
+    assert answer.json == {**known, "degraded": True}
+    recommended = shop.http.get("/recommend/ann").json
+    assert recommended["tags"] == [{"tag": "shoes", "score": 206}]
+    assert "p1" not in [each["product_id"] for each in recommended["products"]]
+    assert shop.http.get("/profile/bob").json["tags"] == {"hats": 9}
+
+
 def test_the_entity_tag_guards_a_change(shop: Bench) -> None:
     """If-Match with the version in force lets a change through, any other is a 412 that names the one in force."""
     got = shop.http.get("/api/config/weights")
