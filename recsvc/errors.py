@@ -3,6 +3,7 @@
 ReweighError
 └── ServiceError
     ├── StoreUnavailable     Redis does not answer, or is not asked because it just did not
+    ├── StoreRefused         Redis answers that it won't do this, e.g. because a key holds something else
     ├── IngestUnavailable    Kafka has not acknowledged in time
     └── Problem              an answer other than success, with its status and details
 """
@@ -20,6 +21,10 @@ class ServiceError(ReweighError):
 
 class StoreUnavailable(ServiceError):
     """Redis is away."""
+
+
+class StoreRefused(ServiceError):
+    """Redis has refused one request; it serves others."""
 
 
 class IngestUnavailable(ServiceError):

@@ -17,8 +17,12 @@ import redis
 
 from reccore import layout
 from recsvc.breaker import Breaker
-from recsvc.errors import StoreUnavailable
+from recsvc.errors import StoreRefused, StoreUnavailable
 from recsvc.redis_exchange import exchange
+
+_AWAY = ("BUSY", "CLUSTERDOWN", "MASTERDOWN")
+"""First words of answers by which a server that can be reached says that it serves nobody now. (LOADING, and a refused
+login, redis-py gives as an error of the connection.)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +37,7 @@ NOBODY = StoredUser({}, frozenset())
 
 
 class UserStore(Protocol):
-    """Reads users; raises ``StoreUnavailable`` within the time limit when Redis is away."""
+    """Reads users; raises ``StoreUnavailable`` within the time limit when Redis is away, else ``StoreRefused``."""
 
     def user(self, user_id: str) -> StoredUser:
         """Read counts and purchases of one user."""
@@ -94,6 +98,8 @@ class RedisUserStore:
             self._ask([("PING",)])
         except StoreUnavailable:
             return False
+        except StoreRefused:
+            return True
         return True
 
     def _ask(self, commands: Sequence[tuple[str, ...]]) -> list[Any]:
@@ -114,6 +120,8 @@ class RedisUserStore:
                     connection.disconnect()
             return exchange(connection, commands)
         except (redis.RedisError, OSError) as exc:
+            if _refused(exc):
+                raise StoreRefused(f"Redis refused the request: {exc}") from exc
             connection.disconnect()
             self.breaker.failed(exc)
             raise StoreUnavailable(f"Redis is away: {exc}") from exc
@@ -121,11 +129,18 @@ class RedisUserStore:
     def _answers(self) -> bool:
         connection: Any = self._pool.make_connection()
         try:
-            return bool(exchange(connection, [("PING",)])[0] == "PONG")
-        except (redis.RedisError, OSError):
-            return False
+            exchange(connection, [("PING",)])
+        except (redis.RedisError, OSError) as exc:
+            return _refused(exc)
+        else:
+            return True
         finally:
             connection.disconnect()
+
+
+def _refused(exc: Exception) -> bool:
+    """Whether Redis has answered and serves others; the connection is then as good as before."""
+    return isinstance(exc, redis.ResponseError) and not str(exc).startswith(_AWAY)
 
 
 def _as_mapping(answer: Any) -> Mapping[str, str]:

@@ -10,6 +10,7 @@ from prometheus_client import REGISTRY
 
 from reccore import layout
 from recsvc import metrics
+from recsvc.errors import StoreRefused
 from recsvc.ingest import LARGEST_EVENT
 from recsvc.user_store import StoredUser
 from tests.recsvc.conftest import Bench
@@ -297,6 +298,22 @@ def test_a_bug_is_a_problem_without_a_traceback(bench: Bench, monkeypatch: pytes
     answer = bench.http.get("/recommend/ann")
     assert (answer.status_code, answer.content_type) == (500, PROBLEM)
     assert "division" not in answer.text
+
+
+def test_what_redis_refuses_is_an_error_of_that_request(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """500 and a line in the log, not an answer from memory as if Redis were away."""
+
+    def refuse(_: object) -> StoredUser:
+        raise StoreRefused("Redis refused HGETALL: WRONGTYPE")
+
+    monkeypatch.setattr(bench.users, "user", refuse)
+    for path in ("/recommend/ann", "/profile/ann"):
+        answer = bench.http.get(path)
+        assert (answer.status_code, answer.content_type) == (500, PROBLEM)
+    assert "WRONGTYPE" in caplog.text
+    assert bench.http.get("/readyz").json["status"] == "ready"
 
 
 def test_an_event_is_taken_once_kafka_has_it(bench: Bench) -> None:

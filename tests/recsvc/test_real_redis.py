@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import signal
+import socketserver
 import threading
 import time
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from reccore import layout
 from reccore.event_types import EventTypes
 from reccore.scoring import format_score, score
 from reccore.weights import Weights
-from recsvc.errors import StoreUnavailable
+from recsvc.errors import StoreRefused, StoreUnavailable
 from recsvc.memory import MemoryUserStore
 from recsvc.settings import Settings
 from recsvc.statistics_feed import StatisticsFeed
@@ -92,6 +93,61 @@ def test_a_restarted_redis_is_found_again(stack: Stack, store: RedisUserStore, d
     stack.wait_ready("redis")
     wait_until(lambda: store.ping())
     assert store.user("nobody") == NOBODY
+
+
+def test_a_key_that_holds_something_else_fails_its_own_requests_alone(
+    store: RedisUserStore, database: redis.Redis
+) -> None:
+    """Redis is not away because of it: other users are read, and over the same connection."""
+    put_user(database, "ann", {"shoes": "1,0,0;5"})
+    database.set(layout.counts_key("odd"), "text")
+    connections = len(database.client_list())
+    for ask in (lambda: store.user("odd"), lambda: store.counts(["ann", "odd"])):
+        with pytest.raises(StoreRefused, match="WRONGTYPE"):
+            ask()
+        assert store.available
+        assert store.user("ann").rows == {"shoes": "1,0,0;5"}
+    assert len(database.client_list()) == connections + 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "away"),
+    [
+        ("LOADING Redis is loading the dataset in memory", True),
+        ("BUSY Redis is busy running a script", True),
+        ("CLUSTERDOWN The cluster is down", True),
+        ("MASTERDOWN Link with MASTER is down", True),
+        ("NOAUTH Authentication required.", True),
+        ("NOPERM this user has no permissions", False),
+        ("ERR unknown command", False),
+        ("WRONGTYPE Operation against a key", False),
+    ],
+)
+def test_what_redis_says_of_itself_means_away_and_what_it_says_of_a_request_does_not(answer: str, away: bool) -> None:
+    """States in which a server serves nobody open the breaker, any other refusal is an error of its request."""
+
+    class Refuse(socketserver.StreamRequestHandler):
+        """Says the same to every command."""
+
+        def handle(self) -> None:
+            while command := self.rfile.readline():
+                for _ in range(2 * int(command[1:])):
+                    self.rfile.readline()
+                self.wfile.write(f"-{answer}\r\n".encode())
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Refuse) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, args=(0.01,)).start()
+        store = RedisUserStore(f"redis://127.0.0.1:{server.server_address[1]}", timeout_ms=1_000)
+        store.start()
+        try:
+            for _ in range(2):
+                with pytest.raises(StoreUnavailable if away else StoreRefused):
+                    store.user("ann")
+            assert store.ping() is store.available is not away
+        finally:
+            store.stop()
+            server.shutdown()
 
 
 def _refused(store: RedisUserStore) -> float:
