@@ -8,13 +8,14 @@ import time
 from collections.abc import Mapping
 
 from flask import Blueprint, Response, request
+from werkzeug.http import quote_etag
 
 from recsvc.errors import Problem
 from recsvc.problems import json_response, read_body
 from recsvc.services import Configuration
 
 LARGEST_DOCUMENT = 65_536
-_STRONG_TAG = re.compile(r'(W/)?"([^"]*)"')
+_VERSION = re.compile(r"0|[1-9][0-9]{0,18}")
 
 
 def config_routes(configurations: Mapping[str, Configuration], api_key: str | None) -> Blueprint:
@@ -24,11 +25,10 @@ def config_routes(configurations: Mapping[str, Configuration], api_key: str | No
     @routes.get("/api/config/<anytext:name>")
     def read(name: str) -> Response:
         in_force = _named(configurations, name).watcher.in_force
-        tag = _entity_tag(in_force.version)
-        if tag in _tags(request.headers.get("If-None-Match", "")):
-            return Response(status=304, headers={"ETag": tag})
-        body = {name: in_force.document.as_dict(), "version": in_force.version}
-        return json_response(body, headers={"ETag": tag})
+        headers = {"ETag": quote_etag(str(in_force.version))}
+        if request.if_none_match.contains_weak(str(in_force.version)):
+            return Response(status=304, headers=headers)
+        return json_response({name: in_force.document.as_dict(), "version": in_force.version}, headers=headers)
 
     @routes.put("/api/config/<anytext:name>")
     def change(name: str) -> Response:
@@ -36,7 +36,7 @@ def config_routes(configurations: Mapping[str, Configuration], api_key: str | No
         configuration = _named(configurations, name)
         _require_key(api_key)
         document = configuration.watcher.kind.parse(read_body(LARGEST_DOCUMENT))
-        done = configuration.publisher.put(document, _expected(request.headers.get("If-Match")))
+        done = configuration.publisher.put(document, _expected())
         body = {
             name: done.document.as_dict(),
             "version": done.version,
@@ -44,7 +44,7 @@ def config_routes(configurations: Mapping[str, Configuration], api_key: str | No
             "members": done.members,
             "took_ms": round((time.monotonic() - began) * 1000, 1),
         }
-        return json_response(body, headers={"ETag": _entity_tag(done.version)})
+        return json_response(body, headers={"ETag": quote_etag(str(done.version))})
 
     return routes
 
@@ -67,17 +67,9 @@ def _require_key(api_key: str | None) -> None:
         raise Problem(403, "the key is not the right one")
 
 
-def _entity_tag(version: int) -> str:
-    return f'"{version}"'
-
-
-def _tags(header: str) -> list[str]:
-    return [f'"{tag}"' for weak, tag in _STRONG_TAG.findall(header) if not weak]
-
-
-def _expected(if_match: str | None) -> frozenset[int] | None:
+def _expected() -> frozenset[int] | None:
     """Versions that a change may replace, None for any. A weak or foreign tag matches nothing (RFC 9110, 13.1.1)."""
-    if if_match is None or if_match.strip() == "*":
+    tags = request.if_match
+    if "If-Match" not in request.headers or tags.star_tag:
         return None
-    texts = [tag.strip('"') for tag in _tags(if_match)]
-    return frozenset(int(text) for text in texts if text.isascii() and text.isdigit() and len(text) <= 20)
+    return frozenset(int(tag) for tag in tags.as_set() if _VERSION.fullmatch(tag))

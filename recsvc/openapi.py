@@ -164,7 +164,8 @@ def document(config_names: list[str]) -> dict[str, Any]:
         problems = (400, 401, 403, 411, 412, 413, 415, 503)
         put = _operation(f"Put {name} in force", config, *problems, requestBody=_body(schema), parameters=[if_match])
         put["security"] = [{"bearer": []}, {"key": []}]
-        paths[f"/api/config/{name}"] = {"get": _operation(f"The {name} in force", config), "put": put}
+        got = {**config, "304": {"description": "If-None-Match names the version in force"}}
+        paths[f"/api/config/{name}"] = {"get": _operation(f"The {name} in force", got), "put": put}
     security = {"bearer": {"type": "http", "scheme": "bearer"}, "key": _key_header()}
     return {
         "openapi": "3.1.0",

@@ -172,14 +172,42 @@ def test_the_entity_tag_guards_a_change(shop: Bench) -> None:
 
     status, version = put(got.headers["ETag"])
     assert (status, version) == (200, shop.http.get("/api/config/weights").json["version"])
-    for stale in (got.headers["ETag"], f'W/"{version}"', '"x"', str(version), ""):
+    stale_ones = (got.headers["ETag"], f'W/"{version}"', '"x"', f'"0{version}"', f'"1", W/"{version}","*"', ",", "")
+    for stale in stale_ones:
         assert put(stale) == (412, version)
-    assert put(f'"1", "{version}"')[0] == 200
+    status, version = put(f'"1",W/"2" , "{version}", "x,y"')
+    assert status == 200
     assert put("*")[0] == 200
     shop.zookeeper.write("/config/recommendation/weights", b"nonsense")
     now = shop.http.get("/api/config/weights")
     assert put(now.headers["ETag"])[0] == 200
     assert shop.http.get("/api/config/weights", headers={"If-None-Match": now.headers["ETag"]}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("if_none_match", "status"),
+    [
+        ('"{version}"', 304),
+        ('W/"{version}"', 304),
+        ('"x", W/"1" ,"{version}"', 304),
+        ("*", 304),
+        ('"x"', 200),
+        ('W/"1", "0{version}"', 200),
+        ('"*"', 200),
+        ("", 200),
+    ],
+)
+@pytest.mark.parametrize("name", ["weights", "ranking"])
+def test_who_has_the_document_in_force_is_told_so(bench: Bench, name: str, if_none_match: str, status: int) -> None:
+    """If-None-Match is compared weakly, in lists too, and ``*`` is whatever is there (RFC 9110, 13.1.2)."""
+    path = f"/api/config/{name}"
+    wait_until(lambda: bench.http.get(path).json["version"] > 0)
+    now = bench.http.get(path)
+    header = if_none_match.format(version=now.json["version"])
+    for method in ("GET", "HEAD"):
+        answer = bench.http.open(path, method=method, headers={"If-None-Match": header})
+        assert (answer.status_code, answer.headers["ETag"]) == (status, now.headers["ETag"])
+        assert answer.data == (now.data if method == "GET" and status == 200 else b"")
 
 
 def test_a_change_tells_who_has_it(shop: Bench) -> None:
