@@ -7,6 +7,7 @@ else, because every step is atomic and tied to its version.
 
 from __future__ import annotations
 
+import json
 import logging
 import signal
 import threading
@@ -37,6 +38,7 @@ class Sweeper:
         self._sweep, self._watcher, self._settings = sweep, watcher, settings
         self._wake, self._stopping = threading.Event(), threading.Event()
         self._next_expiry = time.monotonic()
+        self._warned_of = -1
         watcher.on_change.append(lambda _: self._wake.set())
 
     def run(self) -> None:
@@ -60,6 +62,12 @@ class Sweeper:
             return
         record = self._sweep.record()
         target = self._newest(record.fields)
+        if record.version > target.version:
+            # Redis refuses whatever is computed with older weights, so a pass would only be given up, again and again.
+            self._warn_once(
+                record.version, "what Redis holds of it can't be read; scores stay until newer weights come"
+            )
+            return
         if not target.known:
             return
         if record.version < target.version:
@@ -99,9 +107,18 @@ class Sweeper:
     def _newest(self, fields: Mapping[str, str]) -> WeightsInForce:
         """Give the newest weights known: a writer may have told Redis of them before ZooKeeper told this process."""
         ours, seed = self._watcher.in_force, seed_from_fields(fields, self._settings.event_types)
-        if seed is not None and (seed[1] > ours.version or not ours.known):
-            return WeightsInForce(*seed, known=True)
-        return ours
+        if seed is None or (seed[1] <= ours.version and ours.known):
+            return ours
+        foreign = sorted(json.loads(fields["document"]).keys() - set(seed[0].names))
+        if foreign:
+            names = ", ".join(foreign)
+            self._warn_once(seed[1], f"{names} unknown here (EXTRA_EVENT_TYPES), so without weight in the scores")
+        return WeightsInForce(*seed, known=True)
+
+    def _warn_once(self, version: int, what: str) -> None:
+        if version != self._warned_of:
+            self._warned_of = version
+            log.warning("version %d: %s", version, what)
 
     def _is_first(self) -> bool:
         name = self._watcher.presence.name if self._watcher.presence else ""

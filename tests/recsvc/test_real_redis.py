@@ -7,7 +7,8 @@ import signal
 import socketserver
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -24,7 +25,7 @@ from recsvc.errors import StoreRefused, StoreUnavailable
 from recsvc.memory import MemoryUserStore
 from recsvc.settings import Settings
 from recsvc.statistics_feed import StatisticsFeed
-from recsvc.sweep import ScoreSweep
+from recsvc.sweep import ScoreSweep, Swept
 from recsvc.sweeper import Sweeper
 from recsvc.user_store import NOBODY, RedisUserStore, StoredUser, UserStore
 from tests.waiting import wait_until
@@ -322,6 +323,72 @@ def test_no_newer_count_is_overwritten_and_no_older_score_stays(stack: Stack, da
             tag: format_score(score(layout.decode_counts(row).counts, (last, 1, 1))) for tag, row in rows.items()
         }
         assert database.hgetall(layout.profile_key(user)) == expected
+
+
+@contextmanager
+def running(sweep: ScoreSweep, server: MemoryServer) -> Iterator[list[int]]:
+    """A sweeper at work that knows the three event types; gives the versions of the passes that it makes."""
+    watcher = WeightsWatcher(MemoryCoordination(server), TYPES, role="sweeper")
+    watcher.start()
+    wait_until(lambda: watcher.connected)
+    passes: list[int] = []
+    make_pass = sweep.run
+
+    def run(version: int, weights: Weights, **given: Any) -> Swept:
+        passes.append(version)
+        return make_pass(version, weights, **given)
+
+    sweep.run = run  # type: ignore[method-assign,assignment]
+    sweeper = Sweeper(sweep, watcher, Settings(event_types=TYPES))
+    thread = threading.Thread(target=sweeper.run)
+    thread.start()
+    try:
+        yield passes
+    finally:
+        sweeper.stop()
+        thread.join()
+        watcher.stop()
+
+
+WEIGHTS = "/config/recommendation/weights"
+
+
+def test_a_sweeper_with_fewer_event_types_follows_those_it_has(
+    database: redis.Redis, sweep: ScoreSweep, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The weights of other processes are swept once, for the types that are known here, and told of once."""
+    put_user(database, "u", {"shoes": "2,1,0,9;5"})
+    server = MemoryServer()
+    version = server.write(WEIGHTS, b'{"view": 10, "add_to_cart": 1, "purchase": 1, "wishlist": -2}') + 100
+    sweep.raise_version(version, Weights((*NAMES, "wishlist"), (10, 1, 1, -2)))
+    with running(sweep, server) as passes:
+        wait_until(lambda: sweep.record().swept == version)
+        time.sleep(1.5)  # longer than it waits between two looks
+        assert passes.count(version) == 1
+    assert database.hget(layout.profile_key("u"), "shoes") == "21"
+    assert [each.message for each in caplog.records].count(
+        f"version {version}: wishlist unknown here (EXTRA_EVENT_TYPES), so without weight in the scores"
+    ) == 1
+
+
+@pytest.mark.parametrize("document", ["nonsense", '{"view": 1, "wishlist": 2}'])
+def test_a_sweeper_waits_out_weights_that_it_cannot_read(
+    database: redis.Redis, sweep: ScoreSweep, caplog: pytest.LogCaptureFixture, document: str
+) -> None:
+    """It makes no pass that Redis would refuse, says so once, and follows the next weights."""
+    put_user(database, "u", {"shoes": "2,1,0;5"})
+    server = MemoryServer()
+    server.write(WEIGHTS, b'{"view": 10, "add_to_cart": 1, "purchase": 1}')
+    ahead = server.transaction + 20
+    database.hset(layout.WEIGHTS_IN_FORCE, mapping={"version": ahead, "document": document})
+    with running(sweep, server) as passes:
+        time.sleep(1.5)
+        assert passes == []
+        while (version := server.write(WEIGHTS, b'{"view": 20, "add_to_cart": 1, "purchase": 1}')) <= ahead:
+            pass
+        wait_until(lambda: sweep.record().swept == version)
+    assert database.hget(layout.profile_key("u"), "shoes") == "41"
+    assert sum(f"version {ahead}: what Redis holds of it" in each.message for each in caplog.records) == 1
 
 
 def test_the_sweeper_follows_the_weights(database: redis.Redis) -> None:
