@@ -19,6 +19,10 @@ log = logging.getLogger(__name__)
 _DELIVERY_MS = 5_000
 
 
+class _Refused(IngestUnavailable):
+    """Kafka has refused something for good."""
+
+
 class KafkaEventPublisher:
     """A producer, connected at the first event (so after any fork).
 
@@ -41,7 +45,10 @@ class KafkaEventPublisher:
         except IngestUnavailable as exc:
             return [exc for _ in messages]
         sent = [self._send(producer, each, until) for each in messages]
-        return [self._result(each, until) for each in sent]
+        results = [self._result(each, until) for each in sent]
+        if any(isinstance(each, _Refused) for each in results):
+            self._replace(producer)
+        return results
 
     def stop(self) -> None:
         """Close the producer; what is not acknowledged by then was never promised."""
@@ -49,6 +56,13 @@ class KafkaEventPublisher:
             if self._producer is not None:
                 self._producer.close(timeout=2)
                 self._producer = None
+
+    def _replace(self, producer: Any) -> None:
+        # After a refusal for good a producer that keeps order sends nothing any more, so the next event needs another.
+        with self._lock:
+            if self._producer is producer:
+                self._producer = None
+        producer.close(timeout=0)
 
     def _connected(self) -> Any:
         with self._lock:
@@ -94,7 +108,6 @@ class KafkaEventPublisher:
         try:
             metadata = sent.get(timeout=max(0.0, until - time.monotonic()))
         except KafkaError as exc:
-            return IngestUnavailable(
-                f"Kafka has not acknowledged ({type(exc).__name__}); repeat with the same event_id"
-            )
+            kind = IngestUnavailable if exc.retriable else _Refused
+            return kind(f"Kafka has not acknowledged ({type(exc).__name__}); repeat with the same event_id")
         return Placed(metadata.topic, metadata.partition, metadata.offset)

@@ -18,10 +18,12 @@ from typing import Any
 
 import pytest
 import redis
+from kafka.admin import KafkaAdminClient, NewTopic
 from kazoo.client import KazooClient
 
 from deploy.local.stack import Stack
 from reccore import layout
+from recsvc.errors import IngestUnavailable
 from recsvc.ingest import LARGEST_EVENT, Message, Placed
 from recsvc.kafka_publisher import KafkaEventPublisher
 from tests.recsvc.conftest import TYPES
@@ -145,6 +147,21 @@ def test_the_largest_event_is_taken(stack: Stack) -> None:
     largest = Message(TYPES.topics["view"], "😀".encode() * 128, b"x" * LARGEST_EVENT)
     try:
         assert isinstance(publisher.publish([largest])[0], Placed)
+    finally:
+        publisher.stop()
+
+
+def test_events_are_taken_again_after_kafka_has_refused_one(stack: Stack) -> None:
+    """What a topic is set up to refuse is not acknowledged, and it stops nothing that comes later."""
+    admin = KafkaAdminClient(bootstrap_servers=stack.addresses.kafka)
+    admin.create_topics([NewTopic("narrow", 1, 1, topic_configs={"max.message.bytes": "2000"})])
+    admin.close()
+    publisher = KafkaEventPublisher(stack.addresses.kafka, most_in_flight=3, timeout_ms=20_000)
+    small, large = Message("narrow", b"u", b"x"), Message("narrow", b"u", b"x" * 3_000)
+    try:
+        for _ in range(4):  # more often than there are places for events without an acknowledgement
+            assert isinstance(publisher.publish([large])[0], IngestUnavailable)
+            assert isinstance(publisher.publish([small])[0], Placed)
     finally:
         publisher.stop()
 
