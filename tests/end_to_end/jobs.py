@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 import urllib.error
 import urllib.request
 from types import TracebackType
 from typing import Any, Self
+
+from tests.end_to_end.patience import wait_until
 
 _ENDED = {"FAILED", "CANCELED", "FINISHED", "SUSPENDED"}
 
@@ -34,6 +37,18 @@ def restored_checkpoint(rest: str, job: str) -> tuple[int, str]:
     return int(restored["id"]), str(restored["external_path"])
 
 
+def wait_for_checkpoint(rest: str) -> None:
+    """Wait for a checkpoint that begins after now and is completed."""
+    (job,) = (each["jid"] for each in ask(rest, "/jobs/overview")["jobs"] if each["state"] not in _ENDED)
+    now_ms = time.time() * 1_000
+
+    def completed() -> bool:
+        latest = (ask(rest, f"/jobs/{job}/checkpoints") or {"latest": {}})["latest"].get("completed")
+        return latest is not None and latest["trigger_timestamp"] > now_ms
+
+    wait_until("a checkpoint", completed)
+
+
 class JobWatch:
     """Looks at the list of jobs all the time, from a thread of its own."""
 
@@ -46,7 +61,7 @@ class JobWatch:
         self._thread = threading.Thread(target=self._watch)
 
     def _watch(self) -> None:
-        while not self._over.wait(0.05):
+        while not self._over.wait(0.1):
             overview = ask(self._rest, "/jobs/overview")
             if overview is None:
                 continue

@@ -12,12 +12,12 @@ from deploy.local import Stack
 from tests.end_to_end.at_rest import (
     answer,
     applied,
-    compare,
+    compare_after_recovery,
+    compare_at_rest,
     put_weights,
-    wait_until,
-    wait_until_at_rest,
 )
 from tests.end_to_end.letters import compare_letters
+from tests.end_to_end.patience import wait_until
 from tests.end_to_end.traffic import Traffic
 
 pytestmark = pytest.mark.timeout(1_200)
@@ -33,8 +33,7 @@ def test_every_event_counts_once_through_a_killed_taskmanager(
     traffic.send(4_000)
     whole.kill("taskmanager")
     traffic.send(4_000)
-    wait_until_at_rest(whole, client, traffic.ledger)
-    compare(client, traffic.ledger)
+    compare_after_recovery(whole, client, traffic.ledger)
 
 
 def test_dead_letters_are_whole(whole: Stack, traffic: Traffic) -> None:
@@ -67,8 +66,7 @@ def test_weights_over_http_move_every_answer_at_once(whole: Stack, traffic: Traf
             sorted(ledger.scores(user).items(), key=lambda item: (-item[1], item[0]))[:100]
         )
     traffic.send(500)
-    wait_until_at_rest(whole, client, ledger)
-    compare(client, ledger)
+    compare_at_rest(whole, client, ledger)
 
 
 def test_weights_from_any_zookeeper_client(whole: Stack, traffic: Traffic, client: redis.Redis) -> None:
@@ -87,5 +85,4 @@ def test_weights_from_any_zookeeper_client(whole: Stack, traffic: Traffic, clien
     traffic.ledger.book_weights({"view": 2, "add_to_cart": 4, "purchase": 6}, stat.mzxid)
     wait_until("the document in force", lambda: answer(whole, "/api/config/weights")["version"] == stat.mzxid)
     assert answer(whole, "/api/config/weights")["weights"] == traffic.ledger.weights
-    wait_until_at_rest(whole, client, traffic.ledger)
-    compare(client, traffic.ledger)
+    compare_at_rest(whole, client, traffic.ledger)

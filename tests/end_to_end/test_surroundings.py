@@ -22,16 +22,15 @@ from deploy.local import Stack
 from reweigh import cli
 from tests.end_to_end.at_rest import (
     answer,
-    committed_offsets,
-    compare,
+    compare_after_recovery,
+    compare_at_rest,
     put_weights,
     wait_for_progress,
-    wait_until,
-    wait_until_at_rest,
 )
 from tests.end_to_end.jobs import JobWatch, completed_checkpoint, restored_checkpoint
 from tests.end_to_end.ledger import TOPICS
 from tests.end_to_end.letters import compare_letters
+from tests.end_to_end.patience import wait_until
 from tests.end_to_end.traffic import Event, Traffic
 
 LONGER_THAN_A_WRITER_WAITS_FOR_AN_ANSWER = 7.0
@@ -60,8 +59,7 @@ def test_a_further_event_type_counts_and_may_weigh_less_than_nothing(
     traffic.send(1_000)
     traffic.send_these((wish, "wishlist") for wish in wishes)
     version = put_weights(whole, ledger, {"view": 1, "add_to_cart": 3, "purchase": 5, "wishlist": -2.5})
-    wait_until_at_rest(whole, client, ledger)
-    compare(client, ledger)
+    compare_at_rest(whole, client, ledger)
     for user in ledger.users:
         found = answer(whole, f"/profile/{user}")
         assert (found["weights_version"], found["degraded"]) == (version, False)
@@ -81,8 +79,7 @@ def test_events_without_tags_take_the_catalogues(
         _load_catalogue(whole, tmp_path / f"{turn}.jsonl", catalogue)
         ledger.catalogue = catalogue
         traffic.send_these(_without_tags(turn, [*catalogue, "unknown-1", "unknown-2"]))
-        wait_until_at_rest(whole, client, ledger)
-        compare(client, ledger)
+        compare_at_rest(whole, client, ledger)
     browser = answer(whole, "/profile/browser")["tags"]
     assert {"old-1", "new-1", "shelf-1"} <= browser.keys()
     assert answer(whole, "/profile/wanderer")["tags"] == {}
@@ -101,8 +98,7 @@ def test_a_paused_redis_loses_nothing_and_doubles_nothing(whole: Stack, traffic:
         finally:
             whole.kill("redis", signal.SIGCONT)
         wait_for_progress(client, 500)
-    wait_until_at_rest(whole, client, traffic.ledger)
-    compare(client, traffic.ledger)
+    compare_at_rest(whole, client, traffic.ledger)
 
 
 def test_a_killed_redis_loses_nothing_and_doubles_nothing(whole: Stack, traffic: Traffic, client: redis.Redis) -> None:
@@ -114,22 +110,17 @@ def test_a_killed_redis_loses_nothing_and_doubles_nothing(whole: Stack, traffic:
             wait_until("another Redis", lambda gone=killed: whole.pid("redis") not in (0, gone))
             whole.wait_ready("redis")
         wait_for_progress(client, 300)
-    wait_until_at_rest(whole, client, traffic.ledger)
-    compare(client, traffic.ledger)
+    compare_at_rest(whole, client, traffic.ledger)
 
 
 def test_new_partitions_are_read(whole: Stack, traffic: Traffic, client: redis.Redis) -> None:
     """A topic gets two partitions more while the job runs; what arrives in them is counted."""
-    new = (4, 5)
     with traffic.flowing():
         admin = AdminClient({"bootstrap.servers": whole.env["KAFKA_BOOTSTRAP"]})
         assert len(admin.list_topics(timeout=30).topics[TOPICS["view"]].partitions) == 4
         admin.create_partitions([NewPartitions(TOPICS["view"], 6)])[TOPICS["view"]].result()
-    traffic.send_to_partitions("view", new, 600)
-    wait_until_at_rest(whole, client, traffic.ledger)
-    compare(client, traffic.ledger)
-    committed = committed_offsets(whole.env["KAFKA_BOOTSTRAP"])
-    assert sum(committed[TOPICS["view"], number] for number in new) >= 600
+    traffic.send_to_partitions("view", (4, 5), 600)
+    compare_at_rest(whole, client, traffic.ledger)
 
 
 def test_a_killed_jobmanager_leaves_one_job_and_every_count_exact(
@@ -138,7 +129,7 @@ def test_a_killed_jobmanager_leaves_one_job_and_every_count_exact(
     """The JobManager dies, the job is submitted from the newest checkpoint, and there are never two of it."""
     rest = whole.env["FLINK_REST"]
     with JobWatch(rest) as watch:
-        with traffic.flowing():
+        with traffic.flowing(chunk=50):  # the machine has enough to do
             wait_until("the job seen", lambda: watch.seen)
             (first,) = watch.seen
             wait_for_progress(client)
@@ -146,8 +137,7 @@ def test_a_killed_jobmanager_leaves_one_job_and_every_count_exact(
             whole.kill("jobmanager")
             wait_until("another job runs", lambda: watch.running not in ("", first))
             wait_for_progress(client, 500)
-        wait_until_at_rest(whole, client, traffic.ledger)
-    compare(client, traffic.ledger)
+        compare_after_recovery(whole, client, traffic.ledger)
     assert watch.most_at_once == 1
     (second,) = watch.seen - {first}
     restored, path = restored_checkpoint(rest, second)
@@ -176,8 +166,7 @@ def test_weights_changed_in_heavy_traffic_leave_no_older_score(
                 assert answer(whole, "/profile/user-0")["weights_version"] == versions[-1]
         wait_for_progress(client, 1_500)
     assert all(earlier < later for earlier, later in pairwise(versions))
-    wait_until_at_rest(whole, client, traffic.ledger)
-    compare(client, traffic.ledger)
+    compare_at_rest(whole, client, traffic.ledger)
     assert client.hget("weights:in_force", "swept") == str(versions[-1])
 
 
@@ -186,7 +175,7 @@ def test_totals_add_up_after_all_of_it(whole: Stack, traffic: Traffic, client: r
     ledger = traffic.ledger
     traffic.send(500)
     traffic.poison()
-    wait_until_at_rest(whole, client, ledger)
+    compare_after_recovery(whole, client, ledger)
     with urllib.request.urlopen(whole.env["API_URL"] + "/metrics", timeout=30) as response:
         families = text_string_to_metric_families(response.read().decode())
         shown = {
@@ -212,7 +201,6 @@ def test_totals_add_up_after_all_of_it(whole: Stack, traffic: Traffic, client: r
     ):
         assert Counter({key[1]: value for key, value in shown.items() if key[0] == name}) == booked
     assert shown["reweigh_untagged_events_total",] == ledger.untagged
-    compare(client, ledger)
 
 
 def test_dead_letters_are_whole_after_all_of_it(whole: Stack, traffic: Traffic) -> None:

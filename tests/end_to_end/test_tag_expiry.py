@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import time
 import urllib.request
-from collections.abc import Callable
 
 import pytest
 import redis
@@ -15,19 +13,11 @@ from confluent_kafka import Producer
 from deploy.local import Stack
 from deploy.local.job import list_jobs
 from reccore import layout
+from tests.end_to_end.patience import wait_until
 
 EXPIRY_SECONDS = 20
-PATIENCE_SECONDS = 240
 
 pytestmark = pytest.mark.timeout(900)
-
-
-def wait_until(what: str, true: Callable[[], object]) -> None:
-    """Wait until ``true`` gives something true."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not true():
-        assert time.monotonic() < deadline, f"not within {PATIENCE_SECONDS} s: {what}"
-        time.sleep(0.1)
 
 
 def send(stack: Stack, user_id: str, tags: list[str]) -> None:
