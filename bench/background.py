@@ -29,6 +29,7 @@ def main(bootstrap: str, rate: int, seconds: float, seed: int) -> None:
     """Send ``rate`` records a second, a slice every 10 ms."""
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, lambda _number, _frame: stopping.set())
+    print("ready", flush=True)
     producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 2, "acks": "all"})
     records = events(int(rate * seconds) + rate, seed)
     sent, began = 0, time.perf_counter()
@@ -54,6 +55,8 @@ def offered(bench: Workbench, rate: int, seed: int, most_seconds: float = 600) -
         (sys.executable, "-m", "bench.background", *arguments), cwd=CHECKOUT, env=environment, stdout=subprocess.PIPE
     ) as process:
         try:
+            assert process.stdout is not None
+            process.stdout.readline()  # from now on it ends in order
             yield found
         finally:
             process.terminate()

@@ -141,16 +141,20 @@ class MemoryCoordination(RunsInBackground):
         created = f"{path}{next(self._server.numbers):010}"
         self._server.apply([Create(created, data)])
         self._server.owners[created] = self._session or 0
+        self._lose_answer()
         return created
 
     def commit(self, operations: Sequence[Operation]) -> int:
         """Do all of the operations or none."""
         self._require()
         number = self._server.apply(operations)
+        self._lose_answer()
+        return number
+
+    def _lose_answer(self) -> None:
         if self._server.lose_answers:
             self._server.lose_answers -= 1
             raise ConfigUnavailable("the answer got lost")
-        return number
 
     def delete(self, path: str) -> None:
         """Delete a node if it is there."""

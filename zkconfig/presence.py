@@ -7,6 +7,7 @@ import logging
 import os
 import socket
 import threading
+import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -42,6 +43,8 @@ class Presence:
     def __init__(self, coordination: Coordination, role: str) -> None:
         self._coordination, self.role = coordination, role
         self._host, self._pid = socket.gethostname(), os.getpid()
+        self._prefix = f"{role}-{self._host}-{self._pid}-"
+        self._token = uuid.uuid4().hex
         self._lock = threading.Lock()
         self._versions: dict[str, int] = {}
         self._path = ""
@@ -80,8 +83,8 @@ class Presence:
         if self._session != session or not self._path:
             self._since = datetime.now(UTC).isoformat(timespec="milliseconds")
             data = self._data(versions)
-            name = f"{MEMBERS}/{self.role}-{self._host}-{self._pid}-"
-            self._path = self._coordination.create_ephemeral(name, data)
+            self._remove_lost()
+            self._path = self._coordination.create_ephemeral(f"{MEMBERS}/{self._prefix}", data)
             self._session, self._written = session, data
             return
         data = self._data(versions)
@@ -94,9 +97,18 @@ class Presence:
             self._session = None
             self._register()
 
+    def _remove_lost(self) -> None:
+        """Remove nodes of this process that were made although the answer to that got lost."""
+        for name in self._coordination.children(MEMBERS):
+            if name.startswith(self._prefix):
+                path = f"{MEMBERS}/{name}"
+                node = self._coordination.read(path)
+                if node is not None and self._token.encode() in node.data:
+                    self._coordination.delete(path)
+
     def _data(self, versions: dict[str, int]) -> bytes:
         member = {"role": self.role, "host": self._host, "pid": self._pid, "version": versions.get("weights", 0)}
-        return json.dumps({**member, "versions": versions, "since": self._since}).encode()
+        return json.dumps({**member, "versions": versions, "since": self._since, "token": self._token}).encode()
 
 
 def read_members(coordination: Coordination) -> list[Member]:

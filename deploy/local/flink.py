@@ -89,7 +89,14 @@ def configuration(shipped: Mapping[str, Any], home: Home, ports: Mapping[str, in
 def write_configuration(home: Home, ports: Mapping[str, int], sizes: Sizes) -> dict[str, str]:
     """Write the configuration folder that `FLINK_CONF_DIR` names, and return the options."""
     folder = home.flink / "conf"
-    for needed in (folder, checkpoints_folder(home), savepoints_folder(home), home.flink / "tmp", home.flink / "pid"):
+    for needed in (
+        folder,
+        checkpoints_folder(home),
+        savepoints_folder(home),
+        home.flink / "tmp",
+        home.flink / "pid",
+        client_folder(home),
+    ):
         needed.mkdir(parents=True, exist_ok=True)
     shipped = flink_home() / "conf"
     options = configuration(YAML(typ="safe").load(shipped / "config.yaml"), home, ports, sizes)

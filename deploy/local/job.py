@@ -190,8 +190,7 @@ def submit(home: Home, stack_env: Mapping[str, str], settings: Settings, log: Pa
         now = last.with_options(options, shape) if last else Submission(options, shape, 0)
         restore = restore_from(home, settings, attempt)
         write_submission(home, now)
-        shutil.rmtree(flink.client_folder(home), ignore_errors=True)
-        flink.client_folder(home).mkdir(parents=True)
+        _remove_leftovers(flink.client_folder(home))
         command = job_command(stack_env, settings, build_archive(home), restore)
         began = time.monotonic()
         with log.open("ab") as sink:
@@ -259,6 +258,13 @@ def _one_at_a_time(home: Home) -> Iterator[None]:
     with (home.flink / "submit.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove what earlier runs of the client have left; whoever runs it by hand just now keeps theirs."""
+    for left in folder.iterdir():
+        if time.time() - left.stat().st_mtime > SUBMIT_SECONDS:
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _run_client(command: tuple[str, ...], environment: Mapping[str, str], output: int) -> None:

@@ -18,6 +18,7 @@ from reweigh.at_rest import read_totals, wait_until_applied
 from reweigh.cli import main
 from reweigh.errors import CommandError
 from reweigh.kafka import EventProducer, check_topics, end_offsets
+from tests.waiting import wait_until
 
 TYPES = EventTypes.from_settings({})
 TOPICS = tuple(TYPES.topics.values())
@@ -72,8 +73,11 @@ def test_doctor_finds_each_server_healthy_and_leaves_nothing(
         assert client.dbsize() == keys
         assert zookeeper.get_children("/") == nodes
         admin = confluent_kafka.admin.AdminClient({"bootstrap.servers": servers.addresses.kafka})
-        topics = admin.list_topics(timeout=10)
-        assert not [topic for topic in topics.topics if topic.startswith("reweigh-doctor")]
+
+        def left() -> list[str]:
+            return [topic for topic in admin.list_topics(timeout=10).topics if topic.startswith("reweigh-doctor")]
+
+        wait_until(lambda: not left())  # Kafka has answered the deletion before every broker has heard of it
     finally:
         zookeeper.stop()
         zookeeper.close()

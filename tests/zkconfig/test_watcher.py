@@ -16,6 +16,7 @@ from reccore.weights import parse_weights
 from tests.waiting import wait_until
 from zkconfig import last_good, open_watcher
 from zkconfig.coordination import Coordination, Operation
+from zkconfig.documents import MEMBERS
 from zkconfig.kazoo_client import KazooCoordination
 from zkconfig.memory import MemoryCoordination, MemoryServer
 from zkconfig.presence import Presence, read_members
@@ -206,6 +207,19 @@ def test_versions_are_told_in_their_order(server: MemoryServer, watch: Callable[
     other.join()
     assert told == [first, first + 1]
     wait_until(lambda: [each.version for each in read_members(watcher.coordination)] == [first + 1])
+
+
+def test_a_lost_answer_registers_nobody_twice(server: MemoryServer) -> None:
+    """The node was made, but the answer got lost: the next attempt leaves one node."""
+    session = MemoryCoordination(server)
+    session.start()
+    server.lose_answers = 1
+    presence = Presence(session, "api")
+    presence.have("weights", 5)
+    presence.have("weights", 6)
+    wait_until(lambda: [each.version for each in read_members(session)] == [6])
+    assert len(session.children(MEMBERS)) == 1
+    session.stop()
 
 
 def test_a_registered_version_never_falls(server: MemoryServer) -> None:
