@@ -13,8 +13,9 @@ from urllib.parse import urlsplit
 from bench.errors import BenchmarkError
 from bench.workbench import Workbench
 from deploy.local import flink
+from deploy.local.cluster_jobs import free_slots
 from deploy.local.home import CHECKOUT, STACK_ID_VARIABLE
-from deploy.local.job import build_archive, free_slots, job_command
+from deploy.local.job import build_archive, job_command
 from deploy.local.server import get_json
 
 _SUBMIT_SECONDS = 300

@@ -1,10 +1,8 @@
-"""The profile job on the local cluster: its command line, its state, starting and stopping it."""
+"""The profile job on the local cluster: its command line, submitting it, replacing it."""
 
 from __future__ import annotations
 
-import enum
 import fcntl
-import http.client
 import json
 import os
 import shutil
@@ -14,24 +12,20 @@ import time
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from deploy.local import flink, jars
 from deploy.local.checkpoints import Restore, choose_checkpoint, complete_checkpoints
+from deploy.local.cluster_jobs import cancel, list_jobs, stop_running
 from deploy.local.errors import StackError
 from deploy.local.flink_distribution import flink_home
 from deploy.local.home import CHECKOUT, STACK_ID_VARIABLE, Home
-from deploy.local.server import get_json
 from deploy.local.settings import Settings
 from deploy.local.submission import Submission, read_submission, state_shape, write_submission
 
-JOB_NAME = "reweigh-profile"
 PACKAGES = ("reccore", "zkconfig", "flink_jobs")
 SUBMIT_SECONDS = 300
-_ENDED = frozenset({"FAILED", "CANCELED", "FINISHED", "SUSPENDED"})
 _OPTIONS = {
     "EXTRA_EVENT_TYPES": "--extra-event-types",
     "TAG_EXPIRY_SECONDS": "--tag-expiry-seconds",
@@ -41,62 +35,6 @@ _OPTIONS = {
     "PURCHASE_TOPIC": "--purchase-topic",
     "DEAD_LETTER_TOPIC": "--dead-letter-topic",
 }
-
-
-class Step(enum.Enum):
-    """What is to be done about the job."""
-
-    NOTHING = "it exists"
-    WAIT = "the cluster is not ready"
-    SUBMIT = "there is none"
-
-
-@dataclass(frozen=True)
-class JobState:
-    """A job as the JobManager lists it: id, state, start in epoch ms, and how many of its vertices are running."""
-
-    identity: str
-    state: str
-    started_ms: int
-    vertices: int
-    running: int
-
-    @property
-    def exists(self) -> bool:
-        """Whether it runs or will run again by itself, so that a second one must not be started."""
-        return self.state not in _ENDED
-
-    @property
-    def is_running(self) -> bool:
-        """Whether every vertex is running."""
-        return self.state == "RUNNING" and self.vertices > 0 and self.running == self.vertices
-
-
-def list_jobs(rest: str) -> list[JobState] | None:
-    """Return all jobs named `reweigh-profile`, the newest first; None when the JobManager does not answer."""
-    answer = get_json(f"{rest}/jobs/overview")
-    if answer is None:
-        return None
-    return sorted(
-        (_job_state(item) for item in answer["jobs"] if item["name"] == JOB_NAME),
-        key=lambda job: (job.exists, job.started_ms),
-        reverse=True,
-    )
-
-
-def next_step(jobs: list[JobState] | None, free_slots: int, parallelism: int) -> Step:
-    """Decide whether the job has to be submitted: only when it is certain that there is none and that it can run."""
-    if jobs is None:
-        return Step.WAIT
-    if any(job.exists for job in jobs):
-        return Step.NOTHING
-    return Step.SUBMIT if free_slots >= parallelism else Step.WAIT
-
-
-def free_slots(rest: str) -> int:
-    """Return the number of free slots, 0 when the JobManager does not answer."""
-    overview = get_json(f"{rest}/overview")
-    return int(overview["slots-available"]) if overview else 0
 
 
 def build_archive(home: Home, checkout: Path = CHECKOUT) -> Path:
@@ -209,7 +147,7 @@ def stop_with_savepoint(home: Home, rest: str, patience_seconds: float = 60) -> 
     """
     home.job_stopped.touch()
     try:
-        return _stop_running(rest, patience_seconds)
+        return stop_running(rest, patience_seconds)
     except BaseException:
         # It may well be running: then it is to be kept running.
         home.job_stopped.unlink(missing_ok=True)
@@ -224,32 +162,13 @@ def retire(home: Home, rest: str, settings: Settings) -> str:
     last = read_submission(home)
     if last is not None and last.shape == state_shape(settings):
         try:
-            return f"stopped with the savepoint {_stop_running(rest, 60)}"
+            return f"stopped with the savepoint {stop_running(rest, 60)}"
         except StackError as error:
             why = str(error)
     else:
         why = "its state has another shape: the topics are read from their first record"
-    for job in list_jobs(rest) or []:
-        if job.exists:
-            _ask("PATCH", f"{rest}/jobs/{job.identity}?mode=cancel")
+    cancel(rest)
     return f"cancelled, {why}"
-
-
-def _stop_running(rest: str, patience_seconds: float) -> Path | None:
-    jobs = [job for job in list_jobs(rest) or [] if job.exists]
-    if not jobs:
-        return None
-    request = _ask("POST", f"{rest}/jobs/{jobs[0].identity}/stop", {"drain": False})["request-id"]
-    deadline = time.monotonic() + patience_seconds
-    while time.monotonic() < deadline:
-        answer = get_json(f"{rest}/jobs/{jobs[0].identity}/savepoints/{request}") or {}
-        operation = answer.get("operation") or {}  # null until it has been completed
-        if "location" in operation:
-            return Path(urlsplit(operation["location"]).path)
-        if "failure-cause" in operation:
-            raise StackError(f"the savepoint failed: {operation['failure-cause'].get('class')}")
-        time.sleep(0.2)
-    raise StackError(f"no savepoint within {patience_seconds:.0f} s")
 
 
 @contextmanager
@@ -282,25 +201,3 @@ def _run_client(command: tuple[str, ...], environment: Mapping[str, str], output
         raise StackError(f"`flink run` took longer than {SUBMIT_SECONDS} s and was ended") from error
     if done.returncode != 0:
         raise StackError(f"`flink run` failed with status {done.returncode}")
-
-
-def _job_state(item: Mapping[str, Any]) -> JobState:
-    tasks = item["tasks"]
-    return JobState(item["jid"], item["state"], item["start-time"], tasks["total"], tasks["running"])
-
-
-def _ask(method: str, url: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.netloc, timeout=30)
-    try:
-        path = f"{parts.path}?{parts.query}" if parts.query else parts.path
-        connection.request(method, path, json.dumps(body or {}), {"Content-Type": "application/json"})
-        answer = connection.getresponse()
-        content = answer.read()
-        if answer.status >= http.client.BAD_REQUEST:
-            raise StackError(f"{url} answered {answer.status}: {content[:300]!r}")
-        return dict(json.loads(content or b"{}"))
-    except (OSError, http.client.HTTPException) as error:
-        raise StackError(f"{url} did not answer: {error}") from error
-    finally:
-        connection.close()

@@ -15,9 +15,10 @@ from itertools import chain, repeat
 from pathlib import Path
 
 from deploy.local.addresses import read_stack_env
+from deploy.local.cluster_jobs import Step, free_slots, list_jobs, next_step
 from deploy.local.errors import StackError
 from deploy.local.home import Home
-from deploy.local.job import Step, free_slots, is_outdated, list_jobs, next_step, retire, submit
+from deploy.local.job import is_outdated, retire, submit
 from deploy.local.settings import Settings, read_settings
 
 POLL_SECONDS = 1.0

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping
 
 from deploy.local import flink, kafka, redis_server, zookeeper
 from deploy.local.addresses import Addresses
+from deploy.local.cluster_jobs import list_jobs
 from deploy.local.errors import StackError
 from deploy.local.home import Home
-from deploy.local.job import is_outdated, list_jobs
+from deploy.local.job import is_outdated
 from deploy.local.server import Server
 from deploy.local.service import api_server, sweeper_server
 from deploy.local.settings import Settings

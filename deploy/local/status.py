@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from deploy.local.job import list_jobs, restore_from
+from deploy.local.cluster_jobs import list_jobs
+from deploy.local.job import restore_from
 from deploy.local.parts import SERVERS_OF
 from deploy.local.processes import resident_bytes
 from deploy.local.stack import Stack

@@ -11,7 +11,7 @@ import redis
 from confluent_kafka import Producer
 
 from deploy.local import Stack
-from deploy.local.job import list_jobs
+from deploy.local.cluster_jobs import list_jobs
 from reccore import layout
 from tests.end_to_end.patience import wait_until
 

@@ -8,15 +8,13 @@ import pytest
 
 from deploy.local import flink
 from deploy.local.checkpoints import Restore
+from deploy.local.cluster_jobs import JobState, Step, next_step
 from deploy.local.home import CHECKOUT, Home
 from deploy.local.job import (
-    JobState,
-    Step,
     build_archive,
     is_outdated,
     job_command,
     job_options,
-    next_step,
     restore_from,
 )
 from deploy.local.job_keeper import delays
