@@ -9,6 +9,7 @@ from typing import Any
 
 from reccore import layout
 from reccore.scoring import format_score, score
+from recsvc.remembered import ByCounts
 
 WEIGHTS = (1.0, 3.0, 5.0)
 _AT_ONCE = 500
@@ -54,7 +55,7 @@ def write_counts(client: Any, numbers: Sequence[int], tags: int, all_tags: int) 
 def wrong_scores(client: Any, numbers: Sequence[int], weights: Sequence[float]) -> tuple[int, int]:
     """Compare stored scores with counts · weights: how many were compared, and how many differ."""
     compared = wrong = 0
-    texts: dict[str, str] = {}
+    texts = ByCounts(lambda counts: format_score(score(counts, weights)))
     for chunk in _chunks(numbers):
         pipeline = client.pipeline(transaction=False)
         for number in chunk:
@@ -62,11 +63,9 @@ def wrong_scores(client: Any, numbers: Sequence[int], weights: Sequence[float]) 
             pipeline.hgetall(layout.counts_key(user_id(number)))
         answers = pipeline.execute()
         for scores, rows in zip(answers[::2], answers[1::2], strict=True):
-            for row in rows.values():
-                if row not in texts:
-                    texts[row] = format_score(score(layout.decode_counts(row).counts, weights))
             compared += len(rows)
-            wrong += sum(scores.get(tag) != texts[row] for tag, row in rows.items()) + len(scores.keys() - rows.keys())
+            wrong += sum(scores.get(tag) != texts.of(row) for tag, row in rows.items())
+            wrong += len(scores.keys() - rows.keys())
     return compared, wrong
 
 

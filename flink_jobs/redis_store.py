@@ -142,7 +142,8 @@ class RedisStore:
             part = items[start : start + _FIELDS_A_CALL]
             rows = "{" + ",".join(f"{layout.quote(name)}:{value}" for name, value in part) + "}" if kind else ""
             calls.append((keys, [kind, rows, *(text for item in part for text in item)]))
-        self._run(self._commit_statistics, calls)
+        if calls:
+            self._patiently(lambda: self._write_statistics(calls))
 
     def read_catalogue(self, product_ids: Sequence[str]) -> tuple[str, list[str | None]]:
         """Give the catalogue's version and the stored JSON of each product, None for unknown ones."""
@@ -166,21 +167,19 @@ class RedisStore:
 
         return self._patiently(fetch)
 
-    def _run(self, script: Any, calls: list[tuple[list[str], list[str]]]) -> list[Any]:
-        def send() -> list[Any]:
-            pipeline = self._client.pipeline(transaction=False)
-            for keys, args in calls:
-                pipeline.evalsha(script.sha, len(keys), *keys, self._writer, self._epoch, *args)
-            try:
-                answers = list(pipeline.execute())
-            except redis.exceptions.NoScriptError:
-                self._client.script_load(script.script)
-                return send()
-            if any(answer[0] == "fenced" for answer in answers):
-                raise self._fenced_off()
-            return answers
-
-        return self._patiently(send) if calls else []
+    def _write_statistics(self, calls: list[tuple[list[str], list[str]]]) -> None:
+        script = self._commit_statistics
+        pipeline = self._client.pipeline(transaction=False)
+        for keys, args in calls:
+            pipeline.evalsha(script.sha, len(keys), *keys, self._writer, self._epoch, *args)
+        try:
+            answers = pipeline.execute()
+        except redis.exceptions.NoScriptError:
+            self._client.script_load(script.script)
+            self._write_statistics(calls)
+            return
+        if any(answer[0] == "fenced" for answer in answers):
+            raise self._fenced_off()
 
     def _take(self) -> None:
         """Take the place, the first time or, if nobody newer has it, again."""

@@ -88,7 +88,7 @@ class WriteProfiles(RedisWriter):
         parts = tags.tolist()
         columns = (user_ids.tolist(), parts, unescape_all(parts), newest_ms.tolist())
         numbers = list(zip(*(column.tolist() for column in counts), strict=True))
-        written_at = f";{int(time.time())}" if self._settings.tag_expiry_seconds else ""
+        written_at = int(time.time()) if self._settings.tag_expiry_seconds else None
         while True:
             weights = self._weights.current()
             newer = self._store.commit_profiles(self._by_user(columns, numbers, written_at, weights), weights.stamp)
@@ -97,7 +97,7 @@ class WriteProfiles(RedisWriter):
             self._weights.learn(newer)
 
     def _by_user(
-        self, columns: Columns, numbers: Sequence[Counts], written_at: str, weights: StampedWeights
+        self, columns: Columns, numbers: Sequence[Counts], written_at: int | None, weights: StampedWeights
     ) -> Iterable[UserRows]:
         if self._texts.values != weights.values or len(self._texts.known) > _MOST_REMEMBERED:
             self._texts = Texts(weights.values)
@@ -105,15 +105,15 @@ class WriteProfiles(RedisWriter):
         users: dict[str, UserRows] = {}
         # This loop runs for every row that is ever written: counts repeat, so their texts are looked up.
         for user_id, part, name, newest_ms, of_row in zip(*columns, numbers, strict=True):
-            texts = known.get(of_row) or self._texts.write(of_row)
             of_user = users.get(user_id)
             if of_user is None:
                 of_user = users[user_id] = UserRows(user_id, [], [], [])
             if part[0] == BOUGHT:  # in the name itself the mark may stand for itself
                 of_user.bought.append(name[len(BOUGHT) :])
                 continue
-            of_user.counts.extend((name, f"{texts[0]};{newest_ms}{written_at}"))
-            of_user.scores.extend((name, texts[1]))
+            joined, score_text = known.get(of_row) or self._texts.write(of_row)
+            of_user.counts.extend((name, layout.encode_joined_counts(joined, newest_ms, written_at)))
+            of_user.scores.extend((name, score_text))
         return users.values()
 
 

@@ -42,6 +42,7 @@ CATALOG_VERSION: Final = "catalog:version"
 WEIGHTS_IN_FORCE: Final = "weights:in_force"
 WRITER_EPOCH: Final = "writer:epoch"
 WRITER_FENCE: Final = "writer:fence"
+
 _SLOTS: Final = 16_384
 
 
@@ -122,8 +123,12 @@ class TagCounts:
 
 def encode_counts(counts: Iterable[int], newest_ms: int, written_at: int | None = None) -> str:
     """Write one row of a counts hash, e.g. ``12,3,1;1700000000000`` or ``12,3,1;1700000000000;1700000001``."""
-    row = f"{join_counts(counts)};{newest_ms}"
-    return row if written_at is None else f"{row};{written_at}"
+    return encode_joined_counts(join_counts(counts), newest_ms, written_at)
+
+
+def encode_joined_counts(joined: str, newest_ms: int, written_at: int | None = None) -> str:
+    """Write one row of a counts hash whose counts are written already, by :func:`join_counts`."""
+    return f"{joined};{newest_ms}" if written_at is None else f"{joined};{newest_ms};{written_at}"
 
 
 def join_counts(counts: Iterable[int]) -> str:

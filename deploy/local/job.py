@@ -22,7 +22,7 @@ from deploy.local.errors import StackError
 from deploy.local.flink_distribution import flink_home
 from deploy.local.home import CHECKOUT, STACK_ID_VARIABLE, Home
 from deploy.local.settings import Settings
-from deploy.local.submission import Submission, read_submission, state_shape, write_submission
+from deploy.local.submission import Submission, read_submission, shaped_since_ns, state_shape, write_submission
 
 PACKAGES = ("reccore", "zkconfig", "flink_jobs")
 SUBMIT_SECONDS = 300
@@ -102,11 +102,13 @@ def is_outdated(home: Home, stack_env: Mapping[str, str], settings: Settings) ->
     return last is not None and last.options != job_options(stack_env, settings)
 
 
-def restore_from(home: Home, settings: Settings, attempt: int = 0) -> Restore | None:
+def restore_from(home: Home, settings: Settings) -> Restore | None:
     """Return from where a job with these settings goes on, None for the first record of the topics."""
+    return _restore(home, shaped_since_ns(read_submission(home), state_shape(settings)), attempt=0)
+
+
+def _restore(home: Home, since_ns: int, attempt: int) -> Restore | None:
     found = complete_checkpoints(flink.checkpoints_folder(home), flink.savepoints_folder(home))
-    last = read_submission(home)
-    since_ns = last.with_options((), state_shape(settings)).shaped_since_ns if last else 0
     return choose_checkpoint(found, since_ns, attempt)
 
 
@@ -123,11 +125,10 @@ def submit(home: Home, stack_env: Mapping[str, str], settings: Settings, log: Pa
         jobs = list_jobs(stack_env["FLINK_REST"])
         if jobs is None or any(job.exists for job in jobs):
             return "not submitted: " + ("the JobManager does not answer" if jobs is None else "the job exists")
-        last, shape = read_submission(home), state_shape(settings)
-        options = job_options(stack_env, settings)
-        now = last.with_options(options, shape) if last else Submission(options, shape, 0)
-        restore = restore_from(home, settings, attempt)
-        write_submission(home, now)
+        shape = state_shape(settings)
+        since_ns = shaped_since_ns(read_submission(home), shape)
+        restore = _restore(home, since_ns, attempt)
+        write_submission(home, Submission(job_options(stack_env, settings), shape, since_ns))
         _remove_leftovers(flink.client_folder(home))
         command = job_command(stack_env, settings, build_archive(home), restore)
         began = time.monotonic()

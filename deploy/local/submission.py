@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from deploy.local.home import Home
@@ -21,11 +20,6 @@ class Submission:
     shape: str
     shaped_since_ns: int
 
-    def with_options(self, options: Sequence[str], shape: str) -> Submission:
-        """Give what follows this one; with another shape of the state, checkpoints up to now are of no use."""
-        since = self.shaped_since_ns if shape == self.shape else time.time_ns()
-        return replace(self, options=tuple(options), shape=shape, shaped_since_ns=since)
-
 
 def state_shape(settings: Settings) -> str:
     """Describe what the shape of the job's state follows from.
@@ -36,6 +30,13 @@ def state_shape(settings: Settings) -> str:
     expires = settings.handed_on.get("TAG_EXPIRY_SECONDS", "0") != "0"
     types = ",".join(f"{name}:{topic}" for topic, name in settings.event_types.by_topic.items())
     return f"version {STATE_VERSION}, {types}, {'with' if expires else 'without'} expiry"
+
+
+def shaped_since_ns(last: Submission | None, shape: str) -> int:
+    """Return since when checkpoints have had this shape: with another than the last, all up to now are of no use."""
+    if last is None:
+        return 0
+    return last.shaped_since_ns if last.shape == shape else time.time_ns()
 
 
 def read_submission(home: Home) -> Submission | None:
