@@ -19,6 +19,7 @@ from deploy.local.job import build_archive, job_command
 from deploy.local.server import get_json
 
 _SUBMIT_SECONDS = 300
+_START_SECONDS = 300.0
 
 
 @contextmanager
@@ -57,7 +58,10 @@ def _submitted(bench: Workbench, command: Sequence[str]) -> Iterator[str]:
     bench.tell("submitting the job")
     identity = _submit(bench, command)
     try:
-        bench.until("all parts of the job to run", lambda: _runs(bench, identity))
+        try:
+            bench.until("all parts of the job to run", lambda: _runs(bench, identity), _START_SECONDS)
+        except BenchmarkError as exc:
+            raise BenchmarkError(f"{exc}\n{_what_is_wrong(bench, identity)}") from exc
         bench.tell("the job runs")
         yield identity
     finally:
@@ -86,6 +90,15 @@ def _runs(bench: Workbench, identity: str) -> bool:
     if job["state"] in ("FAILED", "CANCELED"):
         raise BenchmarkError(f"the job ended: {job['state']}; see {bench.stack.home.log}")
     return job["state"] == "RUNNING" and all(vertex["status"] == "RUNNING" for vertex in job["vertices"])
+
+
+def _what_is_wrong(bench: Workbench, identity: str) -> str:
+    """Say what the JobManager knows of a job that does not run."""
+    address = f"{bench.stack.addresses.flink_rest}/jobs/{identity}"
+    vertices = (get_json(address) or {}).get("vertices", [])
+    failures = (get_json(f"{address}/exceptions") or {}).get("exceptionHistory", {}).get("entries", [])
+    states = (f"{vertex['status']} {vertex['name']}" for vertex in vertices)
+    return "\n".join((*states, *(failure["stacktrace"][:2000] for failure in failures)))
 
 
 def _cancel(bench: Workbench, identity: str) -> None:

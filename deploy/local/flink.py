@@ -52,7 +52,8 @@ def configuration(shipped: Mapping[str, Any], home: Home, ports: Mapping[str, in
         # A restarted TaskManager takes the place of the dead one at once, and empties its folder.
         "taskmanager.resource-id": "local",
         "process.working-dir": str(home.flink / "work"),
-        "env.java.opts.client": f"-Djava.io.tmpdir={client_folder(home)}",
+        # The client lives for seconds: compiling for long runs would take it twice the processor time.
+        "env.java.opts.client": f"-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Djava.io.tmpdir={client_folder(home)}",
         "io.tmp.dirs": str(home.flink / "tmp"),
         "rest.address": HOST,
         "rest.bind-address": HOST,

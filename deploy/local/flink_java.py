@@ -13,6 +13,7 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
+from deploy.local import jars
 from deploy.local.errors import StackError
 from deploy.local.flink_distribution import flink_home
 from deploy.local.home import Home
@@ -51,7 +52,7 @@ def server_command(home: Home, name: str, options: Mapping[str, str], metrics_po
         *(("-Djava.security.manager=allow",) if (java_version(java) or 0) >= _SECURITY_MANAGER_GONE else ()),
         f"-Dlog4j.configurationFile={(configuration / 'log4j-console.properties').as_uri()}",
         "-classpath",
-        class_path(flink_home() / "lib"),
+        class_path(flink_home()),
         _MAIN_CLASS[name],
         "--configDir",
         str(configuration),
@@ -61,10 +62,16 @@ def server_command(home: Home, name: str, options: Mapping[str, str], metrics_po
     )
 
 
-def class_path(library: Path) -> str:
-    """Return Flink's class path: what lies in `lib`, the distribution's own jar last."""
-    found = sorted(library.glob("*.jar"), key=lambda jar: (jar.name.startswith("flink-dist"), jar.name))
-    return ":".join(map(str, found))
+def class_path(flink: Path) -> str:
+    """Return the class path of the servers: what lies in Flink's `lib`, its own jar last, and what every job needs.
+
+    PyFlink's jar and Kafka's connector come with each submitted job too, and would be loaded anew for each: tens of MiB
+    that the JVM never gives back, so that a TaskManager died of its fifth job. What the server's own class path holds
+    is loaded once.
+    """
+    library = sorted(flink.glob("lib/*.jar"), key=lambda jar: (jar.name.startswith("flink-dist"), jar.name))
+    of_jobs = (*flink.glob("opt/flink-python-*.jar"), *jars.jar_paths("flink-kafka"))
+    return ":".join(map(str, (*of_jobs, *library)))
 
 
 def script_environment() -> dict[str, str]:
@@ -89,13 +96,13 @@ def _memory(home: Home, name: str, options: Mapping[str, str]) -> tuple[str, str
 
 
 def _ask_flink(home: Home, name: str) -> tuple[str, str]:
-    jars = (flink_home() / "bin" / "bash-java-utils.jar", *(flink_home() / "lib").glob("flink-dist*.jar"))
+    utilities = (flink_home() / "bin" / "bash-java-utils.jar", *(flink_home() / "lib").glob("flink-dist*.jar"))
     done = subprocess.run(
         (
             str(java_home() / "bin" / "java"),
             "-XX:TieredStopAtLevel=1",
             "-classpath",
-            ":".join(map(str, jars)),
+            ":".join(map(str, utilities)),
             "org.apache.flink.runtime.util.bash.BashJavaUtils",
             _QUESTION[name],
             "--configDir",

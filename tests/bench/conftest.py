@@ -13,6 +13,7 @@ import pytest
 
 from bench.workbench import Workbench
 from deploy.local import Stack
+from deploy.local.supervision import Supervisor
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +26,10 @@ def stack() -> Iterator[Stack]:
     """Every part but the job, which the benchmarks submit themselves."""
     home = LOCAL / f"test-bench-{os.getpid()}"  # two runs of the tests must not share a stack
     with Stack(home, PARTS) as started:
+        before = Supervisor(started.home).states()["taskmanager"]
         yield started
+        after = Supervisor(started.home).states()["taskmanager"]
+        assert after.pid == before.pid, "no job may cost the TaskManager its life, however many were submitted before"
     shutil.rmtree(home, ignore_errors=True)
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local import flink, jars, kafka, redis_server, zookeeper
+from deploy.local import flink, flink_java, jars, kafka, redis_server, zookeeper
 from deploy.local.errors import StackError
+from deploy.local.flink_distribution import flink_home
 from deploy.local.home import Home
 from deploy.local.parts import ALL_PARTS, SERVERS_OF, STOP_ORDER, check_parts
 from deploy.local.settings import PORTS, Sizes, read_settings
@@ -46,6 +47,14 @@ def test_a_changed_configuration_changes_the_command(tmp_path: Path) -> None:
         for text in ("port 1", "port 2")
     )
     assert first != second
+
+
+def test_flink_servers_load_what_every_job_needs_once() -> None:
+    """What is missing from their class path is loaded anew for each submitted job, and never given back."""
+    names = [Path(each).name for each in flink_java.class_path(flink_home()).split(":")]
+    assert any(name.startswith("flink-python-") for name in names)
+    assert any(name.startswith("flink-sql-connector-kafka-") for name in names)
+    assert names[-1].startswith("flink-dist-")
 
 
 def test_kafka_keeps_records_for_ever() -> None:
