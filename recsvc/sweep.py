@@ -136,6 +136,11 @@ class ScoreSweep:
                     repeated += 1
                     half = (len(some) + 1) // 2
                     waiting += [part for part in (some[half:], some[:half]) if part]
+                except _OddError as exc:
+                    if len(some) == 1:
+                        log.error("user %r is left out: %s", some[0], exc)
+                    else:
+                        waiting += [[user] for user in some]
                 except _MovedError:
                     return Swept(users, changed, repeated, time.monotonic() - began, complete=False)
                 if stopping():
@@ -156,13 +161,21 @@ class ScoreSweep:
         if len(users) > 1 and sum(map(len, stored)) > ROWS_AT_ONCE:
             self._forget()
             raise _TooMuchError
-        writes = [_writes(user, key, rows, rules) for user, key, rows in zip(users, counts_keys, stored, strict=True)]
+        try:
+            writes = [_writes(*each, rules) for each in zip(users, counts_keys, stored, strict=True)]
+        except ValueError as exc:
+            self._forget()
+            raise _OddError(f"the counts can't be read: {exc}") from exc
         commands = [command for each in writes for command in each]
         if not commands:
             self._forget()
             return 0
-        if exchange(self._connection, [("MULTI",), *commands, ("EXEC",)])[-1] is None:
+        results = exchange(self._connection, [("MULTI",), *commands, ("EXEC",)])[-1]
+        if results is None:
             raise _TooMuchError
+        for each in results:
+            if isinstance(each, redis.ResponseError):
+                raise each
         return sum(map(bool, writes))
 
     def _forget(self) -> None:
@@ -185,6 +198,8 @@ class ScoreSweep:
             return call()
         except (redis.RedisError, OSError) as exc:
             self._connection.disconnect()
+            if str(exc).startswith("WRONGTYPE"):
+                raise _OddError(f"a key holds something else: {exc}") from exc
             raise StoreUnavailable(f"Redis is away: {exc}") from exc
 
 
@@ -194,6 +209,10 @@ class _MovedError(Exception):
 
 class _TooMuchError(Exception):
     """Nothing was written: fewer users have to be taken at once."""
+
+
+class _OddError(Exception):
+    """What is stored of one of the users is none of ours."""
 
 
 def _pairs(answer: Any) -> list[tuple[str, str]]:

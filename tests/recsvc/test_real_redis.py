@@ -252,6 +252,26 @@ def test_an_older_version_writes_nothing(database: redis.Redis, sweep: ScoreSwee
     assert sweep.record().swept == 5
 
 
+def test_what_is_none_of_ours_costs_nobody_else_the_sweep(
+    database: redis.Redis, sweep: ScoreSweep, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A key of another type, and counts that nobody can read, are left out by name; all others get their scores."""
+    for number in range(50):
+        put_user(database, f"user-{number}", {"shoes": "1,0,0;5"})
+    database.set(layout.counts_key("text instead of counts"), "x")
+    put_user(database, "text instead of scores", {"shoes": "1,0,0;5"})
+    database.set(layout.profile_key("text instead of scores"), "x")
+    put_user(database, "unreadable", {"shoes": "many"})
+    weights = Weights(NAMES, (2, 0, 0))
+    sweep.raise_version(1, weights)
+    done = sweep.run(1, weights)
+    assert done.complete
+    assert done.users == 50
+    assert all(database.hget(layout.profile_key(f"user-{number}"), "shoes") == "2" for number in range(50))
+    for user_id in ("text instead of counts", "text instead of scores", "unreadable"):
+        assert f"user '{user_id}' is left out" in caplog.text
+
+
 def test_expired_tags_go_from_both_hashes(database: redis.Redis, sweep: ScoreSweep) -> None:
     """At 1,000 s with a time to live of 100 s: what was written before 900 s goes, and a user with nothing left too."""
     put_user(database, "some", {"old": "1,0,0;5;899", "new": "1,0,0;5;900", "ever": "1,0,0;5"})
