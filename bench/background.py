@@ -22,15 +22,15 @@ from bench.synthetic import TOPICS, events
 from bench.workbench import Workbench
 from deploy.local.home import CHECKOUT, STACK_ID_VARIABLE
 
-_SLICE_SECONDS = 0.01
+_SLICE_SECONDS = 0.02
 
 
 def main(bootstrap: str, rate: int, seconds: float, seed: int) -> None:
-    """Send ``rate`` records a second, a slice every 10 ms."""
+    """Send ``rate`` records a second, a slice every 20 ms."""
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, lambda _number, _frame: stopping.set())
     print("ready", flush=True)
-    producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 2, "acks": "all"})
+    producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 10, "acks": "all"})
     records = events(int(rate * seconds) + rate, seed)
     sent, began = 0, time.perf_counter()
     while not stopping.is_set() and (elapsed := time.perf_counter() - began) < seconds:

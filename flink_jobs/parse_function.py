@@ -10,11 +10,11 @@ from pyflink.table import DataTypes
 from pyflink.table.udf import FunctionContext, ScalarFunction
 
 from flink_jobs.catalogue_tags import CatalogueTags
-from flink_jobs.collector import quieten_garbage_collector
 from flink_jobs.fast_parse import BatchParser, ParsedBatch
 from flink_jobs.redis_store import RedisStore
 from flink_jobs.settings import JobSettings
 from flink_jobs.tag_list import escape_all, join_tags
+from flink_jobs.worker_process import quieten_worker_process
 from reccore.dead_letters import dead_letter, dead_letter_key
 from reccore.events import identity
 
@@ -49,7 +49,7 @@ class ParseRecords(ScalarFunction):  # type: ignore[misc]
 
     def open(self, function_context: FunctionContext) -> None:  # noqa: ARG002 (Flink's signature)
         """Make the parser and the catalogue look-up, which connects when the first event without tags comes."""
-        quieten_garbage_collector()
+        quieten_worker_process()
         self._store = RedisStore.connect(
             self._settings.redis_url, patience_seconds=self._settings.redis_patience_seconds
         )

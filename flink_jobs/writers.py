@@ -14,11 +14,11 @@ import numpy as np
 import pandas as pd
 from pyflink.table.udf import FunctionContext, ScalarFunction
 
-from flink_jobs.collector import quieten_garbage_collector
 from flink_jobs.current_weights import CurrentWeights, StampedWeights
 from flink_jobs.redis_store import RedisStore, UserRows
 from flink_jobs.settings import JobSettings
 from flink_jobs.tag_list import MARK, split_tags, unescape_all
+from flink_jobs.worker_process import quieten_worker_process
 from reccore import layout
 from reccore.scoring import format_score, score
 
@@ -44,7 +44,7 @@ class RedisWriter(ScalarFunction):  # type: ignore[misc]
 
     def open(self, function_context: FunctionContext) -> None:
         """Connect and take the place."""
-        quieten_garbage_collector()
+        quieten_worker_process()
         self._store = RedisStore.connect(
             self._settings.redis_url, patience_seconds=self._settings.redis_patience_seconds
         )

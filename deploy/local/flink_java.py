@@ -23,6 +23,11 @@ _MAIN_CLASS = {
     "jobmanager": "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint",
     "taskmanager": "org.apache.flink.runtime.taskexecutor.TaskManagerRunner",
 }
+_JIT_AND_COLLECTOR = {
+    # It has little to do: compiling it for a long run would take more processor time than it ever saves.
+    "jobmanager": ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"),
+    "taskmanager": ("-XX:+UseG1GC",),
+}
 _QUESTION = {"jobmanager": "GET_JM_RESOURCE_PARAMS", "taskmanager": "GET_TM_RESOURCE_PARAMS"}
 _ANSWER = "BASH_JAVA_UTILS_EXEC_RESULT:"
 _SECURITY_MANAGER_GONE = 18
@@ -45,7 +50,7 @@ def server_command(home: Home, name: str, options: Mapping[str, str], metrics_po
     jvm_options, memory_options = _memory(home, name, options)
     return (
         str(java),
-        *(("-XX:+UseG1GC",) if name == "taskmanager" else ()),
+        *_JIT_AND_COLLECTOR[name],
         *shlex.split(jvm_options),
         "-XX:+IgnoreUnrecognizedVMOptions",
         *shlex.split(options.get("env.java.opts.all", "")),

@@ -44,7 +44,7 @@ class Sizes:
     jobmanager_memory: int = 1024
     taskmanager_memory: int = 2048
     slots: int = 2
-    parallelism: int = 2
+    parallelism: int = 1
     partitions: int = 4
     checkpoint_interval_ms: int = 2000
 

@@ -49,6 +49,7 @@ def server(home: Home, port: int, heap: int) -> Server:
             argv=(
                 str(java_home() / "bin" / "java"),
                 f"-Xmx{heap}m",
+                "-XX:TieredStopAtLevel=1",  # as for the JobManager: it has little to do
                 "-XX:+UseSerialGC",
                 "-XX:+ExitOnOutOfMemoryError",
                 "-Djava.awt.headless=true",

@@ -19,9 +19,10 @@ HOME = Path(__file__).resolve().parents[2] / ".local" / "test-whole"
 
 @pytest.fixture(scope="package")
 def whole() -> Iterator[Stack]:
-    """A stack of all parts with nothing in it."""
+    """A stack of all parts with nothing in it; the job has two subtasks of each step, so that rows change hands."""
     shutil.rmtree(HOME, ignore_errors=True)
-    with Stack(HOME, environment={**os.environ, "EXTRA_EVENT_TYPES": EXTRA_EVENT_TYPES}, tell=print) as stack:
+    chosen = {"EXTRA_EVENT_TYPES": EXTRA_EVENT_TYPES, "REWEIGH_PARALLELISM": "2"}
+    with Stack(HOME, environment={**os.environ, **chosen}, tell=print) as stack:
         yield stack
 
 

@@ -40,7 +40,7 @@ def _after(command: tuple[str, ...], option: str) -> str:
 
 def test_command_line(tmp_path: Path) -> None:
     """It is a plain `flink run`, detached, with the job's own options after the script."""
-    command = _command(tmp_path, {"REWEIGH_PARALLELISM": "1", "TAG_EXPIRY_SECONDS": "3600"})
+    command = _command(tmp_path, {"REWEIGH_PARALLELISM": "2", "TAG_EXPIRY_SECONDS": "3600"})
     assert command[0].endswith("/bin/flink")
     assert command[1:3] == ("run", "-d")
     assert _after(command, "-m") == "127.0.0.1:4"
@@ -53,7 +53,7 @@ def test_command_line(tmp_path: Path) -> None:
         "--zookeeper-hosts": "127.0.0.1:2",
         "--redis-url": "redis://127.0.0.1:3/0",
         "--checkpoint-interval-ms": "2000",
-        "--parallelism": "1",
+        "--parallelism": "2",
         "--tag-expiry-seconds": "3600",
     }
     assert "-s" not in command
@@ -127,7 +127,7 @@ def test_changed_settings_reach_a_running_job(tmp_path: Path) -> None:
     ("changed", "kept"),
     [
         ({"DEDUPLICATION_WINDOW_SECONDS": "60"}, True),
-        ({"REWEIGH_PARALLELISM": "1"}, True),
+        ({"REWEIGH_PARALLELISM": "2"}, True),
         ({"EXTRA_EVENT_TYPES": "wishlist:wishlist-events"}, False),
         ({"VIEW_TOPIC": "looks"}, False),
         ({"TAG_EXPIRY_SECONDS": "60"}, False),
