@@ -58,10 +58,7 @@ def _submitted(bench: Workbench, command: Sequence[str]) -> Iterator[str]:
     bench.tell("submitting the job")
     identity = _submit(bench, command)
     try:
-        try:
-            bench.until("all parts of the job to run", lambda: _runs(bench, identity), _START_SECONDS)
-        except BenchmarkError as exc:
-            raise BenchmarkError(f"{exc}\n{_what_is_wrong(bench, identity)}") from exc
+        _wait_until_it_runs(bench, identity)
         bench.tell("the job runs")
         yield identity
     finally:
@@ -81,6 +78,13 @@ def _submit(bench: Workbench, command: Sequence[str]) -> str:
             f"`flink run` failed with status {done.returncode}:\n{(done.stdout + done.stderr)[-2000:]}"
         )
     return found[1]
+
+
+def _wait_until_it_runs(bench: Workbench, identity: str) -> None:
+    try:
+        bench.until("all parts of the job to run", lambda: _runs(bench, identity), _START_SECONDS)
+    except BenchmarkError as exc:
+        raise BenchmarkError(f"{exc}\n{_what_is_wrong(bench, identity)}") from exc
 
 
 def _runs(bench: Workbench, identity: str) -> bool:

@@ -43,5 +43,6 @@ def _start(sampler: Any) -> None:
 def _stop(sampler: Any) -> None:
     if getattr(sampler, "samples", True):  # it was started before this took over, in the process's first bundle
         _end_sampling(sampler)
+        return
     _sampling.set_current_tracker(None)
     sampler.finished = True

@@ -22,7 +22,12 @@ def exchange(connection: Any, commands: Sequence[Command]) -> list[Any]:
             answers.append(connection.read_response())
         except redis.ResponseError as exc:
             answers.append(exc)
+    raise_first_error(answers)
+    return answers
+
+
+def raise_first_error(answers: Sequence[Any]) -> None:
+    """Raise what Redis answered to the first command that it refused, in a transaction's results too."""
     for each in answers:
         if isinstance(each, redis.RedisError):
             raise each
-    return answers

@@ -20,7 +20,7 @@ from reccore import layout
 from reccore.scoring import format_score, score
 from reccore.weights import Weights
 from recsvc.errors import StoreUnavailable
-from recsvc.redis_exchange import Command, exchange
+from recsvc.redis_exchange import Command, exchange, raise_first_error
 from recsvc.remembered import ByCounts
 
 log = logging.getLogger(__name__)
@@ -129,7 +129,7 @@ class ScoreSweep:
             while waiting:
                 started, some = time.thread_time(), waiting.pop()
                 try:
-                    changed += self._translated(partial(self._bring_in_line, some, version, rules))
+                    changed += self._translated(partial(self._attempt, some, version, rules))
                     users += len(some)
                 except _TooMuchError:
                     # One of them was written meanwhile, or they have very many tags: fewer at once get through.
@@ -147,6 +147,15 @@ class ScoreSweep:
                     return Swept(users, changed, repeated, time.monotonic() - began, complete=False)
                 self._sleep((time.thread_time() - started) * PAUSE_FOR_WORK)
         return Swept(users, changed, repeated, time.monotonic() - began, complete=True)
+
+    def _attempt(self, users: Sequence[str], version: int, rules: Pass) -> int:
+        try:
+            return self._bring_in_line(users, version, rules)
+        except redis.ResponseError as exc:
+            if not str(exc).startswith("WRONGTYPE"):
+                raise
+            self._connection.disconnect()  # which forgets what it watched
+            raise _OddError(f"a key holds something else: {exc}") from exc
 
     def _bring_in_line(self, users: Sequence[str], version: int, rules: Pass) -> int:
         """Rewrite some users whole, or none of them; gives how many changed."""
@@ -173,9 +182,7 @@ class ScoreSweep:
         results = exchange(self._connection, [("MULTI",), *commands, ("EXEC",)])[-1]
         if results is None:
             raise _TooMuchError
-        for each in results:
-            if isinstance(each, redis.ResponseError):
-                raise each
+        raise_first_error(results)
         return sum(map(bool, writes))
 
     def _forget(self) -> None:
@@ -198,8 +205,6 @@ class ScoreSweep:
             return call()
         except (redis.RedisError, OSError) as exc:
             self._connection.disconnect()
-            if str(exc).startswith("WRONGTYPE"):
-                raise _OddError(f"a key holds something else: {exc}") from exc
             raise StoreUnavailable(f"Redis is away: {exc}") from exc
 
 

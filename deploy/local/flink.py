@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 from deploy.local.flink_distribution import flink_home
 from deploy.local.flink_java import script_environment, server_command
 from deploy.local.home import Home
-from deploy.local.java import java_home
+from deploy.local.java import LITTLE_TO_DO, java_home
 from deploy.local.logging_files import console_logging
 from deploy.local.ports import HOST
 from deploy.local.server import Server, get_json
@@ -52,8 +52,7 @@ def configuration(shipped: Mapping[str, Any], home: Home, ports: Mapping[str, in
         # A restarted TaskManager takes the place of the dead one at once, and empties its folder.
         "taskmanager.resource-id": "local",
         "process.working-dir": str(home.flink / "work"),
-        # The client lives for seconds: compiling for long runs would take it twice the processor time.
-        "env.java.opts.client": f"-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Djava.io.tmpdir={client_folder(home)}",
+        "env.java.opts.client": f"{' '.join(LITTLE_TO_DO)} -Djava.io.tmpdir={client_folder(home)}",
         "io.tmp.dirs": str(home.flink / "tmp"),
         "rest.address": HOST,
         "rest.bind-address": HOST,

@@ -17,15 +17,14 @@ from deploy.local import jars
 from deploy.local.errors import StackError
 from deploy.local.flink_distribution import flink_home
 from deploy.local.home import Home
-from deploy.local.java import java_home, java_version
+from deploy.local.java import LITTLE_TO_DO, java_home, java_version
 
 _MAIN_CLASS = {
     "jobmanager": "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint",
     "taskmanager": "org.apache.flink.runtime.taskexecutor.TaskManagerRunner",
 }
 _JIT_AND_COLLECTOR = {
-    # It has little to do: compiling it for a long run would take more processor time than it ever saves.
-    "jobmanager": ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"),
+    "jobmanager": LITTLE_TO_DO,
     "taskmanager": ("-XX:+UseG1GC",),
 }
 _QUESTION = {"jobmanager": "GET_JM_RESOURCE_PARAMS", "taskmanager": "GET_TM_RESOURCE_PARAMS"}
@@ -105,7 +104,7 @@ def _ask_flink(home: Home, name: str) -> tuple[str, str]:
     done = subprocess.run(
         (
             str(java_home() / "bin" / "java"),
-            "-XX:TieredStopAtLevel=1",
+            *LITTLE_TO_DO,
             "-classpath",
             ":".join(map(str, utilities)),
             "org.apache.flink.runtime.util.bash.BashJavaUtils",

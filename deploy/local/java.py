@@ -13,6 +13,8 @@ from pathlib import Path
 from deploy.local.errors import StackError
 
 SUPPORTED = (17, 21)
+LITTLE_TO_DO = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
+"""For a JVM that has little to do: compiling it for long runs would take more processor time than it ever saves."""
 _VERSION = re.compile(r'version "(\d+)')
 
 

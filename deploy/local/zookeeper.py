@@ -6,7 +6,7 @@ import socket
 
 from deploy.local import jars
 from deploy.local.home import Home
-from deploy.local.java import java_home
+from deploy.local.java import LITTLE_TO_DO, java_home
 from deploy.local.logging_files import server_logging
 from deploy.local.ports import HOST
 from deploy.local.server import Server
@@ -49,8 +49,7 @@ def server(home: Home, port: int, heap: int) -> Server:
             argv=(
                 str(java_home() / "bin" / "java"),
                 f"-Xmx{heap}m",
-                "-XX:TieredStopAtLevel=1",  # as for the JobManager: it has little to do
-                "-XX:+UseSerialGC",
+                *LITTLE_TO_DO,
                 "-XX:+ExitOnOutOfMemoryError",
                 "-Djava.awt.headless=true",
                 "-Dzookeeper.jmx.log4j.disable=true",

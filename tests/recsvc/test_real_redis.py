@@ -272,6 +272,13 @@ def test_what_is_none_of_ours_costs_nobody_else_the_sweep(
         assert f"user '{user_id}' is left out" in caplog.text
 
 
+def test_a_record_of_another_type_is_waited_out(database: redis.Redis, sweep: ScoreSweep) -> None:
+    """It is nobody's user, so it is told like a Redis that is away, which the sweeper tries again."""
+    database.set(layout.WEIGHTS_IN_FORCE, "x")
+    with pytest.raises(StoreUnavailable):
+        sweep.record()
+
+
 def test_expired_tags_go_from_both_hashes(database: redis.Redis, sweep: ScoreSweep) -> None:
     """At 1,000 s with a time to live of 100 s: what was written before 900 s goes, and a user with nothing left too."""
     put_user(database, "some", {"old": "1,0,0;5;899", "new": "1,0,0;5;900", "ever": "1,0,0;5"})
