@@ -1,4 +1,4 @@
-"""Requests a second of ``GET /recommend``, beside a bare HGETALL of the same counts."""
+"""Requests a second of ``GET /recommend``, beside an answer that costs the service nothing, and a bare HGETALL."""
 
 from __future__ import annotations
 
@@ -27,13 +27,14 @@ PARTS = ("zookeeper", "redis", "api")
 USERS, PRODUCTS, TAGS, ALL_TAGS, TAGS_A_PRODUCT = 1_000, 1_700, 40, 200, 3
 CONNECTIONS = 16
 SECONDS, SECONDS_QUICK = 10, 3
+_RECOMMEND, _NOTHING = "/recommend/user-%d", "/livez?user=%d"
 _BOUGHT = 5
 _NEWEST_MS = 1_700_000_000_000
 _WRK_SCRIPT = """
 local number = 0
 request = function()
   number = number + 1
-  return wrk.format("GET", "/recommend/user-" .. (number * 7919 %% %d))
+  return wrk.format("GET", string.format("%s", number * 7919 %% %d))
 end
 done = function(summary, latency)
   local errors = summary.errors
@@ -52,15 +53,16 @@ def measure(bench: Workbench) -> Report:
     with bench.redis() as client:
         _write(client, users, bench.size("products", PRODUCTS, PRODUCTS))
     bench.until("the service to know the products", lambda: _knows_products(bench))
-    _ask_service(bench, users, seconds=min(seconds, 3))  # warms up
-    answers, bare, degraded = [], [], _degraded(bench)
+    _ask_service(bench, _RECOMMEND, users, seconds=min(seconds, 3))  # warms up
+    answers, empty, bare, degraded = [], [], [], _degraded(bench)
     for _ in range(1 if bench.quick else bench.rounds):
-        answers.append(_ask_service(bench, users, seconds))
+        answers.append(_ask_service(bench, _RECOMMEND, users, seconds))
+        empty.append(_ask_service(bench, _NOTHING, users, seconds))
         bare.append(_ask_redis(bench, seconds))
         bench.tell(f"{answers[-1].answers_a_second:,.0f} requests/s, p95 {answers[-1].p95_ms:.1f} ms")
     size, degraded = len(_answer(bench, 0)), _degraded(bench) - degraded
     bench.empty_redis()
-    return _report(answers, bare, size, degraded)
+    return _report(answers, empty, bare, size, degraded)
 
 
 def _write(client: Any, users: int, products: int) -> None:
@@ -110,19 +112,19 @@ def _knows_products(bench: Workbench) -> bool:
     )
 
 
-def _ask_service(bench: Workbench, users: int, seconds: int) -> Load:
+def _ask_service(bench: Workbench, path: str, users: int, seconds: int) -> Load:
     wrk = shutil.which("wrk")
     url = bench.stack.addresses.api_url
-    load = _wrk(wrk, url, users, seconds) if wrk else _own_requests(url, users, seconds)
+    load = _wrk(wrk, url, path, users, seconds) if wrk else _own_requests(url, path, users, seconds)
     if load.failed:
         raise BenchmarkError(f"{load.failed} requests failed")
     return load
 
 
-def _wrk(wrk: str, url: str, users: int, seconds: int) -> Load:
+def _wrk(wrk: str, url: str, path: str, users: int, seconds: int) -> Load:
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder) / "users.lua"
-        script.write_text(_WRK_SCRIPT % users)
+        script.write_text(_WRK_SCRIPT % (path, users))
         command = (wrk, "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", str(script), url)
         done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 60, check=False)
     if done.returncode:
@@ -132,13 +134,13 @@ def _wrk(wrk: str, url: str, users: int, seconds: int) -> Load:
     return Load("wrk", rate, found["p50"] / 1000, found["p95"] / 1000, found["failed"])
 
 
-def _own_requests(url: str, users: int, seconds: int) -> Load:
+def _own_requests(url: str, path: str, users: int, seconds: int) -> Load:
     netloc = urlsplit(url).netloc
     host, _, port = netloc.partition(":")
 
     def requests() -> Iterator[bytes]:
         for number in itertools.count():
-            yield f"GET /recommend/user-{number * 7919 % users} HTTP/1.1\r\nHost: {netloc}\r\n\r\n".encode()
+            yield f"GET {path % (number * 7919 % users)} HTTP/1.1\r\nHost: {netloc}\r\n\r\n".encode()
 
     return ask((host, int(port)), requests(), whole_http, good_http, connections=CONNECTIONS, seconds=seconds)
 
@@ -164,11 +166,15 @@ def _ask_redis(bench: Workbench, seconds: int) -> Load:
     return Load(Path(program).name, found["rps"], found["p50_latency_ms"], found["p95_latency_ms"])
 
 
-def _report(answers: list[Load], bare: list[Load], size: int, degraded: int) -> Report:
+def _report(answers: list[Load], empty: list[Load], bare: list[Load], size: int, degraded: int) -> Report:
     return Report(
         title=f"recommend: {TAGS} tags a user, {PRODUCTS:,} products, two workers, {CONNECTIONS} connections",
         columns=("", "requests/s (median)", "lowest–highest", "p50 ms", "p95 ms"),
-        rows=(_row("GET /recommend", answers), _row("bare HGETALL of the counts", bare)),
+        rows=(
+            _row("GET /recommend", answers),
+            _row("GET /livez: gunicorn, Flask and metrics alone", empty),
+            _row("bare HGETALL of the counts", bare),
+        ),
         notes=(
             f"asked by {answers[0].client} and {bare[0].client} on the same machine, turn and turn about, "
             f"rounds: {len(answers)}; users taken in turn; an answer of ten tags and ten products has {size:,} bytes",
@@ -177,6 +183,7 @@ def _report(answers: list[Load], bare: list[Load], size: int, degraded: int) -> 
         ),
         data={
             "recommend": [asdict(each) for each in answers],
+            "livez": [asdict(each) for each in empty],
             "hgetall": [asdict(each) for each in bare],
             "degraded": degraded,
         },

@@ -148,7 +148,7 @@ def counts_of_row(row: str) -> str:
 
 def newest_of_rows(rows: Iterable[str]) -> int | None:
     """Give the newest event time (epoch ms) of some rows, None without rows."""
-    return max((int(row.split(";", 2)[1]) for row in rows), default=None)
+    return max([int(row.split(";", 2)[1]) for row in rows], default=None)
 
 
 def decode_counts(row: str) -> TagCounts:

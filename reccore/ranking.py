@@ -25,6 +25,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Final
 
 PRIOR_EVENTS: Final = 20.0
@@ -68,9 +69,13 @@ NO_TASTE: Final = Taste(0.0, {})
 """A user of whom nothing is known: every affinity is 1."""
 
 
+_second = itemgetter(1)
+
+
 def rank_tags(scores: Mapping[str, float], n: int) -> list[tuple[str, float]]:
     """Give the ``n`` best tags, by score descending, ties by tag ascending."""
-    return sorted(scores.items(), key=lambda item: (-item[1], item[0]))[:n]
+    by_tag = sorted(scores.items())  # tags differ, so no two scores are compared here
+    return sorted(by_tag, key=_second, reverse=True)[:n]
 
 
 def typical_weight(counts: Sequence[int], weights: Sequence[float]) -> float:
@@ -107,12 +112,13 @@ def taste_beside(user_scores: Mapping[str, float], everybody: Mapping[str, float
     for tag, value in user_scores.items():
         if value > 0:
             share = everybody.get(tag, 0.0)
-            lifts[tag] = min((value / user_total) / share, _LARGEST_LIFT) if share > 0 else 1.0
+            lift = (value / user_total) / share if share > 0 else 1.0
+            lifts[tag] = lift if lift < _LARGEST_LIFT else _LARGEST_LIFT
     return Taste(1.0 / (1.0 + PRIOR_EVENTS * (typical / user_total)), lifts)
 
 
 def _total(scores: Mapping[str, float]) -> float:
-    return min(sum(value for value in scores.values() if value > 0), sys.float_info.max)
+    return min(sum([value for value in scores.values() if value > 0]), sys.float_info.max)
 
 
 def affinity(tags: Collection[str], user: Taste) -> float:

@@ -74,7 +74,7 @@ class Recommender:
         rows = self._unexpired(user.rows)
         scores = self._tag_scores(rows, in_force)
         table = self._ranking_table(in_force)
-        liked = {tag: value for tag, value in scores.items() if value > 0}
+        liked = any(value > 0 for value in scores.values())
         names = table.snapshot.names
         products: list[dict[str, Any]] = []
         tags = rank_tags(scores, limit)  # also those that the weights in force make nothing of
@@ -153,8 +153,7 @@ class Recommender:
         kept, values = self._scores, in_force.weights.values
         if kept is None or kept[0] is not in_force.weights:
             kept = self._scores = (in_force.weights, ByCounts(lambda counts: score(counts, values)))
-        of = kept[1].of
-        return {tag: of(row) for tag, row in rows.items()}
+        return kept[1].of_all(rows)
 
     def _ranking_table(self, in_force: WeightsInForce) -> RankingTable:
         snapshot, kept = self._statistics.snapshot, self._table

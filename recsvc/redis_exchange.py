@@ -1,10 +1,11 @@
-"""Several commands as one packet over one connection: half the cost of a redis-py pipeline."""
+"""Several commands as one packet over one connection, packed in C: a fraction of the cost of a redis-py pipeline."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
+import hiredis
 import redis
 
 Command = tuple[str | int, ...]
@@ -15,7 +16,8 @@ def exchange(connection: Any, commands: Sequence[Command]) -> list[Any]:
 
     An error that Redis answers to one of them is raised after all answers were read.
     """
-    connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+    packed = [hiredis.pack_command(each) for each in commands]  # type: ignore[arg-type]  # its stub means any length
+    connection.send_packed_command([b"".join(packed)], check_health=False)
     answers = []
     for _ in commands:
         try:

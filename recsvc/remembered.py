@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, Generic, TypeVar
 
 from reccore.layout import counts_of_row, split_counts
@@ -24,7 +24,18 @@ class ByCounts(Generic[T]):
         try:
             return self._known[counts]
         except KeyError:
-            if len(self._known) >= _MOST:
-                self._known.clear()
-            made = self._known[counts] = self._make(split_counts(counts))
-            return made
+            return self._learn(counts)
+
+    def of_all(self, rows: Mapping[str, str]) -> dict[str, T]:
+        """Give what follows from each row's counts; one loop, because a request has many rows."""
+        known, found = self._known, {}
+        for field, row in rows.items():
+            counts = counts_of_row(row)
+            found[field] = known[counts] if counts in known else self._learn(counts)
+        return found
+
+    def _learn(self, counts: str) -> T:
+        if len(self._known) >= _MOST:
+            self._known = {}
+        made = self._known[counts] = self._make(split_counts(counts))
+        return made

@@ -1,10 +1,14 @@
-"""gunicorn's thread worker, whose own errors (a request that can't be parsed) are problem+json too."""
+"""gunicorn's thread worker, whose own errors (a request that can't be parsed) are problem+json too.
+
+And the workers share the connections: see :meth:`ProblemWorker.accept`.
+"""
 
 from __future__ import annotations
 
 import html
 import re
-from typing import Any
+import time
+from typing import Any, Final
 
 from gunicorn import util
 from gunicorn.workers.gthread import ThreadWorker
@@ -12,6 +16,8 @@ from gunicorn.workers.gthread import ThreadWorker
 from recsvc.problems import PROBLEM_TYPE, problem_bytes
 
 _TAGS = re.compile(r"<[^>]*>")
+_COURTESY_SECONDS: Final = 0.0001
+_MOST_COURTESY_SECONDS: Final = 0.001
 
 
 def write_problem(sock: Any, status: int, reason: str, message: str) -> None:
@@ -32,3 +38,13 @@ class ProblemWorker(ThreadWorker):  # type: ignore[misc]
         """Put the function in the place that gunicorn has for nothing but a constant."""
         util.write_error = write_problem
         super().init_process()
+
+    def accept(self, listener: Any) -> None:
+        """Leave a new connection to a worker that has fewer: wait a little for each one of one's own.
+
+        All workers wake up for it, and whoever is running already would take it, and the next, and with kept-alive
+        connections do all the work from then on while the others have none.
+        """
+        if self.nr_conns:
+            time.sleep(min(self.nr_conns * _COURTESY_SECONDS, _MOST_COURTESY_SECONDS))
+        super().accept(listener)

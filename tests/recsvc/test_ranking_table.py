@@ -22,8 +22,8 @@ weight = st.one_of(
 
 
 @st.composite
-def cases(draw: st.DrawFn) -> tuple[Weights, Collected, dict[str, tuple[int, ...]], frozenset[str], int]:
-    """Weights, statistics, a user's counts, what the user bought, and how many are wanted."""
+def cases(draw: st.DrawFn) -> tuple[Weights, Collected, dict[str, tuple[int, ...]], frozenset[str], int, int]:
+    """Weights, statistics, a user's counts, what the user bought, how many are wanted, and looked at first."""
     weights = Weights(("view", "add_to_cart", "purchase"), (draw(weight), draw(weight), draw(weight)))
     collected = Collected(3)
     for number in range(draw(st.integers(0, 12))):
@@ -33,19 +33,19 @@ def cases(draw: st.DrawFn) -> tuple[Weights, Collected, dict[str, tuple[int, ...
         collected.put_tag(tag, [draw(counts), 0])
     user = draw(st.dictionaries(st.sampled_from([*TAGS, "own"]), counts, max_size=5))
     bought = draw(st.frozensets(st.sampled_from([f"p{i}" for i in range(12)]), max_size=4))
-    return weights, collected, user, bought, draw(st.integers(1, 15))
+    return weights, collected, user, bought, draw(st.integers(1, 15)), draw(st.integers(1, 12))
 
 
 @settings(max_examples=150, phases=[Phase.explicit, Phase.reuse, Phase.generate], deadline=None)
 @given(cases())
 def test_fast_equals_reference(
-    case: tuple[Weights, Collected, dict[str, tuple[int, ...]], frozenset[str], int],
+    case: tuple[Weights, Collected, dict[str, tuple[int, ...]], frozenset[str], int, int],
 ) -> None:
     """Same products, order, scores and factors as reccore.ranking gives, popular ones included."""
-    weights, collected, user, bought, n = case
+    weights, collected, user, bought, n, first = case
     values = weights.values
     snapshot = collected.snapshot()
-    table = RankingTable(snapshot, weights)
+    table = RankingTable(snapshot, weights, first=first)
     products = [Product(key, tags, score(row, values)) for key, (row, _, tags) in collected.products.items()]
     everybody = {tag: score(row, values) for tag, row in collected.tags.items()}
     sums = [sum(column) for column in zip(*collected.tags.values(), strict=True)] or [0, 0, 0]

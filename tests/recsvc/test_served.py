@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import redis
 from kafka.admin import KafkaAdminClient, NewTopic
@@ -179,6 +180,31 @@ def test_what_gunicorn_refuses_is_a_problem_too(port: int) -> None:
         assert answer.split(b" ")[1] == status
         assert b"application/problem+json" in answer
         assert b"<" not in answer
+
+
+def test_workers_share_the_connections(port: int) -> None:
+    """Of connections that come all at once and stay, no worker takes nearly all and leaves the other idle."""
+    fewest = sorted(_fewest_held_after_a_burst(port, 16) for _ in range(9))
+    assert fewest[4] >= 5, fewest  # a worker that the machine doesn't let run can miss a burst
+
+
+def _fewest_held_after_a_burst(port: int, connections: int) -> int:
+    """How many of so many connections the worker has taken that has taken fewer."""
+    opened = [socket.socket() for _ in range(connections)]
+    try:
+        for connection in opened:
+            connection.setblocking(False)
+            connection.connect_ex(("127.0.0.1", port))  # doesn't wait until the last one is there
+        for connection in opened:
+            connection.settimeout(10)
+            connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert all(connection.recv(65_536).startswith(b"HTTP/1.1 200") for connection in opened)
+        taken = [worker.net_connections("tcp") for worker in psutil.Process().children(recursive=True)]
+        held = [sum(each.laddr.port == port and each.status == "ESTABLISHED" for each in some) for some in taken]
+        return connections - max(held)
+    finally:
+        for connection in opened:
+            connection.close()
 
 
 def test_metrics_are_those_of_all_workers(port: int, database: redis.Redis) -> None:
