@@ -16,7 +16,7 @@ from bench.workbench import Workbench
 from bench.written import plain_writes, profile_writes, totals, wait_for_last_write
 
 PARTS = ("zookeeper", "kafka", "redis", "flink")
-RECORDS, RECORDS_QUICK = 20_000, 20_000
+RECORDS, RECORDS_QUICK = 20_000, 6_000
 _SEEDS = {"warm-up": 1_000, "profile job": 1_100, "textbook job": 1_200}
 _HSETS_AN_EVENT = 2 * synthetic.TAGS_AN_EVENT  # score and counts of each tag
 
