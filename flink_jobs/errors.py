@@ -4,7 +4,8 @@ ReweighError
 └── JobError
     ├── RedisUnavailableError   Redis stayed away through every retry: the job restarts from its checkpoint
     ├── RedisRefusedError       Redis refuses a command for good, e.g. for a key of another type
-    └── FencedOffError          a newer writer has taken over: this one must stop
+    ├── FencedOffError          a newer writer has taken over: this one must stop
+    └── UnexpectedPlanError     Flink's planner makes of the job what it never did: nothing is submitted
 """
 
 from __future__ import annotations
@@ -26,3 +27,7 @@ class RedisRefusedError(JobError):
 
 class FencedOffError(JobError):
     """A writer that opened later has written these rows, so what this one holds is out of date."""
+
+
+class UnexpectedPlanError(JobError):
+    """The plan lacks a step that the job counts on, as another version of Flink might have it."""

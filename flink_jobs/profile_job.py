@@ -24,6 +24,7 @@ from pyflink.table.udf import ScalarFunction, udf
 from flink_jobs.parse_function import PARSED_ROW, ParseRecords
 from flink_jobs.settings import JOB_NAME, JobSettings, parse_settings
 from flink_jobs.tag_list import SEPARATOR
+from flink_jobs.tasks import begin_task
 from flink_jobs.writers import BOUGHT, PRODUCT, TOTAL, WriteProfiles, WriteStatistics, WriteTotals
 from reccore.event_types import PURCHASE
 from reccore.totals import APPLIED_PREFIX, DEAD_PREFIX, READ_PREFIX, UNTAGGED
@@ -62,6 +63,7 @@ class ProfileJob:
         self._parsed()  #     PARSED_ROW
         self._applied()  #    event_type, user_id, product_id, time_ms, tags: once per identity
         yield self._statements(self._settings.mini_batch_ms, self._dead_letters(), self._profiles())
+        begin_task(self._environment, "PythonCalc", after="GroupAggregate")  # write_profiles, while counting goes on
         yield self._statements(self._settings.statistics_ms, self._statistics(), self._read_totals())
 
     def _statements(self, gathered_for_ms: int, *inserts: str) -> StatementSet:

@@ -11,7 +11,7 @@ from reccore.event_types import EventTypes
 
 JOB_NAME = "reweigh-profile"
 SEVEN_DAYS_SECONDS = 604_800
-STATE_VERSION = 2
+STATE_VERSION = 3
 """To be raised when the plan of the job changes so that it can't go on from an earlier state; it then counts anew."""
 
 

@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from flask import Blueprint, Response, request
 from werkzeug.http import quote_etag
 
+from reccore.weights import LARGEST_DOCUMENT
 from recsvc.errors import Problem
 from recsvc.problems import json_response, read_body
 from recsvc.services import Configuration
 
-LARGEST_DOCUMENT = 65_536
 _VERSION = re.compile(r"0|[1-9][0-9]{0,18}")
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import flask_openapi_swagger  # type: ignore[import-untyped]
 from flask import Blueprint, Response, send_from_directory
 
+from reccore.events import LONGEST_ID
 from recsvc.problems import json_response
 
 _STATIC = Path(flask_openapi_swagger.__file__).parent / "templates" / "swagger"
@@ -112,7 +113,7 @@ def _in_path(name: str, **schema: Any) -> dict[str, Any]:
 
 def document(config_names: list[str]) -> dict[str, Any]:
     """Build the OpenAPI document; ``config_names`` is the allow-list of configuration documents."""
-    user = _in_path("user_id", minLength=1, maxLength=128)
+    user = _in_path("user_id", minLength=1, maxLength=LONGEST_ID)
     count = {"name": "n", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 100, "default": 10}}
     accepted = _object(status={"const": "accepted"}, topic=_STRING, partition=_INTEGER, offset=_INTEGER)
     user_ids = _object(user_ids={**_list({"type": ["string", "integer"]}), "maxItems": 500})

@@ -8,11 +8,11 @@ from flask import Blueprint, Response, request
 from pydantic_core import from_json
 from werkzeug.routing import BaseConverter
 
+from reccore.events import LONGEST_ID
 from recsvc import metrics
 from recsvc.problems import invalid, json_response, read_body
 from recsvc.recommender import Recommender
 
-LONGEST_USER_ID = 128
 MOST_USERS = 500
 LARGEST_BODY = 1_048_576
 _LARGEST_N = 100
@@ -62,10 +62,10 @@ def _n() -> int | None:
 
 
 def _user_id(value: object, name: str) -> str:
-    if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() <= 4 * LONGEST_USER_ID:
+    if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() <= 4 * LONGEST_ID:
         value = str(value)
-    if not isinstance(value, str) or not 1 <= len(value) <= LONGEST_USER_ID:
-        raise invalid(name, value, f"text of 1 to {LONGEST_USER_ID} characters")
+    if not isinstance(value, str) or not 1 <= len(value) <= LONGEST_ID:
+        raise invalid(name, value, f"text of 1 to {LONGEST_ID} characters")
     return value
 
 

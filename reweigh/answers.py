@@ -1,59 +1,87 @@
-"""What the service would have answered: the rules of ``reccore.ranking`` on arrays, for many people at once."""
+"""What the service would have answered: its own ranking, on what the job would have kept of a part of the events."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection
 
 import numpy as np
-from numpy.typing import NDArray
 
-from reccore.ranking import PRIOR_EVENTS, typical_weight
+from reccore.ranking import RankedProduct
+from reccore.scoring import score
+from reccore.weights import Weights
+from recsvc.ranking_table import RankingTable
+from recsvc.statistics import Collected
 from reweigh.replay import Dataset, Flags, Integers
 
-Floats = NDArray[np.float64]
 
+class Answers:
+    """Ranks products for people, by the events flagged in ``history`` and one set of weights.
 
-@dataclass(frozen=True, slots=True)
-class Statistics:
-    """What the job keeps, by product, tag and person, for one set of weights.
-
-    ``popularity`` is by product and ``everybody`` by tag; ``tags`` and ``points`` are the tagged events in the order of
-    persons, of which person ``u`` has ``bounds[u]:bounds[u + 1]``; ``bought`` the same for purchased products.
+    People and products go by their numbers in ``data``.
     """
 
-    popularity: Floats
-    everybody: Floats
-    typical: float
-    tags: Integers
-    points: Floats
-    bounds: Integers
-    bought: Integers
-    bought_bounds: Integers
+    def __init__(self, data: Dataset, history: Flags, weights: Weights) -> None:
+        order = np.flatnonzero(history)[np.argsort(data.users[history], kind="stable")]
+        users, products, types = data.users[order], data.products[order], data.types[order]
+        tags, of_event = _spread(data, data.tag_sets[order])
+        people = np.arange(len(data.user_ids) + 1)
+        self._values, self._tag_names, self._product_ids = weights.values, data.tag_names, data.product_ids
+        self._number = {product_id: number for number, product_id in enumerate(data.product_ids)}
+        # The tagged events in the order of persons, of which person u has bounds[u]:bounds[u + 1]; purchases likewise.
+        self._tags, self._types = tags, types[of_event]
+        self._bounds = np.searchsorted(users[of_event], people)
+        purchases = types == data.event_types.names.index("purchase")
+        self._bought = products[purchases]
+        self._bought_bounds = np.searchsorted(users[purchases], people)
+        of_products = _counted(products, types, len(data.product_ids), len(weights.names))
+        self._table = RankingTable(_collected(data, of_products, self._of_tags(tags, self._types)).snapshot(), weights)
+        self.products = sum(score(row, self._values) > 0 for row in of_products.tolist())
+        """How many products can be recommended at all: those of a popularity above 0."""
+
+    def recommended(self, user: int, n: int) -> list[int]:
+        """The ``n`` best products, best first, without the user's purchases."""
+        own = slice(self._bounds[user], self._bounds[user + 1])
+        counts = self._of_tags(self._tags[own], self._types[own])
+        taste = self._table.taste({tag: score(row, self._values) for tag, row in counts.items()})
+        return self._numbers(self._table.rank(taste, left_out=self._bought_ids(user), n=n))
+
+    def popular(self, user: int, n: int) -> list[int]:
+        """The ``n`` most popular products, best first, without the user's purchases."""
+        return self._numbers(self._table.popular(left_out=self._bought_ids(user), n=n))
+
+    def bought(self, user: int) -> Integers:
+        """The products that the user has bought, some of them more than once."""
+        own: Integers = self._bought[self._bought_bounds[user] : self._bought_bounds[user + 1]]
+        return own
+
+    def _bought_ids(self, user: int) -> Collection[str]:
+        return {self._product_ids[number] for number in self.bought(user).tolist()}
+
+    def _numbers(self, ranked: list[RankedProduct]) -> list[int]:
+        return [self._number[each.product_id] for each in ranked]
+
+    def _of_tags(self, tags: Integers, types: Integers) -> dict[str, list[int]]:
+        """Counts by event type of each tag that occurs."""
+        present, places = np.unique(tags, return_inverse=True)
+        rows = _counted(places, types, len(present), len(self._values)).tolist()
+        return {self._tag_names[tag]: row for tag, row in zip(present.tolist(), rows, strict=True)}
 
 
-def statistics(data: Dataset, history: Flags, weights: Sequence[float]) -> Statistics:
-    """Count and weigh the events flagged in ``history``."""
-    order = np.flatnonzero(history)[np.argsort(data.users[history], kind="stable")]
-    users, types = data.users[order], data.types[order]
-    points = np.asarray(weights, dtype=np.float64)[types]
-    tags, of_event = _spread(data, data.tag_sets[order])
-    people = np.arange(len(data.user_ids) + 1)
-    bought = types == data.event_types.names.index("purchase")
-    return Statistics(
-        popularity=_summed(data.products[order], points, len(data.product_ids)),
-        everybody=_summed(tags, points[of_event], len(data.tag_names)),
-        typical=typical_weight(np.bincount(types[of_event], minlength=len(weights)).tolist(), weights),
-        tags=tags,
-        points=points[of_event],
-        bounds=np.searchsorted(users[of_event], people),
-        bought=data.products[order][bought],
-        bought_bounds=np.searchsorted(users[bought], people),
-    )
+def _collected(data: Dataset, of_products: Integers, of_tags: dict[str, list[int]]) -> Collected:
+    """Put counts where the service would have read them."""
+    collected = Collected(of_products.shape[1])
+    for number in np.flatnonzero(of_products.any(axis=1)).tolist():
+        start, end = data.sets.starts[data.set_of_product[number] :][:2].tolist()
+        tags = [data.tag_names[tag] for tag in data.sets.tags[start:end].tolist()]
+        collected.put_product(data.product_ids[number], (of_products[number].tolist(), 0, tags))
+    for tag, row in of_tags.items():
+        collected.put_tag(tag, (row, 0))
+    return collected
 
 
-def _summed(places: Integers, values: Floats, size: int) -> Floats:
-    return np.bincount(places, values, size).astype(np.float64)
+def _counted(places: Integers, types: Integers, rows: int, width: int) -> Integers:
+    """Count by place and event type: an array of ``rows`` by ``width``."""
+    return np.bincount(places * width + types, minlength=rows * width).reshape(rows, width)
 
 
 def _spread(data: Dataset, sets: Integers) -> tuple[Integers, Integers]:
@@ -62,57 +90,3 @@ def _spread(data: Dataset, sets: Integers) -> tuple[Integers, Integers]:
     of_row = np.repeat(np.arange(len(sets)), sizes)
     within = np.arange(len(of_row)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     return data.sets.tags[data.sets.starts[sets][of_row] + within], of_row
-
-
-class Answers:
-    """Ranks products for people, by the statistics of one set of weights."""
-
-    def __init__(self, data: Dataset, kept: Statistics) -> None:
-        self._kept = kept
-        self._tags, self._of_product = _spread(data, data.set_of_product)
-        self._sizes = data.sets.sizes[data.set_of_product]
-        positive = np.maximum(kept.everybody, 0.0)
-        self._everybody, self._everybody_total = positive, float(positive.sum())
-
-    def affinity(self, user: int) -> Floats:
-        """The user's affinity to every product: :func:`reccore.ranking.affinity`."""
-        kept = self._kept
-        own = slice(kept.bounds[user], kept.bounds[user + 1])
-        scores = np.maximum(_summed(kept.tags[own], kept.points[own], len(self._everybody)), 0.0)
-        total = float(scores.sum())
-        if total <= 0 or self._everybody_total <= 0:
-            return np.ones(len(self._sizes))
-        lifts = np.where(scores > 0, 1.0, 0.0)
-        shared = (scores > 0) & (self._everybody > 0)
-        lifts[shared] = (scores[shared] / total) / (self._everybody[shared] / self._everybody_total)
-        trust = total / (total + PRIOR_EVENTS * kept.typical)
-        sums = np.bincount(self._of_product, lifts[self._tags], len(self._sizes))
-        mean = sums / np.maximum(self._sizes, 1)
-        return np.where(self._sizes > 0, (1.0 - trust) + trust * mean, 1.0)
-
-    def recommended(self, user: int, n: int) -> Integers:
-        """The ``n`` best products, best first: :func:`reccore.ranking.rank_products` without the user's purchases."""
-        return self._best(self._kept.popularity * self.affinity(user), user, n)
-
-    def popular(self, user: int, n: int) -> Integers:
-        """The ``n`` most popular products, best first, without the user's purchases."""
-        return self._best(self._kept.popularity.copy(), user, n)
-
-    def bought(self, user: int) -> Integers:
-        """The products that the user has bought, some of them more than once."""
-        return self._kept.bought[self._kept.bought_bounds[user] : self._kept.bought_bounds[user + 1]]
-
-    @property
-    def products(self) -> int:
-        """How many products can be recommended at all: those of a popularity above 0."""
-        return int((self._kept.popularity > 0).sum())
-
-    def _best(self, scores: Floats, user: int, n: int) -> Integers:
-        scores[self.bought(user)] = 0.0
-        if len(scores) > 8 * n:
-            # All that are no worse than the n-th, so that a tie at the end still goes to the lower id.
-            candidates = np.flatnonzero(scores >= np.partition(scores, -n)[-n])
-        else:
-            candidates = np.arange(len(scores))
-        candidates = candidates[scores[candidates] > 0]
-        return candidates[np.argsort(-scores[candidates], kind="stable")][:n]

@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from reccore.weights import Weights
-from reweigh.answers import Answers, statistics
+from reweigh.answers import Answers
 from reweigh.errors import CommandError
 from reweigh.metrics import Mean, bootstrap_mean, ndcg, recall
 from reweigh.replay import Dataset, Flags, Integers
@@ -69,7 +69,7 @@ def compare(
     gain 1, without those that the person had bought before, which are never recommended. Only persons with something
     relevant count; of more than ``most_people`` a sample is taken. Raises :class:`CommandError` when there is nobody.
     """
-    answers = Answers(data, statistics(data, ~held_out, weights.values))
+    answers = Answers(data, ~held_out, weights)
     wanted = held_out if relevant_types is None else held_out & np.isin(data.types, list(relevant_types))
     relevant = relevant_products(data, wanted, answers)
     people = sorted(relevant)
@@ -78,8 +78,8 @@ def compare(
     if most_people is not None and len(people) > most_people:
         people = sorted(np.random.default_rng(0).choice(people, most_people, replace=False).tolist())
     lists = {
-        OURS: [answers.recommended(user, n).tolist() for user in people],
-        POPULAR: [answers.popular(user, n).tolist() for user in people],
+        OURS: [answers.recommended(user, n) for user in people],
+        POPULAR: [answers.popular(user, n) for user in people],
     }
     measured = {name: _measure(ranked, [relevant[user] for user in people], n) for name, ranked in lists.items()}
     return Comparison(

@@ -1,9 +1,10 @@
-"""Plans the job and prints the plans as JSON, by name. A program of its own: its JVM ends with it."""
+"""Plans the job and prints the plans and the tasks as JSON, by name. A program of its own: its JVM ends with it."""
 
 from __future__ import annotations
 
 import json
 import sys
+from typing import Any
 
 from pyflink.table import ExplainDetail, Table
 
@@ -23,6 +24,12 @@ class ExplainedJob(ProfileJob):
         super().__init__(SETTINGS, {"pipeline.jars": connector})
         self.plans: dict[str, dict[str, str]] = {}
 
+    def tasks(self) -> list[str]:
+        """Give the tasks' names, each the names of its operators."""
+        environment: Any = self._environment._j_stream_execution_environment
+        graph = environment.getStreamGraph(False).getJobGraph()
+        return [vertex.getName() for vertex in graph.getVerticesSortedTopologicallyFromSources()]
+
     def _cut(self, name: str, table: Table, *, with_proctime: bool = False) -> None:
         self.plans[name] = carried_out(table.explain(ExplainDetail.CHANGELOG_MODE))
         super()._cut(name, table, with_proctime=with_proctime)
@@ -41,7 +48,7 @@ def main(connector: str) -> None:
     for name, statements in zip(("profiles", "statistics"), job.plan(), strict=True):
         job.plans[name] = carried_out(statements.explain(ExplainDetail.CHANGELOG_MODE))
         statements.attach_as_datastream()
-    sys.stdout.write(json.dumps(job.plans))
+    sys.stdout.write(json.dumps({**job.plans, "tasks": job.tasks()}))
 
 
 if __name__ == "__main__":

@@ -13,8 +13,8 @@ import pytest
 from reccore.event_types import EventTypes
 from reccore.ranking import PRIOR_EVENTS, Product, rank_popular, rank_products, taste, typical_weight
 from reccore.scoring import score
-from reccore.weights import parse_weights
-from reweigh.answers import Answers, statistics
+from reccore.weights import Weights, parse_weights
+from reweigh.answers import Answers
 from reweigh.cli import main
 from reweigh.evaluation import OURS, POPULAR, compare
 from reweigh.metrics import bootstrap_mean, ndcg, recall
@@ -120,7 +120,7 @@ def test_the_answers_are_those_of_the_rules(tmp_path: Path, weights: tuple[float
     ids = list(dict.fromkeys(each["event_id"] for each in lines(tmp_path / "events.jsonl")))
     assert len(ids) == len(data.users) == len(first_lines)
     known = {name for name, held in zip(ids, held_out.tolist(), strict=True) if not held}
-    answers = Answers(data, statistics(data, ~held_out, weights))
+    answers = Answers(data, ~held_out, Weights(tuple(NAMES), weights))
     for number, user in enumerate(data.user_ids):
         ours = [data.product_ids[each] for each in answers.recommended(number, 10)]
         popular = [data.product_ids[each] for each in answers.popular(number, 10)]

@@ -1,0 +1,34 @@
+"""Where one task ends and the next begins, which SQL leaves to the planner."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pyflink.datastream import StreamExecutionEnvironment
+from pyflink.java_gateway import get_gateway
+
+from flink_jobs.errors import UnexpectedPlanError
+
+
+def begin_task(environment: StreamExecutionEnvironment, operator: str, *, after: str) -> None:
+    """Have ``operator`` run in a thread of its own, beside that of the operator ``after``; both are parts of names.
+
+    A chain is one thread: while it waits for Python, and Python for Redis, nothing before it in the chain moves. What
+    it costs is that rows are serialized between the two. Takes what was attached to the environment until now.
+
+    Raises:
+        UnexpectedPlanError: The planner has made nothing of the kind.
+    """
+    transformations: Any = environment._j_stream_execution_environment.getTransformations()
+    head = get_gateway().jvm.org.apache.flink.streaming.api.operators.ChainingStrategy.HEAD
+    found = False
+    waiting = list(transformations)
+    while waiting:
+        each = waiting.pop()
+        inputs = list(each.getInputs())
+        if operator in each.getName() and any(after in before.getName() for before in inputs):
+            each.setChainingStrategy(head)
+            found = True
+        waiting += inputs
+    if not found:
+        raise UnexpectedPlanError(f"the plan has no {operator} after a {after}")
