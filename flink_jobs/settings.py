@@ -28,11 +28,11 @@ class JobSettings:
     checkpoint_interval_ms: int = 2_000
     deduplication_window_seconds: int = SEVEN_DAYS_SECONDS
     tag_expiry_seconds: int = 0
-    mini_batch_ms: int = 30
+    mini_batch_ms: int = 20
     statistics_ms: int = 2_000
     mini_batch_rows: int = 50_000
-    buffer_timeout_ms: int = 10
-    bundle_ms: int = 10
+    buffer_timeout_ms: int = 5
+    bundle_ms: int = 5
     bundle_rows: int = 10_000
     redis_patience_seconds: int = 20
 
