@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import fcntl
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -20,6 +21,7 @@ from deploy.local.home import CHECKOUT
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmarks that are named, or all; the exit status is 1 when one of them could not be measured."""
     given = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit("terminated"))  # by way of what stops the servers
     output: Path = given.output.resolve()
     every = benchmarks(output)
     unknown = [name for name in given.names if name not in every]
