@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import hiredis
@@ -33,3 +33,8 @@ def raise_first_error(answers: Sequence[Any]) -> None:
     for each in answers:
         if isinstance(each, redis.RedisError):
             raise each
+
+
+def as_mapping(answer: Any) -> Mapping[str, str]:
+    """Give a hash as a mapping, whichever protocol it was answered in."""
+    return answer if isinstance(answer, dict) else dict(zip(answer[::2], answer[1::2], strict=True))

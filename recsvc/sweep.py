@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import redis
@@ -20,7 +21,7 @@ from reccore import layout
 from reccore.scoring import format_score, score
 from reccore.weights import Weights
 from recsvc.errors import StoreUnavailable
-from recsvc.redis_exchange import Command, exchange, raise_first_error
+from recsvc.redis_exchange import Command, as_mapping, exchange, raise_first_error
 from recsvc.remembered import ByCounts
 
 log = logging.getLogger(__name__)
@@ -29,8 +30,8 @@ USERS_AT_ONCE = 40
 ROWS_AT_ONCE = 1_000
 """What one transaction may write: about a millisecond in which Redis serves nobody else."""
 SCAN_COUNT = 500
-PAUSE_FOR_WORK = 1.0
-"""Seconds of pause for each second of this thread's own computing: Redis then gives the pass less than a third of its
+PAUSE_FOR_WORK = 0.5
+"""Seconds of pause for each second of this thread's own computing: Redis then gives the pass less than half of its
 time, and where the processor is busy with others, which is a pause already, no more is added."""
 
 _RAISE = """
@@ -166,7 +167,7 @@ class ScoreSweep:
         if answers[1] is None or int(answers[1]) != version:
             self._forget()
             raise _MovedError
-        stored = [_pairs(each) for each in answers[2:]]
+        stored = [as_mapping(each) for each in answers[2:]]
         if len(users) > 1 and sum(map(len, stored)) > ROWS_AT_ONCE:
             self._forget()
             raise _TooMuchError
@@ -220,28 +221,29 @@ class _OddError(Exception):
     """What is stored of one of the users is none of ours."""
 
 
-def _pairs(answer: Any) -> list[tuple[str, str]]:
-    return list(answer.items()) if isinstance(answer, dict) else list(zip(answer[::2], answer[1::2], strict=True))
-
-
-def _writes(user: str, counts_key: str, rows: Sequence[tuple[str, str]], rules: Pass) -> list[Command]:
-    text_of = rules.texts.of
-    scores, stamped, expired = list[str](), list[str](), list[str]()
-    for tag, row in rows:
-        if rules.tag_expiry_seconds:
-            counts = layout.decode_counts(row)
-            if counts.expired(rules.now, rules.tag_expiry_seconds):
-                expired.append(tag)
-                continue
-            if counts.written_at is None:  # from a time when tags didn't expire: their time begins now
-                stamped += (tag, layout.encode_counts(counts.counts, counts.newest_ms, int(rules.now)))
-        scores += (tag, text_of(row))
+def _writes(user: str, counts_key: str, rows: Mapping[str, str], rules: Pass) -> list[Command]:
     profile_key = layout.profile_key(user)
     commands: list[Command] = []
-    if expired:
-        commands += (("HDEL", profile_key, *expired), ("HDEL", counts_key, *expired))
-    if stamped:
-        commands.append(("HSET", counts_key, *stamped))
-    if scores and rules.write_scores:
-        commands.append(("HSET", profile_key, *scores))
+    if rules.tag_expiry_seconds:
+        rows, stamped, expired = _aged(rows, rules)
+        if expired:
+            commands += (("HDEL", profile_key, *expired), ("HDEL", counts_key, *expired))
+        if stamped:
+            commands.append(("HSET", counts_key, *stamped))
+    if rows and rules.write_scores:
+        commands.append(("HSET", profile_key, *chain.from_iterable(rules.texts.of_all(rows).items())))
     return commands
+
+
+def _aged(rows: Mapping[str, str], rules: Pass) -> tuple[dict[str, str], list[str], list[str]]:
+    """Give the rows that stay, fields and values of those whose time begins now, and the fields that have expired."""
+    stay, stamped, expired = dict[str, str](), list[str](), list[str]()
+    for tag, row in rows.items():
+        counts = layout.decode_counts(row)
+        if counts.expired(rules.now, rules.tag_expiry_seconds):
+            expired.append(tag)
+            continue
+        if counts.written_at is None:  # from a time when tags didn't expire
+            stamped += (tag, layout.encode_counts(counts.counts, counts.newest_ms, int(rules.now)))
+        stay[tag] = row
+    return stay, stamped, expired

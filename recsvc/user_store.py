@@ -18,7 +18,7 @@ import redis
 from reccore import layout
 from recsvc.breaker import Breaker
 from recsvc.errors import StoreRefused, StoreUnavailable
-from recsvc.redis_exchange import exchange
+from recsvc.redis_exchange import as_mapping, exchange
 
 _AWAY = ("BUSY", "CLUSTERDOWN", "MASTERDOWN")
 """First words of answers by which a server that can be reached says that it serves nobody now. (LOADING, and a refused
@@ -85,12 +85,12 @@ class RedisUserStore:
         counts, purchased = self._ask(
             [("HGETALL", layout.counts_key(user_id)), ("SMEMBERS", layout.purchased_key(user_id))]
         )
-        return StoredUser(_as_mapping(counts), frozenset(purchased))
+        return StoredUser(as_mapping(counts), frozenset(purchased))
 
     def counts(self, user_ids: Sequence[str]) -> list[Mapping[str, str]]:
         """Read the counts hashes of several users in one round trip."""
         answers = self._ask([("HGETALL", layout.counts_key(user_id)) for user_id in user_ids])
-        return [_as_mapping(each) for each in answers]
+        return [as_mapping(each) for each in answers]
 
     def ping(self) -> bool:
         """Whether Redis answers now."""
@@ -141,12 +141,6 @@ class RedisUserStore:
 def _refused(exc: Exception) -> bool:
     """Whether Redis has answered and serves others; the connection is then as good as before."""
     return isinstance(exc, redis.ResponseError) and not str(exc).startswith(_AWAY)
-
-
-def _as_mapping(answer: Any) -> Mapping[str, str]:
-    if isinstance(answer, dict):
-        return answer
-    return dict(zip(answer[::2], answer[1::2], strict=True))
 
 
 class LastSeen:
