@@ -215,16 +215,15 @@ class Stack:
         wanted = {name for part in self.parts for name in SERVERS_OF[part]}
         first = [server for server in servers if server.name in wanted and server.name not in AFTER_TOPICS]
         last = [server for server in servers if server.name in wanted and server.name in AFTER_TOPICS]
-        with ThreadPoolExecutor(max_workers=len(servers)) as pool:
+        with ThreadPoolExecutor(max_workers=len(servers)) as pool:  # starting one takes the supervisor a second
             list(pool.map(self._start, first))
-        waiting = {server.name: server for server in first}
-        if "kafka" in waiting:
-            self._await(waiting, until="kafka")
-            create_topics(self.addresses.kafka, settings)
-            self._progress.done("topics", self.addresses.kafka)
-        for server in last:
-            self._start(server)
-            waiting[server.name] = server
+            waiting = {server.name: server for server in first}
+            if "kafka" in waiting:
+                self._await(waiting, until="kafka")
+                create_topics(self.addresses.kafka, settings)
+                self._progress.done("topics", self.addresses.kafka)
+            list(pool.map(self._start, last))
+        waiting |= {server.name: server for server in last}
         self._await(waiting)
 
     def _start(self, server: Server) -> None:
