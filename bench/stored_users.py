@@ -64,7 +64,7 @@ def wrong_scores(client: Any, numbers: Sequence[int], weights: Sequence[float]) 
         answers = pipeline.execute()
         for scores, rows in zip(answers[::2], answers[1::2], strict=True):
             compared += len(rows)
-            wrong += sum(scores.get(tag) != texts.of(row) for tag, row in rows.items())
+            wrong += sum(scores.get(tag) != text for tag, text in texts.of_all(rows).items())
             wrong += len(scores.keys() - rows.keys())
     return compared, wrong
 

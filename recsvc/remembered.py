@@ -18,14 +18,6 @@ class ByCounts(Generic[T]):
         self._make = make
         self._known: dict[str, T] = {}
 
-    def of(self, row: str) -> T:
-        """Give what follows from one row's counts."""
-        counts = counts_of_row(row)
-        try:
-            return self._known[counts]
-        except KeyError:
-            return self._learn(counts)
-
     def of_all(self, rows: Mapping[str, str]) -> dict[str, T]:
         """Give what follows from each row's counts; one loop, because a request has many rows."""
         known, found = self._known, {}
