@@ -1,11 +1,11 @@
 """The exceptions of the job.
 
 ReweighError
+├── UnexpectedPlanError         Flink's planner makes of the job what it never did: nothing is submitted
 └── JobError
     ├── RedisUnavailableError   Redis stayed away through every retry: the job restarts from its checkpoint
     ├── RedisRefusedError       Redis refuses a command for good, e.g. for a key of another type
-    ├── FencedOffError          a newer writer has taken over: this one must stop
-    └── UnexpectedPlanError     Flink's planner makes of the job what it never did: nothing is submitted
+    └── FencedOffError          a newer writer has taken over: this one must stop
 """
 
 from __future__ import annotations
@@ -29,5 +29,5 @@ class FencedOffError(JobError):
     """A writer that opened later has written these rows, so what this one holds is out of date."""
 
 
-class UnexpectedPlanError(JobError):
+class UnexpectedPlanError(ReweighError):
     """The plan lacks a step that the job counts on, as another version of Flink might have it."""

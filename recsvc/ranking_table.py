@@ -84,6 +84,11 @@ class RankingTable:
         """Give the ``n`` most popular products, as ``reccore.ranking.rank_popular`` does."""
         return self.rank(ranking.NO_TASTE, left_out=left_out, n=n)
 
+    @property
+    def recommendable(self) -> int:
+        """How many products can be recommended at all: those of a popularity above 0."""
+        return len(self._popularity)
+
     def newest_ms(self, products: Collection[RankedProduct]) -> int | None:
         """Time of the newest event with any of the products, in epoch milliseconds."""
         index = self.snapshot.structure.index

@@ -35,8 +35,6 @@ class Answers:
         self._bought_bounds = np.searchsorted(users[purchases], people)
         of_products = _counted(products, types, len(data.product_ids), len(weights.names))
         self._table = RankingTable(_collected(data, of_products, self._of_tags(tags, self._types)).snapshot(), weights)
-        self.products = sum(score(row, self._values) > 0 for row in of_products.tolist())
-        """How many products can be recommended at all: those of a popularity above 0."""
 
     def recommended(self, user: int, n: int) -> list[int]:
         """The ``n`` best products, best first, without the user's purchases."""
@@ -53,6 +51,11 @@ class Answers:
         """The products that the user has bought, some of them more than once."""
         own: Integers = self._bought[self._bought_bounds[user] : self._bought_bounds[user + 1]]
         return own
+
+    @property
+    def products(self) -> int:
+        """How many products can be recommended at all."""
+        return self._table.recommendable
 
     def _bought_ids(self, user: int) -> Collection[str]:
         return {self._product_ids[number] for number in self.bought(user).tolist()}
@@ -71,8 +74,7 @@ def _collected(data: Dataset, of_products: Integers, of_tags: dict[str, list[int
     """Put counts where the service would have read them."""
     collected = Collected(of_products.shape[1])
     for number in np.flatnonzero(of_products.any(axis=1)).tolist():
-        start, end = data.sets.starts[data.set_of_product[number] :][:2].tolist()
-        tags = [data.tag_names[tag] for tag in data.sets.tags[start:end].tolist()]
+        tags = [data.tag_names[tag] for tag in data.sets.of(data.set_of_product[number]).tolist()]
         collected.put_product(data.product_ids[number], (of_products[number].tolist(), 0, tags))
     for tag, row in of_tags.items():
         collected.put_tag(tag, (row, 0))

@@ -28,6 +28,10 @@ class TagSets:
     starts: Integers
     tags: Integers
 
+    def of(self, number: int) -> Integers:
+        """The tags of one set."""
+        return self.tags[self.starts[number] : self.starts[number + 1]]
+
     @property
     def sizes(self) -> Integers:
         """How many tags each set has."""

@@ -48,7 +48,7 @@ def main(connector: str) -> None:
     for name, statements in zip(("profiles", "statistics"), job.plan(), strict=True):
         job.plans[name] = carried_out(statements.explain(ExplainDetail.CHANGELOG_MODE))
         statements.attach_as_datastream()
-    sys.stdout.write(json.dumps({**job.plans, "tasks": job.tasks()}))
+    sys.stdout.write(json.dumps({"plans": job.plans, "tasks": job.tasks()}))
 
 
 if __name__ == "__main__":
