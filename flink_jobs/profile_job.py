@@ -22,7 +22,7 @@ from pyflink.table import DataTypes, StatementSet, StreamTableEnvironment, Table
 from pyflink.table.udf import ScalarFunction, udf
 
 from flink_jobs.parse_function import PARSED_ROW, ParseRecords
-from flink_jobs.settings import JOB_NAME, JobSettings, parse_settings
+from flink_jobs.settings import JobSettings, parse_settings
 from flink_jobs.tag_list import SEPARATOR
 from flink_jobs.tasks import begin_task
 from flink_jobs.writers import BOUGHT, PRODUCT, TOTAL, WriteProfiles, WriteStatistics, WriteTotals
@@ -52,7 +52,7 @@ class ProfileJob:
         """Plan the whole job and hand it to the cluster."""
         for statements in self.plan():
             statements.attach_as_datastream()
-        self._environment.execute(JOB_NAME)
+        self._environment.execute(self._settings.job_name)
 
     def plan(self) -> Iterator[StatementSet]:
         """Give the statements in two sets; each is to be attached before the next is asked for.
@@ -95,7 +95,7 @@ class ProfileJob:
                 'topic' = '{";".join(self._types.by_topic)}',
                 'properties.bootstrap.servers' = '{self._settings.kafka_bootstrap}',
                 'properties.group.id' = '{self._settings.group_id}',
-                'scan.startup.mode' = 'earliest-offset',
+                {_startup(self._settings.start_from_ms)},
                 'scan.topic-partition-discovery.interval' = '5 s',
                 'value.format' = 'raw'
             )""")
@@ -212,9 +212,17 @@ def _a_row_each(table: str, name: str, *texts: str) -> str:
         CROSS JOIN UNNEST(SPLIT(joined, '{SEPARATOR}')) AS part ({name}) WHERE joined <> '')"""
 
 
+def _startup(start_from_ms: int) -> str:
+    if start_from_ms:
+        return f"'scan.startup.mode' = 'timestamp', 'scan.startup.timestamp-millis' = '{start_from_ms}'"
+    return "'scan.startup.mode' = 'earliest-offset'"
+
+
 def _options(settings: JobSettings) -> dict[str, str]:
+    own_folder = {"execution.checkpointing.dir": settings.checkpoint_dir} if settings.checkpoint_dir else {}
     return {
-        "pipeline.name": JOB_NAME,
+        **own_folder,
+        "pipeline.name": settings.job_name,
         # Operators of one task hand rows on as they are; those that keep one copy it themselves.
         "pipeline.object-reuse": "true",
         "parallelism.default": str(settings.parallelism),

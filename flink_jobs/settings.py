@@ -24,6 +24,11 @@ class JobSettings:
     redis_url: str
     event_types: EventTypes
     group_id: str = JOB_NAME
+    job_name: str = JOB_NAME
+    checkpoint_dir: str = ""
+    """Empty: where the cluster's configuration says."""
+    start_from_ms: int = 0
+    """Records of an earlier Kafka time are left out."""
     parallelism: int = 1
     checkpoint_interval_ms: int = 2_000
     deduplication_window_seconds: int = SEVEN_DAYS_SECONDS
@@ -47,6 +52,8 @@ def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> 
     text("--zookeeper-hosts", default=environment.get("ZOOKEEPER_HOSTS"), help="host:port[,host:port]")
     text("--redis-url", default=environment.get("REDIS_URL"), help="redis://[[user]:password@]host:port/db")
     text("--group-id", default=_DEFAULTS["group_id"], help="consumer group that shows the lag")
+    text("--job-name", default=_DEFAULTS["job_name"], help="what the JobManager calls it")
+    text("--checkpoint-dir", default=_DEFAULTS["checkpoint_dir"], help="URL; default: the cluster's")
     for name, what in _TOPICS.items():
         text(f"--{name.lower().replace('_', '-')}", default=environment.get(name, ""), help=what)
     number = parser.add_argument_group("how it runs").add_argument
@@ -68,6 +75,8 @@ def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> 
         zookeeper_hosts=given.zookeeper_hosts,
         redis_url=given.redis_url,
         group_id=given.group_id,
+        job_name=given.job_name,
+        checkpoint_dir=given.checkpoint_dir,
         event_types=event_types,
         **numbers,
     )
@@ -86,6 +95,7 @@ _NUMBERS: tuple[tuple[str, int, str], ...] = (
     ("checkpoint_interval_ms", 100, "time between checkpoints"),
     ("deduplication_window_seconds", 1, "how long an event id is remembered"),
     ("tag_expiry_seconds", 0, "forget a user's tag after so long without events, 0 never"),
+    ("start_from_ms", 0, "leave out records of an earlier Kafka time, epoch ms"),
     ("mini_batch_ms", 1, "how long counts are gathered before they are passed on"),
     ("statistics_ms", 1, "how long product and tag statistics are gathered"),
     ("mini_batch_rows", 1, "how many rows are gathered at most"),

@@ -14,7 +14,7 @@ For everybody (``{stats}`` keeps them in one slot too):
 ``{stats}:tags``                 HASH tag → ``[[v,c,p,…], newest event time]``
 ``{stats}:totals``               HASH name → count (see :mod:`reccore.totals`)
 ``{stats}:changes``              STREAM of ``kind`` (``products``, ``tags``) and ``rows`` (JSON, field → value), trimmed
-``catalog:products``             HASH product → JSON ``{"name", "tags", "price", "category"}``
+``catalog:products``             HASH product → JSON ``{"name", "tags", "price", "category", "tags_since_ms"}``
 ``catalog:version``              integer, raised by each change of the catalogue
 ``weights:in_force``             HASH ``version``, ``document``, ``swept``: a batch of an older version is refused
 ``writer:epoch``                 the newest writer's epoch

@@ -11,7 +11,7 @@ from reccore.scoring import score
 from reccore.weights import Weights
 from recsvc.ranking_table import RankingTable
 from recsvc.statistics import Collected
-from reweigh.replay import Dataset, Flags, Integers
+from reweigh.dataset import Dataset, Flags, Integers
 
 
 class Answers:

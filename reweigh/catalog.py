@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import math
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 import redis
 
@@ -25,6 +26,9 @@ CHUNK: Final = 1_000
 LONGEST_NAME: Final = 500
 LONGEST_CATEGORY: Final = 100
 
+_CLOCKS_DIFFER_MS: Final = 1_000
+"""How far the clocks of producers may be behind ours; an event of a later time is sure to meet the new tags."""
+
 _EVENT_TYPES: Final = EventTypes.from_settings({})
 
 
@@ -38,10 +42,16 @@ class CatalogProduct:
     price: float | None
     category: str | None
 
-    def stored(self) -> str:
-        """The JSON under the product's field."""
+    def stored(self, tags_since_ms: int) -> str:
+        """The JSON under the product's field; since ``tags_since_ms`` nobody has seen other tags of it."""
         return json.dumps(
-            {"name": self.name, "tags": list(self.tags), "price": self.price, "category": self.category},
+            {
+                "name": self.name,
+                "tags": list(self.tags),
+                "price": self.price,
+                "category": self.category,
+                "tags_since_ms": tags_since_ms,
+            },
             ensure_ascii=False,
         )
 
@@ -146,10 +156,26 @@ def _parsed(rows: Iterable[Row], bar: Bar) -> Iterator[CatalogProduct | None]:
 
 
 def _store(client: redis.Redis, products: list[CatalogProduct]) -> None:
+    since_ms = int(time.time() * 1000) + _CLOCKS_DIFFER_MS
     try:
+        before = cast("list[str | bytes | None]", client.hmget(CATALOG, [each.product_id for each in products]))
+        rows = {
+            each.product_id: each.stored(_same_tags_since(row, each.tags) or since_ms)
+            for each, row in zip(products, before, strict=True)
+        }
         with client.pipeline(transaction=True) as pipeline:
-            pipeline.hset(CATALOG, mapping={each.product_id: each.stored() for each in products})
+            pipeline.hset(CATALOG, mapping=rows)
             pipeline.incr(CATALOG_VERSION)
             pipeline.execute()
     except redis.RedisError as exc:
         raise CommandError(f"Redis does not take the catalogue: {exc}") from exc
+
+
+def _same_tags_since(row: str | bytes | None, tags: tuple[str, ...]) -> int | None:
+    """Give since when a stored product has had these tags, None when it has others or doesn't say."""
+    try:
+        stored = json.loads(row or "{}")
+        same, since = stored["tags"] == list(tags), stored["tags_since_ms"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return since if same and isinstance(since, int) else None

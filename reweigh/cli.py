@@ -31,6 +31,18 @@ answers by the events that came afterwards, beside the most popular products.
 Relevant are the distinct products of a person's later events, each of gain 1, without those bought before; intervals
 are bootstrapped over people."""
 
+_VERIFY: Final = """Count every event in Kafka anew, by code that shares nothing with the job, and compare the result
+with every field in Redis: profiles, counts, purchases, statistics and totals, both ways. Works on a running system.
+
+Exit code 0: nothing differs; 1: something does, or it can't be told, since the log is not complete any more."""
+
+_REPLAY: Final = """Count the complete log anew with a second job, at full speed, into the Redis database beside the
+live one, while the live job and the service go on; then stop the old job, exchange the two databases at once, and go on
+from the new job's state.
+
+For Redis that has lost its data, another list of event types or another window, a job that can't read its old state.
+Exit code 1: it could not be done, or with --check: what is live differs."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and give the exit code: 0 done, 1 something is wrong, 2 wrong arguments."""
@@ -60,7 +72,10 @@ def build_parser() -> argparse.ArgumentParser:
     _add_catalog(subparsers)
     _add_eval(subparsers)
     _add_doctor(subparsers)
+    _add_verify(subparsers)
     _add_weights(subparsers)
+    _add_job(subparsers)
+    _add_replay(subparsers)
     _add_stack(subparsers)
     return parser
 
@@ -82,6 +97,10 @@ def _add_env(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--env", type=Path, metavar="FILE", help="read the addresses there; default: environment, else .local/stack.env"
     )
+
+
+def _add_home(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--home", type=Path, metavar="DIR", help="folder of the local stack; default: .local")
 
 
 def _add_demo(subparsers: Any) -> None:
@@ -156,8 +175,60 @@ def _add_doctor(subparsers: Any) -> None:
     _add_env(doctor)
 
 
+def _add_verify(subparsers: Any) -> None:
+    verify = _add(subparsers, "verify", "count the log anew and compare every field in Redis", commands.verify, _VERIFY)
+    verify.add_argument("--group", default="reweigh-profile", metavar="NAME", help="the job's consumer group")
+    verify.add_argument(
+        "--window-seconds",
+        type=_positive,
+        default=None,
+        metavar="N",
+        help="how long the job remembers an event id; default: DEDUPLICATION_WINDOW_SECONDS, else 7 days",
+    )
+    verify.add_argument("--output", choices=("text", "json"), default="text")
+    _add_env(verify)
+
+
 def _add_weights(subparsers: Any) -> None:
     add_weights_commands(subparsers)
+
+
+def _add_job(subparsers: Any) -> None:
+    group = _group(subparsers, "job", "the profile job of the local stack")
+    for name, what in (
+        ("submit", "start it, from its newest state if it has any"),
+        ("stop", "stop it with a savepoint"),
+        ("status", "show it and its newest checkpoint"),
+        ("command", "print the command line that would submit it"),
+    ):
+        job = _add(group, name, what, commands.job)
+        job.set_defaults(action=name)
+        _add_home(job)
+    resume = _add(group, "resume", "start it from its newest savepoint or checkpoint", commands.job)
+    resume.add_argument("--from", dest="path", type=Path, metavar="DIR", help="from this one")
+    resume.set_defaults(action="resume")
+    _add_home(resume)
+    rescale = _add(group, "rescale", "stop it with a savepoint, go on with another parallelism", commands.job)
+    rescale.add_argument("parallelism", type=_positive, metavar="N")
+    rescale.set_defaults(action="rescale")
+    _add_home(rescale)
+
+
+def _add_replay(subparsers: Any) -> None:
+    replay = _add(subparsers, "replay", "count the whole log anew beside the live system", commands.replay, _REPLAY)
+    replay.add_argument("--check", action="store_true", help="rebuild and compare with what is live; change nothing")
+    replay.add_argument("--keep", action="store_true", help="leave the rebuilt database as it is; change nothing else")
+    replay.add_argument(
+        "--database", type=_seed, metavar="N", help="Redis database to rebuild in; default: the next one"
+    )
+    replay.add_argument(
+        "--from",
+        dest="since",
+        default="",
+        metavar="ts=TIME|last=24h",
+        help="only records of this Kafka time on; with --check or --keep",
+    )
+    _add_home(replay)
 
 
 def _add_stack(subparsers: Any) -> None:

@@ -110,13 +110,13 @@ def catalog_load(options: argparse.Namespace) -> int:
 
 def evaluate(options: argparse.Namespace) -> int:
     """`reweigh eval`."""
-    replay, evaluation = need("reweigh.replay", "data"), need("reweigh.evaluation", "data")
+    dataset, evaluation = need("reweigh.dataset", "data"), need("reweigh.evaluation", "data")
     event_types = EventTypes.from_settings(os.environ)
     weights = [(text, _weights(text, event_types)) for text in options.weights or _DEFAULT_WEIGHTS]
     relevant = _types(options.relevant, event_types) if options.relevant else None
-    event_files, product_files = replay.data_files(options.data)
-    data = replay.read_dataset(event_files, product_files, event_types)
-    held_out, split = _split(replay, data, options.at, options.everybody)
+    event_files, product_files = dataset.data_files(options.data)
+    data = dataset.read_dataset(event_files, product_files, event_types)
+    held_out, split = _split(dataset, data, options.at, options.everybody)
     comparisons = [
         evaluation.compare(
             data,
@@ -156,18 +156,18 @@ def _types(text: str, event_types: EventTypes) -> list[int]:
     return [event_types.names.index(name) for name in found if name]
 
 
-def _split(replay: Any, data: Any, at: str, everybody: bool) -> tuple[Any, str]:
+def _split(dataset: Any, data: Any, at: str, everybody: bool) -> tuple[Any, str]:
     number = _number(at)
     if number is not None and 0 < number < 1:
         if not everybody:
-            return replay.hold_out_newest(data, number), f"known: the oldest {number:.0%} of each person's events"
-        time_ms = replay.time_at(data, number)
-        return replay.hold_out_after(data, time_ms), f"known: the oldest {number:.0%} of all events"
+            return dataset.hold_out_newest(data, number), f"known: the oldest {number:.0%} of each person's events"
+        time_ms = dataset.time_at(data, number)
+        return dataset.hold_out_after(data, time_ms), f"known: the oldest {number:.0%} of all events"
     try:
         time_ms = parse_timestamp(at if number is None else number)
     except ValueError as exc:
         raise SettingError("--at", at, "a fraction between 0 and 1, or a time") from exc
-    return replay.hold_out_after(data, time_ms), f"known: what was before {at}"
+    return dataset.hold_out_after(data, time_ms), f"known: what was before {at}"
 
 
 def _number(text: str) -> int | float | None:
@@ -188,6 +188,77 @@ def doctor(options: argparse.Namespace) -> int:
         print(finding.line(), flush=True)
         healthy &= finding.healthy
     return 0 if healthy else 1
+
+
+def verify(options: argparse.Namespace) -> int:
+    """`reweigh verify`: exit code 1 when something differs."""
+    verifying, report = need("reweigh.verify.command", "verify"), need("reweigh.verify.report", "verify")
+    outcome = verifying.verify(read_settings(options.env), options.group, options.window_seconds)
+    if options.output == "json":
+        print(json.dumps(report.as_dict(outcome), indent=1))
+    else:
+        print("\n".join(report.lines(outcome)))
+    return 0 if report.is_right(outcome) else 1
+
+
+def job(options: argparse.Namespace) -> int:
+    """`reweigh job …`."""
+    local = need("deploy.local", "stack")
+    control = need("reweigh.job", "stack").JobControl(_stack(local, options.home))
+    if options.action == "status":
+        print("\n".join(control.status()))
+    elif options.action == "resume":
+        print(control.resume(options.path))
+    elif options.action == "rescale":
+        print(control.rescale(options.parallelism))
+    else:
+        print({"submit": control.submit, "stop": control.stop, "command": control.command}[options.action]())
+    return 0
+
+
+def replay(options: argparse.Namespace) -> int:
+    """`reweigh replay`: exit code 1 when it was to check and what is live differs."""
+    local, replaying, progress = (
+        need("deploy.local", "stack"),
+        need("reweigh.replay", "data"),
+        need("reweigh.progress", "data"),
+    )
+    wish = replaying.Wish(
+        check=options.check, database=options.database, keep=options.keep, from_ms=_since(options.since)
+    )
+    with progress.Bars() as bars:
+        done = replaying.Replay(_stack(local, options.home), wish, bars.tell, bars.say).run()
+    print(f"{done.records:,} records counted anew in {done.seconds:.1f} s, {done.records / done.seconds:,.0f} a second")
+    if wish.check:
+        print(f"{len(done.differences):,} keys differ" + "".join(f"\n  {key}" for key in done.differences[:20]))
+        return 1 if done.differences else 0
+    if not wish.keep:
+        print(f"live; for {done.waiting_seconds:.1f} s new events waited for the exchange")
+    return 0
+
+
+def _stack(local: Any, home: Path | None) -> Any:
+    stack = local.Stack(home)
+    if not stack.home.stack_env.exists():
+        raise CommandError(f"no local stack was started in {stack.home.path}: `make up` starts one")
+    return stack
+
+
+def _since(text: str) -> int:
+    """Read ``ts=TIME`` or ``last=N`` with s, m, h or d as epoch milliseconds; 0 for an empty text."""
+    if not text:
+        return 0
+    kind, _, value = text.partition("=")
+    units = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+    try:
+        if kind == "last" and value[-1:] in units:
+            return int((time.time() - float(value[:-1]) * units[value[-1]]) * 1000)
+        if kind == "ts":
+            number = _number(value)
+            return parse_timestamp(value if number is None else number)
+    except ValueError:
+        pass
+    raise SettingError("--from", text, "ts=TIME (ISO 8601 or epoch) or last=N with s, m, h or d, e.g. last=24h")
 
 
 def stack(options: argparse.Namespace) -> int:

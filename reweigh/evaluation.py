@@ -10,9 +10,9 @@ import numpy as np
 
 from reccore.weights import Weights
 from reweigh.answers import Answers
+from reweigh.dataset import Dataset, Flags, Integers
 from reweigh.errors import CommandError
 from reweigh.metrics import Mean, bootstrap_mean, ndcg, recall
-from reweigh.replay import Dataset, Flags, Integers
 
 OURS: Final = "reweigh"
 POPULAR: Final = "most popular"

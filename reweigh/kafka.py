@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any
 
 import confluent_kafka as kafka
 from confluent_kafka.admin import AdminClient
@@ -12,6 +14,7 @@ from confluent_kafka.cimpl import NewTopic
 from reweigh.errors import CommandError
 
 _PATIENCE_SECONDS = 10.0
+_LARGEST_MESSAGE = 4 * 1024 * 1024
 
 
 def _quiet(bootstrap: str) -> dict[str, str | int | float | bool]:
@@ -47,6 +50,52 @@ def end_offsets(bootstrap: str, topics: Iterable[str], seconds: float = _PATIENC
         consumer.close()
 
 
+def first_offsets(bootstrap: str, topics: Iterable[str], seconds: float = _PATIENCE_SECONDS) -> dict[str, int]:
+    """Count the records of each topic that are gone: the sum of its partitions' first offsets."""
+    admin: Any = AdminClient(_quiet(bootstrap))
+    stubless: Any = kafka.admin  # its stub leaves out most of what it exports
+    try:
+        present = admin.list_topics(timeout=seconds).topics
+        places = [
+            kafka.TopicPartition(topic, number)
+            for topic in topics
+            if topic in present
+            for number in present[topic].partitions
+        ]
+        found = admin.list_offsets(dict.fromkeys(places, stubless.OffsetSpec.earliest()), request_timeout=seconds)
+        counted = dict.fromkeys(topics, 0)
+        for place, future in found.items():
+            counted[place.topic] += future.result(seconds).offset
+        return counted
+    except (kafka.KafkaException, TimeoutError) as exc:
+        raise CommandError(f"Kafka at {bootstrap} does not answer: {_reason(exc)}") from exc
+
+
+def ensure_topic(bootstrap: str, topic: str, seconds: float = _PATIENCE_SECONDS) -> None:
+    """Create a topic of one partition unless it exists. Raises :class:`CommandError`."""
+    new = NewTopic(topic, 1, config={"max.message.bytes": str(_LARGEST_MESSAGE)})
+    admin = AdminClient(_quiet(bootstrap))  # it must live until it has answered
+    try:
+        admin.create_topics([new])[topic].result(seconds)
+    except (kafka.KafkaException, TimeoutError) as exc:
+        error = exc.args[0] if exc.args else None
+        if isinstance(error, kafka.KafkaError) and error.code() == kafka.KafkaError.TOPIC_ALREADY_EXISTS:
+            return
+        raise CommandError(f"the topic {topic} can't be created: {_reason(exc)}") from exc
+
+
+def delete_topic(bootstrap: str, topic: str, seconds: float = _PATIENCE_SECONDS) -> None:
+    """Delete a topic. Raises :class:`CommandError`."""
+    _delete_topic(AdminClient(_quiet(bootstrap)), topic, seconds)
+
+
+def delete_group(bootstrap: str, group: str, seconds: float = _PATIENCE_SECONDS) -> None:
+    """Delete a consumer group, if there is one and nobody uses it any more."""
+    admin = AdminClient(_quiet(bootstrap))
+    with suppress(kafka.KafkaException, TimeoutError):
+        admin.delete_consumer_groups([group])[group].result(seconds)
+
+
 class EventProducer:
     """Sends records, idempotent and acknowledged by all replicas, with a bounded number in flight.
 
@@ -68,7 +117,7 @@ class EventProducer:
                 "queue.buffering.max.messages": 100_000,
                 "queue.buffering.max.kbytes": 65_536,
                 "delivery.timeout.ms": int(give_up_seconds * 1000),
-                "message.max.bytes": 4_194_304,
+                "message.max.bytes": _LARGEST_MESSAGE,
             }
         )
 

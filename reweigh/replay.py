@@ -1,173 +1,230 @@
-"""A data set as arrays, and what the job would have kept of it up to a point in time."""
+"""`reweigh replay`: everything counted anew from the complete log, beside the live system, which it then replaces.
+
+A second job with a consumer group and checkpoints of its own writes into the Redis database beside the live one. Once
+it has caught up, the live job is stopped, the second one is stopped with a savepoint, the databases are exchanged (one
+command of Redis, for all its clients at once), and the live job goes on from that savepoint. Readers notice nothing
+but the moment in between in which new events wait.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
-from reccore.errors import RejectedEvent
-from reccore.event_types import EventTypes
-from reccore.events import Event, event_from_fields, parse_event
-from reweigh.catalog import CatalogProduct, parse_product
+from deploy.local import Stack
+from deploy.local.cluster_jobs import cancel, free_slots, list_jobs, stop_running
+from deploy.local.errors import StackError
+from deploy.local.job import submit_beside, take_over
+from deploy.local.second_taskmanager import SecondTaskManager
+from reweigh.databases import Databases
 from reweigh.errors import CommandError
-from reweigh.event_files import csv_fields
-from reweigh.lines import JSON_LINES, file_format, read_rows
+from reweigh.kafka import delete_group, delete_topic, end_offsets, ensure_topic, first_offsets
 
-Integers = NDArray[np.int64]
-Flags = NDArray[np.bool_]
+JOB: Final = "reweigh-replay"
+_POLL_SECONDS: Final = 0.3
+_STUCK_SECONDS: Final = 180.0
+_SAVEPOINT_SECONDS: Final = 120.0
+_START_SECONDS: Final = 180.0
+_TURNS: Final = 10
+_CLOSE_BEHIND: Final = 5_000
+"""Records: so close behind the end the live job may be stopped, since the rest takes a second or so."""
+
+
+class Progress(Protocol):
+    """What is told of the progress."""
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """So much of ``what`` is done."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What is wanted.
+
+    Args:
+        check: Rebuild and compare, change nothing.
+        database: The number of the Redis database to rebuild in; default: the one after the live one.
+        keep: Leave the rebuilt database as it is, change nothing else.
+        from_ms: Leave out records of an earlier Kafka time; only with ``check`` or ``keep``.
+    """
+
+    check: bool = False
+    database: int | None = None
+    keep: bool = False
+    from_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class TagSets:
-    """Sets of tags, numbered: set ``s`` is ``tags[starts[s]:starts[s + 1]]``."""
+class Done:
+    """What was done: records counted, in how many seconds, and for how long new events waited at the exchange."""
 
-    starts: Integers
-    tags: Integers
+    records: int
+    seconds: float
+    waiting_seconds: float = 0.0
+    differences: tuple[str, ...] = ()
 
-    def of(self, number: int) -> Integers:
-        """The tags of one set."""
-        return self.tags[self.starts[number] : self.starts[number + 1]]
+
+class Replay:
+    """One rebuild on a local stack. Raises :class:`CommandError` when it can't be done; the live job then goes on."""
+
+    def __init__(self, stack: Stack, wish: Wish, tell: Progress, say: Callable[[str], None]) -> None:
+        self._stack, self._wish, self._tell, self._say = stack, wish, tell, say
+        self._env, self._settings = stack.env, stack.settings
+        self._rest = self._env["FLINK_REST"]
+        self._folder = stack.home.flink / "replay"
+        self._group = f"{JOB}-{int(time.time())}"
+        self._dead_letters = f"{self._settings.dead_letter_topic}-{self._group}"
+        if wish.from_ms and not (wish.check or wish.keep):
+            raise CommandError("a part of the log can't replace the whole: give --check, or --keep with --database")
+
+    def run(self) -> Done:
+        """Rebuild, and do with it what is wished."""
+        try:
+            return self._run()
+        except StackError as exc:
+            raise CommandError(str(exc)) from exc
+
+    def _run(self) -> Done:
+        self._refuse_unless_complete()
+        databases = Databases(self._env["REDIS_URL"], self._wish.database)
+        with ExitStack() as afterwards:
+            afterwards.callback(databases.close)
+            self._end_earlier()
+            databases.prepare()
+            afterwards.callback(self._end_second_job)
+            afterwards.callback(delete_group, self._bootstrap, self._group)
+            ensure_topic(self._bootstrap, self._dead_letters)
+            afterwards.callback(delete_topic, self._bootstrap, self._dead_letters)
+            if free_slots(self._rest) < self._settings.sizes.parallelism:
+                self._say("no free slot: starting a second TaskManager")
+                afterwards.enter_context(SecondTaskManager(self._stack, self._settings.sizes.parallelism))
+            began = time.monotonic()
+            self._submit(databases.url_beside)
+            records = self._wait_until_read(databases, None)
+            done = Done(records, time.monotonic() - began)
+            if self._wish.check:
+                done = replace(done, differences=tuple(sorted(self._compare(databases))))
+                databases.drop()
+            elif self._wish.keep:
+                self._wait_until_read(databases, self._end())
+                databases.keep()
+            else:
+                done = replace(done, waiting_seconds=self._take_over(databases))
+            return done
 
     @property
-    def sizes(self) -> Integers:
-        """How many tags each set has."""
-        return np.diff(self.starts)
+    def _bootstrap(self) -> str:
+        return self._env["KAFKA_BOOTSTRAP"]
 
+    def _refuse_unless_complete(self) -> None:
+        gone = {topic: first for topic, first in first_offsets(self._bootstrap, self._settings.topics).items() if first}
+        if gone and not self._wish.from_ms:
+            raise CommandError(
+                "the log is not complete: "
+                + ", ".join(f"{topic} lacks its first {n:,} records" for topic, n in gone.items())
+            )
 
-@dataclass(frozen=True, slots=True)
-class Dataset:
-    """Distinct events in the order of the files; products are numbered by id ascending, so a tie goes to the lower.
+    def _submit(self, redis_url: str) -> None:
+        self._say(f"a second job counts the log anew into {redis_url}")
+        submit_beside(
+            self._stack.home,
+            {**self._env, "REDIS_URL": redis_url},
+            self._settings,
+            (
+                "--job-name", JOB,
+                "--group-id", self._group,
+                "--dead-letter-topic", self._dead_letters,
+                "--checkpoint-dir", self._folder.as_uri(),
+                "--start-from-ms", str(self._wish.from_ms),
+            ),
+            self._stack.home.log / "replay-submit.log",
+        )  # fmt: skip
 
-    ``users``, ``products``, ``types``, ``times_ms`` and ``tag_sets`` have one entry an event, ``set_of_product`` one a
-    product: the catalogue's tags, else those of its newest event.
-    """
+    def _wait_until_read(self, databases: Databases, records: int | None) -> int:
+        """Wait until so many records are read, or without a number, until it is close behind the end."""
+        last, moved_at = -1, time.monotonic()
+        while True:
+            read, end = databases.read_by_rebuild(), self._end() if records is None else records
+            self._tell("records counted anew", read, end)
+            if read >= (end - _CLOSE_BEHIND if records is None else end) and read > 0:
+                return read
+            if self._wish.from_ms and last == read and time.monotonic() - moved_at > 10:
+                return read  # how many records there are of that time nobody knows
+            if end == 0:
+                return 0
+            if read != last:
+                last, moved_at = read, time.monotonic()
+            if time.monotonic() - moved_at > _STUCK_SECONDS:
+                raise CommandError(
+                    f"the second job has read {read:,} of {end:,} records and does not go on; see "
+                    f"{self._stack.home.log / 'taskmanager.log'}"
+                )
+            time.sleep(_POLL_SECONDS)
 
-    user_ids: tuple[str, ...]
-    product_ids: tuple[str, ...]
-    tag_names: tuple[str, ...]
-    sets: TagSets
-    users: Integers
-    products: Integers
-    types: Integers
-    times_ms: Integers
-    tag_sets: Integers
-    set_of_product: Integers
-    event_types: EventTypes
+    def _end(self) -> int:
+        return sum(end_offsets(self._bootstrap, self._settings.topics).values())
 
+    def _compare(self, databases: Databases) -> set[str]:
+        """Compare the two, again where they differ: two jobs apply the newest events at different moments."""
+        self._wait_until_read(databases, self._end())
+        different = databases.differences()
+        for _ in range(_TURNS):
+            if not different:
+                break
+            time.sleep(1.0)
+            different = databases.differences(different)
+        return different
 
-def data_files(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
-    """Sort paths into files of events and of products: a folder holds ``events.*`` and ``products.*``."""
-    events: list[Path] = []
-    products: list[Path] = []
-    for path in paths:
-        for file in sorted(path.iterdir()) if path.is_dir() else [path]:
-            if file.name.startswith("products."):
-                products.append(file)
-            elif file.name.startswith("events.") or not path.is_dir():
-                events.append(file)
-    if not events:
-        raise CommandError(f"no events in {', '.join(map(str, paths))}: name a file, or a folder with events.jsonl")
-    return events, products
-
-
-def read_dataset(event_files: Iterable[Path], product_files: Iterable[Path], event_types: EventTypes) -> Dataset:
-    """Read the files as the job would: the first of each event id counts, invalid lines don't.
-
-    Raises :class:`CommandError` when nothing valid is left.
-    """
-    catalog = {each.product_id: each.tags for file in product_files for each in _products(file)}
-    events = list(_distinct(each for file in event_files for each in _events(file, event_types)))
-    if not events:
-        raise CommandError("no valid event in " + ", ".join(map(str, event_files)))
-    users = {user: number for number, user in enumerate(sorted({each.user_id for each in events}))}
-    products = {name: number for number, name in enumerate(sorted({each.product_id for each in events} | set(catalog)))}
-    tags_of_event = [each.tags if each.tags is not None else catalog.get(each.product_id, ()) for each in events]
-    # The catalogue's tags if they are there, else those of the product's newest event.
-    tags_of_product = {each.product_id: tags for each, tags in zip(events, tags_of_event, strict=True)} | catalog
-    set_numbers = {
-        tags: number for number, tags in enumerate(dict.fromkeys([*tags_of_event, *tags_of_product.values()]))
-    }
-    tag_names = tuple(sorted({tag for tags in set_numbers for tag in tags}))
-    tag_numbers = {tag: number for number, tag in enumerate(tag_names)}
-    type_numbers = {name: number for number, name in enumerate(event_types.names)}
-    return Dataset(
-        user_ids=tuple(users),
-        product_ids=tuple(products),
-        tag_names=tag_names,
-        sets=TagSets(
-            np.concatenate([[0], np.cumsum([len(tags) for tags in set_numbers])]).astype(np.int64),
-            _integers(tag_numbers[tag] for tags in set_numbers for tag in tags),
-        ),
-        users=_integers(users[each.user_id] for each in events),
-        products=_integers(products[each.product_id] for each in events),
-        types=_integers(type_numbers[each.event_type] for each in events),
-        times_ms=_integers(each.time_ms for each in events),
-        tag_sets=_integers(set_numbers[tags] for tags in tags_of_event),
-        set_of_product=_integers(set_numbers[tags_of_product[name]] for name in products),
-        event_types=event_types,
-    )
-
-
-def _integers(values: Iterable[int]) -> Integers:
-    return np.fromiter(values, dtype=np.int64)
-
-
-def _events(file: Path, event_types: EventTypes) -> Iterable[Event]:
-    fmt = file_format(file)
-    for row in read_rows(file, fmt):
+    def _take_over(self, databases: Databases) -> float:
+        home = self._stack.home
+        self._say("stopping the live job")
+        began = time.monotonic()
+        home.job_stopped.touch()
         try:
-            if fmt == JSON_LINES:
-                yield parse_event(row.raw, topic_type=None, record_time_ms=None, event_types=event_types)
-            else:
-                fields = csv_fields(row, fmt)
-                yield event_from_fields(fields, topic_type=None, record_time_ms=None, event_types=event_types)
-        except RejectedEvent:
-            continue
+            try:
+                stop_running(self._rest, _SAVEPOINT_SECONDS)
+            except StackError as exc:
+                self._say(f"{exc}; it is cancelled")
+                cancel(self._rest)
+            self._wait_until(lambda: not _exists(self._rest), "the live job has ended")
+            self._wait_until_read(databases, self._end())
+            savepoint = stop_running(self._rest, _SAVEPOINT_SECONDS, JOB, self._folder)
+            if savepoint is None:
+                raise CommandError("the second job is gone; nothing was changed")
+            self._wait_until(lambda: not _exists(self._rest, JOB), "the second job has ended")
+            databases.copy_what_is_kept()
+            take_over(home, self._env, self._settings, savepoint)
+            databases.swap()
+            self._say("the databases are exchanged")
+        finally:
+            home.job_stopped.unlink(missing_ok=True)
+        self._stack.wait_ready("job_keeper", _START_SECONDS)
+        return time.monotonic() - began
+
+    def _wait_until(self, condition: Callable[[], bool], what: str) -> None:
+        deadline = time.monotonic() + _SAVEPOINT_SECONDS
+        while not condition():
+            if time.monotonic() > deadline:
+                raise CommandError(f"not within {_SAVEPOINT_SECONDS:.0f} s: {what}")
+            time.sleep(0.1)
+
+    def _end_earlier(self) -> None:
+        """End what an earlier rebuild has left that was interrupted."""
+        self._end_second_job()
+        self._folder.mkdir(parents=True)
+
+    def _end_second_job(self) -> None:
+        if _exists(self._rest, JOB):
+            cancel(self._rest, JOB)
+            self._wait_until(lambda: not _exists(self._rest, JOB), "the second job has ended")
+        shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def _products(file: Path) -> Iterable[CatalogProduct]:
-    for row in read_rows(file, file_format(file)):
-        try:
-            yield parse_product(row)
-        except RejectedEvent:
-            continue
-
-
-def _distinct(events: Iterable[Event]) -> Iterable[Event]:
-    seen: set[str] = set()
-    for each in events:
-        if each.event_id is None:
-            yield each
-        elif each.event_id not in seen:
-            seen.add(each.event_id)
-            yield each
-
-
-def hold_out_newest(data: Dataset, kept: float) -> Flags:
-    """Flag each person's newest events: all but the oldest ``kept`` of them (0–1), of which at least one stays.
-
-    Events at one time stay in the order of the files.
-    """
-    order = np.lexsort((data.times_ms, data.users))
-    counts = np.bincount(data.users, minlength=len(data.user_ids))
-    first = np.concatenate([[0], np.cumsum(counts)])[:-1]
-    rank = np.arange(len(order)) - np.repeat(first, counts)
-    history = np.maximum(1, np.floor(counts * kept + 1e-9)).astype(np.int64)
-    held_out = np.zeros(len(order), dtype=np.bool_)
-    held_out[order] = rank >= np.repeat(history, counts)
-    return held_out
-
-
-def hold_out_after(data: Dataset, time_ms: int) -> Flags:
-    """Flag everybody's events from ``time_ms`` on."""
-    return data.times_ms >= time_ms
-
-
-def time_at(data: Dataset, fraction: float) -> int:
-    """The time (epoch ms) before which ``fraction`` of all events lie."""
-    times = np.sort(data.times_ms)
-    return int(times[min(len(times) - 1, int(len(times) * fraction))])
+def _exists(rest: str, name: str | None = None) -> bool:
+    jobs = list_jobs(rest, name) if name else list_jobs(rest)
+    return jobs is None or any(job.exists for job in jobs)

@@ -27,6 +27,10 @@ class Settings:
     api_url: str
     api_key: str
     event_types: EventTypes
+    deduplication_window_seconds: int
+    tag_expiry_seconds: int
+    """0: never."""
+    most_tags_per_user: int
     source: str
     """Where they were read, for messages."""
 
@@ -69,8 +73,18 @@ def read_settings(
         api_url=values.get("API_URL", "").rstrip("/"),
         api_key=values.get("CONFIG_API_KEY", ""),
         event_types=EventTypes.from_settings(values),
+        deduplication_window_seconds=_number(values, "DEDUPLICATION_WINDOW_SECONDS", 7 * 24 * 3600),
+        tag_expiry_seconds=_number(values, "TAG_EXPIRY_SECONDS", 0),
+        most_tags_per_user=_number(values, "MOST_TAGS_PER_USER", 1_000),
         source=source,
     )
+
+
+def _number(values: Mapping[str, str], key: str, default: int) -> int:
+    given = values.get(key) or str(default)
+    if not given.isascii() or not given.isdigit():
+        raise SettingError(key, given, "a whole number >= 0")
+    return int(given)
 
 
 def find_stack_env(start: Path) -> Path | None:

@@ -48,13 +48,13 @@ class JobState:
         return self.state == "RUNNING" and self.vertices > 0 and self.running == self.vertices
 
 
-def list_jobs(rest: str) -> list[JobState] | None:
-    """Return all jobs named `reweigh-profile`, the newest first; None when the JobManager does not answer."""
+def list_jobs(rest: str, name: str = JOB_NAME) -> list[JobState] | None:
+    """Return all jobs of that name, the newest first; None when the JobManager does not answer."""
     answer = get_json(f"{rest}/jobs/overview")
     if answer is None:
         return None
     return sorted(
-        (_job_state(item) for item in answer["jobs"] if item["name"] == JOB_NAME),
+        (_job_state(item) for item in answer["jobs"] if item["name"] == name),
         key=lambda job: (job.exists, job.started_ms),
         reverse=True,
     )
@@ -75,16 +75,19 @@ def free_slots(rest: str) -> int:
     return int(overview["slots-available"]) if overview else 0
 
 
-def stop_running(rest: str, patience_seconds: float) -> Path | None:
+def stop_running(rest: str, patience_seconds: float, name: str = JOB_NAME, folder: Path | None = None) -> Path | None:
     """Stop the job with a savepoint, whose folder is returned; None when there was no job.
+
+    The savepoint goes into `folder`, by default where the cluster's configuration says.
 
     Raises:
         StackError: The savepoint was not completed.
     """
-    jobs = [job for job in list_jobs(rest) or [] if job.exists]
+    jobs = [job for job in list_jobs(rest, name) or [] if job.exists]
     if not jobs:
         return None
-    request = _ask("POST", f"{rest}/jobs/{jobs[0].identity}/stop", {"drain": False})["request-id"]
+    target = {"targetDirectory": folder.as_uri()} if folder else {}
+    request = _ask("POST", f"{rest}/jobs/{jobs[0].identity}/stop", {"drain": False, **target})["request-id"]
     deadline = time.monotonic() + patience_seconds
     while time.monotonic() < deadline:
         answer = get_json(f"{rest}/jobs/{jobs[0].identity}/savepoints/{request}") or {}
@@ -97,13 +100,13 @@ def stop_running(rest: str, patience_seconds: float) -> Path | None:
     raise StackError(f"no savepoint within {patience_seconds:.0f} s")
 
 
-def cancel(rest: str) -> None:
+def cancel(rest: str, name: str = JOB_NAME) -> None:
     """Cancel every job of that name; its checkpoints are kept.
 
     Raises:
         StackError: The JobManager refused.
     """
-    for job in list_jobs(rest) or []:
+    for job in list_jobs(rest, name) or []:
         if job.exists:
             _ask("PATCH", f"{rest}/jobs/{job.identity}?mode=cancel")
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -112,14 +112,22 @@ def _restore(home: Home, since_ns: int, attempt: int) -> Restore | None:
     return choose_checkpoint(found, since_ns, attempt)
 
 
-def submit(home: Home, stack_env: Mapping[str, str], settings: Settings, log: Path, attempt: int = 0) -> str:
-    """Submit the job from its newest checkpoint, unless it exists, and say what was done.
+def submit(
+    home: Home,
+    stack_env: Mapping[str, str],
+    settings: Settings,
+    log: Path,
+    attempt: int = 0,
+    restore: Restore | None = None,
+) -> str:
+    """Submit the job from its newest checkpoint, or from `restore`, unless it exists, and say what was done.
 
     Two callers never submit at the same time. The client's output is added to `log`. `attempt` counts the failures in a
     row before: after some, an older checkpoint is tried.
 
     Raises:
-        StackError: The client failed or took longer than `SUBMIT_SECONDS`.
+        StackError: `restore` is of a job whose state this one can't read, or the client failed or took longer than
+            `SUBMIT_SECONDS`.
     """
     with _one_at_a_time(home):
         jobs = list_jobs(stack_env["FLINK_REST"])
@@ -127,7 +135,12 @@ def submit(home: Home, stack_env: Mapping[str, str], settings: Settings, log: Pa
             return "not submitted: " + ("the JobManager does not answer" if jobs is None else "the job exists")
         shape = state_shape(settings)
         since_ns = shaped_since_ns(read_submission(home), shape)
-        restore = _restore(home, since_ns, attempt)
+        if restore is not None and restore.completed_ns < since_ns:
+            raise StackError(
+                f"{restore.path} is the state of a job with other event types, or of another version, which this job "
+                "can't read: `reweigh replay` counts the log anew"
+            )
+        restore = restore or _restore(home, since_ns, attempt)
         write_submission(home, Submission(job_options(stack_env, settings), shape, since_ns))
         _remove_leftovers(flink.client_folder(home))
         command = job_command(stack_env, settings, build_archive(home), restore)
@@ -136,6 +149,36 @@ def submit(home: Home, stack_env: Mapping[str, str], settings: Settings, log: Pa
             _run_client(command, {**flink.environment(home), STACK_ID_VARIABLE: home.stack_id}, sink.fileno())
         origin = f"from {restore.path}" if restore else "from the beginning of the topics"
         return f"submitted in {time.monotonic() - began:.1f} s, {origin}"
+
+
+def submit_beside(
+    home: Home, stack_env: Mapping[str, str], settings: Settings, further_options: Sequence[str], log: Path
+) -> None:
+    """Submit another job beside the one that is kept, from the first record of the topics.
+
+    Args:
+        home: The stack.
+        stack_env: What `stack.env` holds, with the Redis database that this job is to write to.
+        settings: As for the job that is kept.
+        further_options: Options of the job that come after those of `job_options`, and so replace them.
+        log: The client's output is added to it.
+
+    Raises:
+        StackError: The client failed or took longer than `SUBMIT_SECONDS`.
+    """
+    with _one_at_a_time(home):
+        command = (*job_command(stack_env, settings, build_archive(home), None), *further_options)
+        with log.open("ab") as sink:
+            _run_client(command, {**flink.environment(home), STACK_ID_VARIABLE: home.stack_id}, sink.fileno())
+
+
+def take_over(home: Home, stack_env: Mapping[str, str], settings: Settings, savepoint: Path) -> Path:
+    """Make `savepoint` the only state from which the kept job may go on, and return where it lies then."""
+    moved = flink.savepoints_folder(home) / savepoint.name
+    since_ns = (savepoint / "_metadata").stat().st_mtime_ns
+    write_submission(home, Submission(job_options(stack_env, settings), state_shape(settings), since_ns))
+    savepoint.rename(moved)
+    return moved
 
 
 def stop_with_savepoint(home: Home, rest: str, patience_seconds: float = 60) -> Path | None:

@@ -60,6 +60,18 @@ def test_service_needs_no_flink_and_job_no_flask() -> None:
             assert not imported_modules(path) & foreign, path
 
 
+def test_what_counts_anew_shares_nothing_with_the_job() -> None:
+    """``reweigh verify`` would prove nothing if it read records or counted by the code that it checks."""
+    for name in ("names", "plain", "careful", "recount", "stored", "compare"):
+        path = ROOT / "reweigh" / "verify" / f"{name}.py"
+        imports = {
+            node.module
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.partition(".")[0] in OURS
+        }
+        assert all(each.startswith(("reweigh.verify.", "reweigh.errors")) for each in imports), path
+
+
 def test_modules_stay_small() -> None:
     """A module that outgrows a few screens wants to be two."""
     long = {

@@ -12,8 +12,8 @@ import pytest
 
 from reccore.event_types import EventTypes
 from reweigh.cli import main
+from reweigh.dataset import data_files, read_dataset
 from reweigh.movielens import write_movielens
-from reweigh.replay import data_files, read_dataset
 from reweigh.shop import CARTS, PURCHASES, SLICE, event_lines, make_shop, product_lines, slices
 
 TYPES = EventTypes.from_settings({})

@@ -16,9 +16,9 @@ from reccore.scoring import score
 from reccore.weights import Weights, parse_weights
 from reweigh.answers import Answers
 from reweigh.cli import main
+from reweigh.dataset import Dataset, data_files, hold_out_after, hold_out_newest, read_dataset, time_at
 from reweigh.evaluation import OURS, POPULAR, compare
 from reweigh.metrics import bootstrap_mean, ndcg, recall
-from reweigh.replay import Dataset, data_files, hold_out_after, hold_out_newest, read_dataset, time_at
 
 TYPES = EventTypes.from_settings({})
 NAMES = TYPES.names

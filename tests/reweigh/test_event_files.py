@@ -127,13 +127,14 @@ def product(fields: object) -> Row:
 def test_products_of_the_catalogue() -> None:
     """Aliases are read, repeated tags count once, what is absent is null."""
     full = {"item_id": 5, "product_name": "Lamp", "tags": ["light", "light"], "price": 9.5, "category": "home"}
-    stored = json.loads(parse_product(product(full)).stored())
-    assert stored == {"name": "Lamp", "tags": ["light"], "price": 9.5, "category": "home"}
-    assert json.loads(parse_product(product({"product_id": "p"})).stored()) == {
+    stored = json.loads(parse_product(product(full)).stored(7))
+    assert stored == {"name": "Lamp", "tags": ["light"], "price": 9.5, "category": "home", "tags_since_ms": 7}
+    assert json.loads(parse_product(product({"product_id": "p"})).stored(8)) == {
         "name": None,
         "tags": [],
         "price": None,
         "category": None,
+        "tags_since_ms": 8,
     }
     row = Row(2, 0, b"", {"product_id": "p", "tags": "a| b", "price": "3"})
     assert (parse_product(row).tags, parse_product(row).price) == (("a", "b"), 3.0)

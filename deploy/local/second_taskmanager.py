@@ -1,0 +1,86 @@
+"""A TaskManager more for a while, where the first has no slot left."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from types import TracebackType
+from typing import Any, Self
+
+from deploy.local import flink, launch
+from deploy.local.cluster_jobs import free_slots
+from deploy.local.errors import StackError
+from deploy.local.home import CHECKOUT, STACK_ID_VARIABLE
+from deploy.local.ports import HOST
+from deploy.local.progress import log_tail
+from deploy.local.stack import Stack
+
+_NAME = "taskmanager-2"
+_START_SECONDS = 120.0
+_END_SECONDS = 15.0
+
+
+class SecondTaskManager:
+    """Runs as long as the context lasts; it ends with the process that holds it, too.
+
+    Args:
+        stack: Its JobManager runs.
+        slots: How many free slots are needed.
+    """
+
+    def __init__(self, stack: Stack, slots: int) -> None:
+        self._stack, self._slots = stack, slots
+        self._folder = stack.home.flink / f"work-{_NAME}"
+        self._process: subprocess.Popen[bytes]
+
+    def __enter__(self) -> Self:
+        stack = self._stack
+        _, task_manager = flink.servers(stack.home, stack.addresses.ports, stack.settings.sizes)
+        program = task_manager.program
+        description: dict[str, Any] = {
+            "argv": [*program.argv, *self._options()],
+            "env": {**program.env, STACK_ID_VARIABLE: stack.home.stack_id},
+            "cwd": str(CHECKOUT),
+            "end_with_parent": 9,
+        }
+        with (stack.home.log / f"{_NAME}.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                (sys.executable, "-S", launch.__file__, "-"), stdin=subprocess.PIPE, stdout=log, stderr=log
+            )
+        assert self._process.stdin is not None  # noqa: S101 - a pipe was asked for
+        self._process.stdin.write(json.dumps(description).encode())
+        self._process.stdin.close()
+        deadline = time.monotonic() + _START_SECONDS
+        while free_slots(stack.addresses.flink_rest) < self._slots:
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                self.__exit__(None, None, None)
+                raise StackError(f"a second TaskManager does not start:\n{log_tail(stack.home, _NAME)}")
+            time.sleep(0.3)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _options(self) -> list[str]:
+        with socket.socket() as free:
+            free.bind((HOST, 0))
+            metrics_port = free.getsockname()[1]
+        options = {
+            "taskmanager.resource-id": _NAME,
+            "taskmanager.numberOfTaskSlots": str(self._slots),
+            "process.working-dir": str(self._folder),
+            "metrics.reporter.prom.port": str(metrics_port),
+        }
+        return [text for key, value in options.items() for text in ("-D", f"{key}={value}")]

@@ -1,0 +1,144 @@
+"""The two Redis databases of a rebuild: the live one, and the one beside it that takes its place at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, TypeVar, cast
+from urllib.parse import urlsplit, urlunsplit
+
+import redis
+
+from reccore import layout
+from reweigh.errors import CommandError
+
+T = TypeVar("T")
+
+_BEING_REBUILT: Final = "rebuild:unfinished"
+"""Marks a database that is ours to empty."""
+_KEPT: Final = (layout.CATALOG, layout.CATALOG_VERSION)
+"""What is in Redis but can't be rebuilt from the events."""
+_NOT_COMPARED: Final = frozenset(
+    {
+        *_KEPT,
+        layout.CHANGES,
+        layout.WEIGHTS_IN_FORCE,
+        layout.WRITER_EPOCH,
+        layout.WRITER_FENCE,
+        _BEING_REBUILT,
+    }
+)
+_KEYS_A_CALL: Final = 500
+
+
+class Databases:
+    """The live database of ``url`` and number ``beside``, by default the next one, of the same server.
+
+    Raises :class:`CommandError` for all that Redis does not do.
+    """
+
+    def __init__(self, url: str, beside: int | None = None) -> None:
+        parts = urlsplit(url)
+        self._live_number = int(parts.path.strip("/") or 0)
+        self._number = self._live_number + 1 if beside is None else beside
+        if self._number == self._live_number:
+            raise CommandError(f"database {self._number} is the live one")
+        self.url_beside = urlunsplit(parts._replace(path=f"/{self._number}"))
+        self.live, self.beside = _client(url), _client(self.url_beside)
+
+    def close(self) -> None:
+        """Disconnect."""
+        self.live.close()
+        self.beside.close()
+
+    def prepare(self) -> None:
+        """Empty the database beside, which nobody else may use, and give it what can't be rebuilt."""
+        if _asked(self.live.info, "cluster").get("cluster_enabled"):
+            raise CommandError("a Redis Cluster has one database only, so nothing can be rebuilt beside it")
+        if _asked(self.beside.dbsize) and not _asked(self.beside.exists, _BEING_REBUILT):
+            raise CommandError(
+                f"database {self._number} of Redis is not empty, and no rebuild of ours has filled it: empty it, or "
+                "name another one"
+            )
+        _asked(self.beside.flushdb)
+        _asked(self.beside.set, _BEING_REBUILT, 1)
+        self.copy_what_is_kept()
+
+    def copy_what_is_kept(self) -> None:
+        """Copy what can't be rebuilt.
+
+        The catalogue gets a version that its readers have not seen, so that they read everything anew.
+        """
+        for key in _KEPT:
+            if not _asked(self.live.copy, key, key, self._number, True):
+                _asked(self.beside.delete, key)
+        _asked(self.beside.incr, layout.CATALOG_VERSION)
+
+    def swap(self) -> None:
+        """Exchange the two at once, for every client; then let go of what was the live one."""
+        _asked(self.beside.delete, _BEING_REBUILT)
+        _asked(self.live.swapdb, self._live_number, self._number)
+        _asked(self.beside.flushdb, True)
+
+    def drop(self) -> None:
+        """Empty the database beside."""
+        _asked(self.beside.flushdb, True)
+
+    def keep(self) -> None:
+        """Leave the database beside to whoever asked for it."""
+        _asked(self.beside.delete, _BEING_REBUILT)
+
+    def read_by_rebuild(self) -> int:
+        """Count the records that the rebuilding job has read, by its totals."""
+        totals = cast("dict[str, str]", _asked(self.beside.hgetall, layout.TOTALS))
+        return sum(int(count) for name, count in totals.items() if name.startswith("read:"))
+
+    def differences(self, keys: set[str] | None = None) -> set[str]:
+        """Give the keys that don't hold the same in both, of ``keys`` or of all."""
+        if keys is None:
+            keys = {*self._keys(self.live), *self._keys(self.beside)}
+        wanted = sorted(keys - _NOT_COMPARED)
+        found: set[str] = set()
+        for start in range(0, len(wanted), _KEYS_A_CALL):
+            some = wanted[start : start + _KEYS_A_CALL]
+            found |= {
+                key
+                for key, live, rebuilt in zip(
+                    some, _contents(self.live, some), _contents(self.beside, some), strict=True
+                )
+                if live != rebuilt
+            }
+        return found
+
+    def _keys(self, client: Any) -> set[str]:
+        return _asked(lambda: set(client.scan_iter(count=_KEYS_A_CALL)))
+
+
+def _client(url: str) -> Any:
+    return redis.Redis.from_url(url, decode_responses=True, socket_timeout=60.0, socket_connect_timeout=10.0)
+
+
+def _contents(client: Any, keys: list[str]) -> list[Any]:
+    """Read keys of any type; hashes without the second at which a row was written, which tells nothing."""
+
+    def read() -> list[Any]:
+        with client.pipeline(transaction=False) as pipeline:
+            for key in keys:
+                pipeline.type(key)
+            types = pipeline.execute()
+            for key, kind in zip(keys, types, strict=True):
+                {"hash": pipeline.hgetall, "set": pipeline.smembers, "string": pipeline.get}.get(kind, pipeline.dump)(
+                    key
+                )
+            return list(pipeline.execute())
+
+    return [
+        {name: ";".join(row.split(";")[:2]) for name, row in each.items()} if isinstance(each, dict) else each
+        for each in _asked(read)
+    ]
+
+
+def _asked(action: Callable[..., T], *arguments: object) -> T:
+    try:
+        return action(*arguments)
+    except redis.RedisError as exc:
+        raise CommandError(f"Redis does not do it: {exc}") from exc

@@ -1,0 +1,188 @@
+"""The event topics as a log: from the first record to an end that is fixed, in batches of Arrow."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Final
+
+import confluent_kafka as kafka
+import confluent_kafka.admin
+import pyarrow as pa
+
+from reweigh.errors import CommandError
+
+_ADMIN: Final[Any] = kafka.admin  # its stub leaves out most of what it exports
+_ANSWER_SECONDS: Final = 30.0
+_SILENCE_SECONDS: Final = 60.0
+_GATHERING_SECONDS: Final = 0.1
+_RECORDS_A_BATCH: Final = 50_000
+_RECORDS_A_CALL: Final = 5_000
+
+Offsets = Mapping["Place", int]
+"""How far each partition is meant: the offset after its last record."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Place:
+    """One partition of one topic."""
+
+    topic: str
+    partition: int
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """Records of one batch: ``place`` (index into ``places``), ``spot`` (offset), ``arrived`` (ms), ``value``."""
+
+    places: Sequence[Place]
+    table: pa.Table
+
+
+class EventLog:
+    """Some topics of one broker. Raises :class:`CommandError` for whatever Kafka does not give."""
+
+    def __init__(self, bootstrap: str, topics: Iterable[str]) -> None:
+        self._bootstrap = bootstrap
+        self._topics = list(topics)
+        self._admin = _ADMIN.AdminClient(self._client())
+        self.places: list[Place] = []
+        """Every partition seen so far; a place keeps its index."""
+
+    def ends(self) -> dict[Place, int]:
+        """Give the end of every partition, and learn of new partitions."""
+        try:
+            present = self._admin.list_topics(timeout=_ANSWER_SECONDS).topics
+        except kafka.KafkaException as exc:
+            raise CommandError(f"Kafka at {self._bootstrap} does not answer: {exc}") from exc
+        absent = [topic for topic in self._topics if topic not in present]
+        if absent:
+            raise CommandError(f"Kafka at {self._bootstrap} has no topic {', '.join(absent)}")
+        found = [Place(topic, number) for topic in self._topics for number in sorted(present[topic].partitions)]
+        self.places += [place for place in found if place not in set(self.places)]
+        return self._offsets(_ADMIN.OffsetSpec.latest())
+
+    def refuse_unless_complete(self) -> None:
+        """See that no record is gone: no topic is compacted, and every partition begins with offset 0."""
+        self.ends()
+        for topic in self._topics:
+            resource = _ADMIN.ConfigResource(_ADMIN.ResourceType.TOPIC, topic)
+            policy = str(_answer(self._admin.describe_configs([resource])[resource])["cleanup.policy"].value)
+            if "compact" in policy:
+                raise CommandError(f"the log is not complete: {topic} is compacted (cleanup.policy={policy})")
+        for place, begin in self._offsets(_ADMIN.OffsetSpec.earliest()).items():
+            if begin > 0:
+                raise CommandError(
+                    f"the log is not complete: the first {begin:,} records of {place.topic}, partition "
+                    f"{place.partition}, have been deleted, so nothing can be counted anew"
+                )
+
+    def committed(self, group: str) -> dict[Place, int]:
+        """Give the offsets that a consumer group has committed; 0 where it has committed none."""
+        request = kafka.ConsumerGroupTopicPartitions(group)
+        answer: Any = _answer(self._admin.list_consumer_group_offsets([request])[group])
+        offsets = {Place(each.topic, each.partition): max(each.offset, 0) for each in answer.topic_partitions}
+        return {place: offsets.get(place, 0) for place in self.places}
+
+    def read(self, begin: Offsets, end: Offsets) -> Iterator[Records]:
+        """Give all records from ``begin`` (0 where it names none) up to ``end``, the next batch read ahead."""
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            batches = self._batches(begin, end)
+            coming = pool.submit(next, batches, None)
+            while (batch := coming.result()) is not None:
+                coming = pool.submit(next, batches, None)
+                yield batch
+
+    def _batches(self, begin: Offsets, end: Offsets) -> Iterator[Records]:
+        left = {place: upto for place, upto in end.items() if upto > begin.get(place, 0)}
+        index = {(place.topic, place.partition): number for number, place in enumerate(self.places)}
+        consumer = kafka.Consumer(
+            {
+                **self._client(),
+                "group.id": "reweigh-verify",
+                "enable.auto.commit": False,
+                "enable.partition.eof": True,  # tells of the end also where a transaction's marker stands there
+                "isolation.level": "read_uncommitted",  # as the job reads
+                "auto.offset.reset": "error",
+                "queued.max.messages.kbytes": 65_536,
+            }
+        )
+        try:
+            consumer.assign([kafka.TopicPartition(p.topic, p.partition, begin.get(p, 0)) for p in left])
+            batch, heard_at = _Columns(), time.monotonic()
+            while left:
+                messages: list[Any] = consumer.consume(_RECORDS_A_CALL, _GATHERING_SECONDS)
+                if messages:
+                    heard_at = time.monotonic()
+                elif time.monotonic() - heard_at > _SILENCE_SECONDS:
+                    raise CommandError(f"Kafka at {self._bootstrap} sent no record within {_SILENCE_SECONDS:.0f} s")
+                for message in messages:
+                    place = (message.topic(), message.partition())
+                    error = message.error()
+                    if error is None and message.offset() < end.get(self.places[index[place]], 0):
+                        batch.add(index[place], message)
+                    elif error is not None and error.code() != kafka.KafkaError._PARTITION_EOF:
+                        raise CommandError(f"{place[0]}, partition {place[1]}: {error.str()}")
+                    if error is not None or message.offset() + 1 >= end.get(self.places[index[place]], 0):
+                        self._finish(consumer, left, Place(*place), message.offset())
+                if len(batch) >= _RECORDS_A_BATCH:
+                    yield Records(self.places, batch.table())
+                    batch = _Columns()
+            if len(batch):
+                yield Records(self.places, batch.table())
+        except kafka.KafkaException as exc:
+            raise CommandError(f"the events can't be read: {exc}") from exc
+        finally:
+            consumer.close()
+
+    def _finish(self, consumer: kafka.Consumer, left: dict[Place, int], place: Place, offset: int) -> None:
+        """Leave a partition that has given all that was asked for; an early end of it is only a pause."""
+        if place in left and offset + 1 >= left[place]:
+            del left[place]
+            consumer.incremental_unassign([kafka.TopicPartition(place.topic, place.partition)])
+
+    def _offsets(self, which: Any) -> dict[Place, int]:
+        wanted = {kafka.TopicPartition(place.topic, place.partition): which for place in self.places}
+        found = self._admin.list_offsets(wanted, request_timeout=_ANSWER_SECONDS)
+        return {Place(each.topic, each.partition): int(_answer(future).offset) for each, future in found.items()}
+
+    def _client(self) -> dict[str, Any]:
+        return {"bootstrap.servers": self._bootstrap, "log_level": 0, "socket.connection.setup.timeout.ms": 5_000}
+
+
+class _Columns:
+    """Records on their way into a table, column by column."""
+
+    def __init__(self) -> None:
+        self._place: list[int] = []
+        self._spot: list[int] = []
+        self._arrived: list[int] = []
+        self._value: list[bytes | None] = []
+
+    def __len__(self) -> int:
+        return len(self._spot)
+
+    def add(self, place: int, message: Any) -> None:
+        self._place.append(place)
+        self._spot.append(message.offset())
+        self._arrived.append(message.timestamp()[1])
+        self._value.append(message.value())
+
+    def table(self) -> pa.Table:
+        return pa.table(
+            {
+                "place": pa.array(self._place, pa.int32()),
+                "spot": pa.array(self._spot, pa.int64()),
+                "arrived": pa.array(self._arrived, pa.int64()),
+                "value": pa.array(self._value, pa.binary()),
+            }
+        )
+
+
+def _answer(future: Any) -> Any:
+    try:
+        return future.result(_ANSWER_SECONDS)
+    except (kafka.KafkaException, TimeoutError) as exc:
+        raise CommandError(f"Kafka does not answer: {exc}") from exc

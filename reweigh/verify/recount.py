@@ -1,0 +1,271 @@
+"""The recount: events as the log has them, each identity once, counted by user and tag, product, tag and in total.
+
+Where the contract leaves an outcome to arrival, an event is *unsure*: it may have been counted or not. So is one that
+came after the offsets that are known to be applied. What is counted has both figures, all events and the unsure ones
+among them, and what is stored must lie between the sure ones and all. At rest, without such cases, nothing is unsure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import duckdb
+import pyarrow as pa
+
+from reweigh.verify.careful import CarefulReader, Dead
+from reweigh.verify.log import Offsets, Place, Records
+from reweigh.verify.names import PURCHASE
+from reweigh.verify.plain import PlainReader
+
+_MEMORY: Final = "1000MB"
+
+_TABLES: Final = """
+CREATE TABLE places (place INTEGER, topic VARCHAR, partition INTEGER, type UTINYINT);
+CREATE TABLE applied_upto (place INTEGER, upto BIGINT);
+CREATE TABLE events (place INTEGER, spot BIGINT, arrived BIGINT, identity UHUGEINT, user_id VARCHAR, product_id VARCHAR,
+                     type UTINYINT, time_ms BIGINT, tags VARCHAR[]);
+CREATE TABLE dead (place INTEGER, spot BIGINT, reason VARCHAR);
+CREATE TABLE catalogue (product_id VARCHAR, tags VARCHAR[], since BIGINT);
+"""
+
+
+class CatalogueTags(NamedTuple):
+    """A product's tags, and since when (epoch ms) the catalogue has given these; None: not known."""
+
+    tags: list[str]
+    since_ms: int | None
+
+
+_ODD_EVENTS: Final = pa.schema(
+    [
+        ("place", pa.int32()),
+        ("spot", pa.int64()),
+        ("event_id", pa.string()),
+        ("user_id", pa.string()),
+        ("product_id", pa.string()),
+        ("type", pa.uint8()),
+        ("time_ms", pa.int64()),
+        ("tags", pa.list_(pa.string())),
+    ]
+)
+
+
+class Recount:
+    """Takes records, and counts them into tables of a database in ``folder``, which may grow as large as the log.
+
+    Args:
+        folder: An empty folder.
+        topics: Topic by event type, in the order of the stored counts.
+        window_ms: How long the job remembers an event id.
+        expiry_ms: After how long without events the job forgets a tag of a user; 0: never.
+        most_tags: How many tags of a user are stored: those with most events, of equal ones the first by name.
+    """
+
+    def __init__(
+        self, folder: Path, topics: Mapping[str, str], window_ms: int, expiry_ms: int = 0, most_tags: int = 1_000
+    ) -> None:
+        self.database = duckdb.connect(folder / "recount.duckdb")
+        self.database.execute(f"SET memory_limit = '{_MEMORY}'; SET temp_directory = '{folder}'")
+        self.database.execute("SET preserve_insertion_order = false; SET enable_progress_bar = false")
+        self.database.execute(_TABLES)
+        self.types = tuple(topics)
+        self._window_ms, self._expiry_ms, self._most_tags = window_ms, expiry_ms, most_tags
+        self._type_by_topic = {topic: code for code, topic in enumerate(topics.values())}
+        self._plain = PlainReader(self.database, self.types)
+        self._careful = CarefulReader(self.types)
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self.database.close()
+
+    def add(self, records: Records) -> None:
+        """Read one batch of records; none may be given twice."""
+        self._learn_places(records.places)
+        table = records.table.append_column("text", _as_text(records.table["value"]))
+        self.database.register("incoming", table)
+        self._add_odd(self._plain.read("incoming").fetchall())
+        self.database.unregister("incoming")
+
+    def _add_odd(self, rows: Sequence[tuple[int, int, int, bytes | None]]) -> None:
+        if not rows:
+            return
+        types = dict(self.database.sql("SELECT place, type FROM places").fetchall())
+        events, dead = [], []
+        arrived_at = {}
+        for place, spot, arrived, value in rows:
+            try:
+                odd = self._careful.read(value, types[place], arrived)
+            except Dead as exc:
+                dead.append((place, spot, str(exc)))
+            else:
+                events.append({"place": place, "spot": spot, **odd._asdict()})
+                arrived_at[place, spot] = arrived
+        if dead:
+            self.database.executemany("INSERT INTO dead VALUES (?, ?, ?)", dead)
+        if events:
+            table = pa.Table.from_pylist(events, _ODD_EVENTS)
+            times = [arrived_at[each["place"], each["spot"]] for each in events]
+            self.database.register("odd_events", table.append_column("arrived", pa.array(times, pa.int64())))
+            self.database.execute("""
+                INSERT INTO events SELECT place, spot, arrived,
+                    md5_number(CASE WHEN event_id IS NULL THEN concat('@', topic, ':', partition, ':', spot)
+                               ELSE concat('=', event_id) END),
+                    user_id, product_id, odd_events.type, time_ms, tags FROM odd_events JOIN places USING (place)""")
+            self.database.unregister("odd_events")
+
+    def _learn_places(self, places: Sequence[Place]) -> None:
+        ((known,),) = self.database.execute("SELECT count(*) FROM places").fetchall()
+        for number, place in enumerate(places[known:], known):
+            row = (number, place.topic, place.partition, self._type_by_topic[place.topic])
+            self.database.execute("INSERT INTO places VALUES (?, ?, ?, ?)", row)
+
+    def know_applied(self, places: Sequence[Place], ends: Offsets) -> None:
+        """Take note of the offsets up to which the job is known to have applied everything."""
+        self._learn_places(places)
+        self.database.execute("DELETE FROM applied_upto")
+        for number, place in enumerate(places):
+            self.database.execute("INSERT INTO applied_upto VALUES (?, ?)", (number, ends.get(place, 0)))
+
+    def know_catalogue(self, products: Mapping[str, CatalogueTags]) -> None:
+        """Take note of the catalogue's tags by product."""
+        self.database.execute("DELETE FROM catalogue")
+        table = pa.table(
+            {
+                "product_id": pa.array(list(products), pa.string()),
+                "tags": pa.array([each.tags for each in products.values()], pa.list_(pa.string())),
+                "since": pa.array([each.since_ms for each in products.values()], pa.int64()),
+            }
+        )
+        self.database.register("given", table)
+        self.database.execute("INSERT INTO catalogue SELECT * FROM given")
+        self.database.unregister("given")
+
+    def count(self) -> None:
+        """Make ``counted``, a row an event that counts or may count, and from it all that is ``wanted``.
+
+        ``unsure`` says that it may or may not have been counted, ``any_tags`` that it took its tags from a catalogue
+        that has changed since, so that they are not known.
+        """
+        for statement in (_REPEATED, _JUDGED.format(window=self._window_ms), _COUNTED, *self._aggregates()):
+            self.database.execute(statement)
+
+    def _aggregates(self) -> list[str]:
+        codes = range(len(self.types))
+        figures = ", ".join(
+            [
+                *(f"count(*) FILTER (type = {code}) AS c{code}" for code in codes),
+                *(f"count(*) FILTER (type = {code} AND (unsure OR any_tags)) AS u{code}" for code in codes),
+                "max(time_ms) AS newest_ms",
+                "coalesce(max(time_ms) FILTER (NOT unsure AND NOT any_tags), 0) AS sure_ms",
+            ]
+        )
+        bought = self.types.index(PURCHASE)
+        by_tag_and_user = _FORGETTING.format(expiry=self._expiry_ms) if self._expiry_ms else _BY_TAG
+        return [
+            f"CREATE OR REPLACE TABLE wanted_users AS SELECT user_id, tag, {figures} "
+            f"FROM ({by_tag_and_user}) GROUP BY user_id, tag",
+            _LEFT_OUT.format(total=" + ".join(f"c{code}" for code in codes), most=self._most_tags),
+            f"CREATE OR REPLACE TABLE wanted_tags AS SELECT tag, {figures} FROM ({_BY_TAG}) GROUP BY tag",
+            f"CREATE OR REPLACE TABLE wanted_products AS SELECT product_id, {figures} "
+            "FROM (SELECT * REPLACE (false AS any_tags) FROM counted) GROUP BY product_id",
+            f"CREATE OR REPLACE TABLE any_tags AS SELECT user_id, {figures} "
+            "FROM counted WHERE any_tags GROUP BY user_id",
+            "CREATE OR REPLACE TABLE wanted_purchases AS SELECT user_id, product_id, bool_and(unsure) AS unsure "
+            f"FROM counted WHERE type = {bought} GROUP BY user_id, product_id",
+            _TOTALS.format(types=list(self.types)),
+        ]
+
+
+_REPEATED: Final = """
+CREATE OR REPLACE TABLE repeated AS
+    SELECT identity, max(arrived) - min(arrived) AS spread FROM events GROUP BY identity HAVING count(*) > 1
+"""
+
+# Of records with one identity the first one read counts. Within a partition that is the one of the lowest offset;
+# between partitions it is left to arrival, which matters only where what they say differs.
+_JUDGED: Final = """
+CREATE OR REPLACE TABLE judged AS
+    WITH said AS (
+        SELECT events.*, spread > {window} AS beyond_window, spot >= upto AS late,
+            md5_number(concat_ws(':', length(user_id), user_id, length(product_id), product_id, type, time_ms,
+                                 coalesce(tags::VARCHAR, '-'))) AS content
+        FROM events JOIN repeated USING (identity) JOIN applied_upto USING (place)
+    ), first_of_partition AS (
+        SELECT *, row_number() OVER (PARTITION BY identity, place ORDER BY spot) = 1 AS candidate FROM said
+    ), compared AS (
+        SELECT *, count(DISTINCT content) FILTER (candidate) OVER (PARTITION BY identity) > 1 AS contested,
+            bool_and(late) OVER (PARTITION BY identity) AS all_late,
+            row_number() OVER (PARTITION BY identity, content ORDER BY candidate DESC, late, place, spot)
+                AS turn_of_content,
+            row_number() OVER (PARTITION BY identity ORDER BY late, candidate DESC, place, spot) AS turn
+        FROM first_of_partition
+    )
+    SELECT *, CASE
+        WHEN beyond_window THEN true
+        WHEN contested THEN candidate AND turn_of_content = 1
+        ELSE turn = 1 END AS may_count,
+        all_late OR contested OR (beyond_window AND (turn > 1)) AS unsure
+    FROM compared
+"""
+
+_COUNTED: Final = """
+CREATE OR REPLACE TABLE counted AS
+    WITH once AS (
+        SELECT place, spot, arrived, user_id, product_id, type, time_ms, tags, spot >= upto AS unsure
+        FROM (FROM events ANTI JOIN repeated USING (identity)) JOIN applied_upto USING (place)
+        UNION ALL
+        SELECT place, spot, arrived, user_id, product_id, type, time_ms, tags, unsure FROM judged WHERE may_count
+    )
+    SELECT once.* EXCLUDE (tags), coalesce(once.tags, catalogue.tags, []) AS tags,
+        once.tags IS NULL AND catalogue.product_id IS NOT NULL AND coalesce(arrived <= since, true) AS any_tags
+    FROM once LEFT JOIN catalogue ON once.tags IS NULL AND once.product_id = catalogue.product_id
+"""
+
+_BY_TAG: Final = "SELECT * EXCLUDE (tags), unnest(tags) AS tag FROM counted"
+
+# The job forgets by its own clock, so a tag with a pause as long as the expiry, up to now too, may have been forgotten.
+_FORGETTING: Final = f"""
+    SELECT * REPLACE (unsure OR bool_or(paused) OVER (PARTITION BY user_id, tag) AS unsure) FROM (
+        SELECT *, coalesce(lead(arrived) OVER (PARTITION BY user_id, tag ORDER BY arrived), epoch_ms(now())) - arrived
+            >= {{expiry}} AS paused
+        FROM ({_BY_TAG}))
+"""
+
+_LEFT_OUT: Final = """
+DELETE FROM wanted_users WHERE (user_id, tag) IN (
+    SELECT (user_id, tag) FROM wanted_users
+    WHERE user_id IN (SELECT user_id FROM wanted_users GROUP BY user_id HAVING count(*) > {most})
+    QUALIFY row_number() OVER (PARTITION BY user_id ORDER BY {total} DESC, tag) > {most})
+"""
+
+_TOTALS: Final = """
+CREATE OR REPLACE TABLE wanted_totals AS
+    WITH read AS (
+        SELECT place, spot FROM events UNION ALL SELECT place, spot FROM dead
+    )
+    SELECT 'read:' || topic AS name, count(*) AS count, count(*) FILTER (spot >= upto) AS unsure
+        FROM read JOIN places USING (place) JOIN applied_upto USING (place) GROUP BY topic
+    UNION ALL SELECT 'dead:' || reason, count(*), count(*) FILTER (spot >= upto)
+        FROM dead JOIN applied_upto USING (place) GROUP BY reason
+    UNION ALL SELECT 'applied:' || type_names[type + 1], count(*), count(*) FILTER (unsure)
+        FROM counted, (SELECT {types} AS type_names) GROUP BY ALL
+    UNION ALL SELECT 'untagged', count(*), count(*) FILTER (unsure OR any_tags)
+        FROM counted WHERE len(tags) = 0 OR any_tags HAVING count(*) > 0
+"""
+
+
+def _as_text(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Read bytes as UTF-8; null where they aren't, or where there are none."""
+    try:
+        return values.cast(pa.string())
+    except pa.ArrowInvalid:
+        return pa.chunked_array([pa.array([_text_or_none(value) for value in values.to_pylist()], pa.string())])
+
+
+def _text_or_none(value: bytes | None) -> str | None:
+    try:
+        return None if value is None else value.decode("utf-8")
+    except UnicodeDecodeError:
+        return None

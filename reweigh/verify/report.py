@@ -1,0 +1,98 @@
+"""What `reweigh verify` prints: the sums, what was compared, and the first differences with the events behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from reweigh.verify.compare import Difference
+from reweigh.verify.run import Outcome
+
+_READ, _APPLIED, _DEAD = "read:", "applied:", "dead:"
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """Records in = applied + duplicates + dead letters, as the recount has them."""
+
+    read: int
+    applied: int
+    dead: int
+
+    @property
+    def duplicates(self) -> int:
+        """Records whose event had been counted before."""
+        return self.read - self.applied - self.dead
+
+
+def sums(outcome: Outcome) -> Sums:
+    """Add up the totals of an outcome."""
+
+    def total(prefix: str) -> int:
+        return sum(count for name, count in outcome.totals.items() if name.startswith(prefix))
+
+    return Sums(total(_READ), total(_APPLIED), total(_DEAD))
+
+
+def is_right(outcome: Outcome) -> bool:
+    """Whether nothing differs."""
+    return not outcome.comparison.differences
+
+
+def as_dict(outcome: Outcome) -> dict[str, Any]:
+    """Give the outcome for JSON."""
+    added_up = sums(outcome)
+    return {
+        "differences": [asdict(each) for each in outcome.comparison.differences],
+        "left_to_arrival": [asdict(each) for each in outcome.comparison.open],
+        "records": {**asdict(added_up), "duplicates": added_up.duplicates},
+        "totals": dict(outcome.totals),
+        "users": outcome.comparison.users,
+        "fields": outcome.comparison.fields,
+        "ids_with_different_contents": outcome.contested,
+        "ids_repeated_beyond_the_window": outcome.beyond_window,
+        "events_with_tags_of_a_changed_catalogue": outcome.any_tags,
+        "moving": outcome.moving,
+        "weights_version": outcome.weights_version,
+        "seconds": round(outcome.seconds, 1),
+    }
+
+
+def lines(outcome: Outcome) -> Iterator[str]:
+    """Give the outcome for people."""
+    added_up, compared = sums(outcome), outcome.comparison
+    yield (
+        f"{added_up.read:,} records in = {added_up.applied:,} applied + {added_up.duplicates:,} duplicates "
+        f"+ {added_up.dead:,} dead letters"
+    )
+    for name, count in sorted(outcome.totals.items()):
+        if name.startswith(_DEAD):
+            yield f"  dead letters, {name.removeprefix(_DEAD)}: {count:,}"
+    yield (
+        f"{compared.fields:,} fields of {compared.users:,} users and of the statistics compared, weights version "
+        f"{outcome.weights_version}, in {outcome.seconds:.1f} s"
+    )
+    if outcome.moving:
+        yield "events went on arriving: what they touch was compared with the least and the most that it may be"
+    for count, what in (
+        (outcome.contested, "ids were used with different contents"),
+        (outcome.beyond_window, "ids were repeated beyond the window in which repeats are known"),
+        (outcome.any_tags, "events took their tags from a catalogue that has changed since"),
+    ):
+        if count:
+            yield f"left to arrival: {count:,} {what}"
+    if compared.open:
+        yield f"  {len(compared.open)} fields differ within what that leaves open, the first of them:"
+        yield from (f"    {_line(each)}" for each in compared.open[:5])
+    if compared.differences:
+        yield f"{len(compared.differences)} or more differences, the first of each kind:"
+        yield from (f"  {_line(each)}" for each in compared.differences)
+    else:
+        yield "0 differences"
+
+
+def _line(found: Difference) -> str:
+    field = f" {found.field!r}" if found.field else ""
+    events = f"; events: {', '.join(found.events)}" if found.events else ""
+    return f"{found.what} of {found.key!r}{field}: {found.stored} is stored, {found.wanted} is right{events}"

@@ -1,0 +1,185 @@
+"""One verification from beginning to end, on a system that may be running."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+from reweigh.errors import CommandError
+from reweigh.verify.compare import Comparer, Comparison
+from reweigh.verify.log import EventLog, Place
+from reweigh.verify.recount import Recount
+from reweigh.verify.stored import Stored
+
+_POLL_SECONDS: Final = 0.2
+
+
+class Weights(Protocol):
+    """Where the weights in force are asked for."""
+
+    def __call__(self) -> tuple[Mapping[str, float], int]:
+        """Give the weights by event type, and their version."""
+        ...
+
+
+class Progress(Protocol):
+    """What is told of the progress."""
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """So much of ``what`` is done."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is verified, and how patiently.
+
+    Args:
+        topics: Topic by event type, in the order of the stored counts.
+        group: The consumer group under which the job commits its offsets.
+        window_seconds: How long the job remembers an event id.
+        tag_expiry_seconds: After how long without events a tag of a user is forgotten; 0: never.
+        most_tags_per_user: How many tags of a user the job keeps in Redis.
+        patience_seconds: How long the job may stand still before verifying gives up.
+        rounds: How often what moved meanwhile is looked at again.
+        most_shown: How many differences of each kind are kept.
+    """
+
+    topics: Mapping[str, str]
+    group: str
+    window_seconds: int
+    tag_expiry_seconds: int = 0
+    most_tags_per_user: int = 1_000
+    patience_seconds: float = 90.0
+    rounds: int = 3
+    most_shown: int = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came out: the last comparison, the recount's totals by name, and what the log leaves to arrival."""
+
+    comparison: Comparison
+    totals: Mapping[str, int]
+    contested: int
+    beyond_window: int
+    any_tags: int
+    moving: bool
+    weights_version: int
+    seconds: float
+
+
+class Verification:
+    """Counts the log anew and compares. Raises :class:`CommandError` when that can't be done."""
+
+    def __init__(self, plan: Plan, log: EventLog, stored: Stored, weights: Weights, tell: Progress) -> None:
+        self._plan, self._log, self._stored, self._weights, self._tell = plan, log, stored, weights, tell
+
+    def run(self) -> Outcome:
+        """Verify; takes as long as the log is long."""
+        began = time.monotonic()
+        self._log.refuse_unless_complete()
+        with (
+            tempfile.TemporaryDirectory(prefix="reweigh-verify-") as folder,
+            _recount(Path(folder), self._plan) as recount,
+        ):
+            read: dict[Place, int] = {}
+            for turn in range(self._plan.rounds):
+                read, comparison, moving, version = self._round(recount, read)
+                if not moving and not comparison.differences:
+                    break
+                if not moving and turn > 0:
+                    break
+            return Outcome(
+                comparison,
+                dict(recount.database.sql("SELECT name, count FROM wanted_totals").fetchall()),
+                _count(recount, "SELECT count(DISTINCT identity) FROM judged WHERE contested"),
+                _count(recount, "SELECT count(DISTINCT identity) FROM judged WHERE beyond_window"),
+                _count(recount, "SELECT count(*) FROM counted WHERE any_tags"),
+                moving,
+                version,
+                time.monotonic() - began,
+            )
+
+    def _round(self, recount: Recount, read: Mapping[Place, int]) -> tuple[dict[Place, int], Comparison, bool, int]:
+        """Compare once: with the events surely applied before Redis is read, and those possibly applied by then."""
+        applied = self._log.ends()
+        self._add(recount, read, applied)
+        self._wait_until_applied(applied)
+        weights, version = self._wait_until_swept()
+        self._stored.read_into(recount.database, lambda done, total: self._tell("keys of Redis", done, total))
+        recount.know_catalogue(self._stored.catalogue())
+        ends = self._log.ends()
+        self._add(recount, applied, ends)
+        recount.know_applied(self._log.places, applied)
+        recount.count()
+        comparison = Comparer(recount.database, recount.types, weights, self._plan.most_shown).compare()
+        weights_moved = self._weights()[1] != version
+        return ends, comparison, weights_moved or any(ends[place] > applied.get(place, 0) for place in ends), version
+
+    def _add(self, recount: Recount, begin: Mapping[Place, int], end: Mapping[Place, int]) -> None:
+        total = sum(upto - begin.get(place, 0) for place, upto in end.items())
+        done = 0
+        for records in self._log.read(begin, end):
+            recount.add(records)
+            done += len(records.table)
+            self._tell("records", done, total)
+
+    def _wait_until_applied(self, ends: Mapping[Place, int]) -> None:
+        """Wait for a checkpoint that covers these records: a committed offset is applied."""
+        before, moved_at = -1, time.monotonic()
+        while True:
+            committed = self._log.committed(self._plan.group)
+            done = sum(min(committed.get(place, 0), upto) for place, upto in ends.items())
+            total = sum(ends.values())
+            self._tell("records applied by the job", done, total)
+            if done >= total:
+                return
+            if done != before:
+                before, moved_at = done, time.monotonic()
+            if time.monotonic() - moved_at > self._plan.patience_seconds:
+                raise CommandError(
+                    f"the job has applied {done:,} of {total:,} records by the offsets that {self._plan.group} has "
+                    "committed, and does not go on: `make status` shows whether it runs"
+                )
+            time.sleep(_POLL_SECONDS)
+
+    def _wait_until_swept(self) -> tuple[Mapping[str, float], int]:
+        """Wait until all stored scores are of the weights in force."""
+        deadline = time.monotonic() + self._plan.patience_seconds
+        while True:
+            weights, version = self._weights()
+            in_redis, swept = self._stored.weights_in_force()
+            if in_redis == swept == version:
+                return weights, version
+            if time.monotonic() > deadline:
+                raise CommandError(
+                    f"weights version {version} is in force, but the writers have {in_redis} and stored scores "
+                    f"{swept}: the service brings them in line; does it run?"
+                )
+            time.sleep(_POLL_SECONDS)
+
+
+@contextmanager
+def _recount(folder: Path, plan: Plan) -> Iterator[Recount]:
+    recount = Recount(
+        folder,
+        plan.topics,
+        window_ms=plan.window_seconds * 1000,
+        expiry_ms=plan.tag_expiry_seconds * 1000,
+        most_tags=plan.most_tags_per_user,
+    )
+    try:
+        yield recount
+    finally:
+        recount.close()
+
+
+def _count(recount: Recount, statement: str) -> int:
+    ((found,),) = recount.database.execute(statement).fetchall()
+    return int(found)
