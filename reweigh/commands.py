@@ -228,7 +228,10 @@ def replay(options: argparse.Namespace) -> int:
     )
     with progress.Bars() as bars:
         done = replaying.Replay(_stack(local, options.home), wish, bars.tell, bars.say).run()
-    print(f"{done.records:,} records counted anew in {done.seconds:.1f} s, {done.records / done.seconds:,.0f} a second")
+    print(
+        f"{done.records:,} records counted anew in {done.seconds:.1f} s, with the start of the second job; "
+        f"{done.rate:,.0f} a second once it ran"
+    )
     if wish.check:
         print(f"{len(done.differences):,} keys differ" + "".join(f"\n  {key}" for key in done.differences[:20]))
         return 1 if done.differences else 0

@@ -61,10 +61,15 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What was done: records counted, in how many seconds, and for how long new events waited at the exchange."""
+    """What was done.
+
+    Records counted by the time that the end was near, in how many seconds with the start of the second job, how many a
+    second without it, and for how long new events waited at the exchange.
+    """
 
     records: int
     seconds: float
+    rate: float
     waiting_seconds: float = 0.0
     differences: tuple[str, ...] = ()
 
@@ -77,6 +82,7 @@ class Replay:
         self._env, self._settings = stack.env, stack.settings
         self._rest = self._env["FLINK_REST"]
         self._folder = stack.home.flink / "replay"
+        self._first_seen = (time.monotonic(), 0)
         self._group = f"{JOB}-{int(time.time())}"
         self._dead_letters = f"{self._settings.dead_letter_topic}-{self._group}"
         if wish.from_ms and not (wish.check or wish.keep):
@@ -106,7 +112,9 @@ class Replay:
             began = time.monotonic()
             self._submit(databases.url_beside)
             records = self._wait_until_read(databases, None)
-            done = Done(records, time.monotonic() - began)
+            ended = time.monotonic()
+            first_at, first = self._first_seen
+            done = Done(records, ended - began, (records - first) / max(ended - first_at, _POLL_SECONDS))
             if self._wish.check:
                 done = replace(done, differences=tuple(sorted(self._compare(databases))))
                 databases.drop()
@@ -159,6 +167,7 @@ class Replay:
                 return 0
             if read != last:
                 last, moved_at = read, time.monotonic()
+                self._first_seen = self._first_seen if self._first_seen[1] else (moved_at, read)
             if time.monotonic() - moved_at > _STUCK_SECONDS:
                 raise CommandError(
                     f"the second job has read {read:,} of {end:,} records and does not go on; see "
