@@ -11,6 +11,7 @@ from typing import Any
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
+from reccore.access import OPEN, KafkaAccess
 from recsvc.errors import IngestUnavailable
 from recsvc.ingest import LARGEST_EVENT, Message, Placed
 
@@ -30,8 +31,8 @@ class KafkaEventPublisher:
     exceed that is refused at once, so that memory stays bounded while the broker is away.
     """
 
-    def __init__(self, bootstrap: str, *, most_in_flight: int, timeout_ms: int) -> None:
-        self._bootstrap, self._timeout_ms = bootstrap, timeout_ms
+    def __init__(self, bootstrap: str, *, most_in_flight: int, timeout_ms: int, access: KafkaAccess = OPEN) -> None:
+        self._bootstrap, self._timeout_ms, self._access = bootstrap, timeout_ms, access
         self._places = threading.BoundedSemaphore(most_in_flight)
         self._lock = threading.Lock()
         self._producer: Any = None
@@ -87,6 +88,11 @@ class KafkaEventPublisher:
             reconnect_backoff_max_ms=1_000,
             bootstrap_timeout_ms=self._timeout_ms,
             max_request_size=LARGEST_EVENT + 48_576,
+            security_protocol=self._access.protocol,
+            sasl_mechanism=self._access.mechanism or None,
+            sasl_plain_username=self._access.username or None,
+            sasl_plain_password=self._access.password or None,
+            ssl_cafile=self._access.ca_file or None,
         )
 
     def _send(self, producer: Any, message: Message, until: float) -> Any:

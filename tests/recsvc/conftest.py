@@ -53,7 +53,7 @@ class Bench:
 @pytest.fixture
 def bench() -> Iterator[Bench]:
     """A service on stand-ins, with a key and a tag expiry of 100 s."""
-    settings = Settings(event_types=TYPES, config_api_key="key", tag_expiry_seconds=100)
+    settings = Settings(event_types=TYPES, config_api_keys=("key",), tag_expiry_seconds=100)
     server, clock = MemoryServer(), [1_000.0]
     session = MemoryCoordination(server)
     weights = WeightsWatcher(session, TYPES, role="api")
