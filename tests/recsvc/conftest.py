@@ -44,6 +44,7 @@ class Bench:
     zookeeper: MemoryServer
     weights: WeightsWatcher
     clock: list[float]
+    services: Services
 
     def put_weights(self, **weights: float) -> Any:
         """Change the weights over HTTP; gives the answer."""
@@ -82,7 +83,7 @@ def bench() -> Iterator[Bench]:
     services.start()
     wait_until(lambda: weights.connected)
     app = create_app(settings, services)
-    yield Bench(app.test_client(), users, statistics, kafka, server, weights, clock)
+    yield Bench(app.test_client(), users, statistics, kafka, server, weights, clock, services)
     services.stop()
 
 
