@@ -55,10 +55,12 @@ def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> 
     try:
         access = _access(given, environment)
         event_types = EventTypes.from_settings({name: getattr(given, name.lower()) for name in _TOPICS})
-        numbers = {name: _whole_number(name, getattr(given, name), least) for name, least, _ in _NUMBERS}
+        numbers: dict[str, Any] = {
+            name: _whole_number(name, getattr(given, name), least) for name, least, _ in _NUMBERS
+        }
     except SettingError as exc:
         parser.error(str(exc))
-    places = {"kafka_bootstrap": given.kafka_bootstrap, "zookeeper_hosts": given.zookeeper_hosts}
+    places: dict[str, Any] = {"kafka_bootstrap": given.kafka_bootstrap, "zookeeper_hosts": given.zookeeper_hosts}
     for name, value in {**places, "redis_url": access["redis_url"]}.items():
         if not value:
             parser.error(f"--{name.replace('_', '-')} (or {name.upper()} in the environment) is required")

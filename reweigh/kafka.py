@@ -19,10 +19,14 @@ _LARGEST_MESSAGE = 4 * 1024 * 1024
 _REFUSED: Final = (kafka.KafkaError._AUTHENTICATION, kafka.KafkaError._SSL)
 
 
-def _quiet(bootstrap: str, access: KafkaAccess = OPEN) -> dict[str, Any]:
+def _quiet(
+    bootstrap: str, access: KafkaAccess = OPEN, told: list[kafka.KafkaError] | None = None
+) -> dict[str, Any]:
     # The client's own log lines would run through the progress bar; what matters is raised.
-    options = {"bootstrap.servers": bootstrap, "log_level": 0, "socket.connection.setup.timeout.ms": 5_000}
-    options["security.protocol"] = access.protocol
+    options: dict[str, Any] = {"bootstrap.servers": bootstrap, "security.protocol": access.protocol, "log_level": 0}
+    options["socket.connection.setup.timeout.ms"] = 5_000
+    if told is not None:
+        options["error_cb"] = told.append
     if access.has_sasl:
         login = {"mechanism": access.mechanism, "username": access.username, "password": access.password}
         options |= {f"sasl.{name}": value for name, value in login.items()}
@@ -36,7 +40,7 @@ def check_topics(
 ) -> None:
     """Make sure that the broker answers and has the topics. Raises :class:`CommandError`."""
     told: list[kafka.KafkaError] = []
-    client = AdminClient({**_quiet(bootstrap, access), "error_cb": told.append})
+    client = AdminClient(_quiet(bootstrap, access, told))
     try:
         present = client.list_topics(timeout=seconds).topics
     except kafka.KafkaException as exc:
@@ -178,7 +182,7 @@ def round_trip(
     """
     topic = f"reweigh-doctor-{uuid.uuid4().hex[:12]}"
     told: list[kafka.KafkaError] = []
-    admin = AdminClient({**_quiet(bootstrap, access), "error_cb": told.append})
+    admin = AdminClient(_quiet(bootstrap, access, told))
     try:
         admin.create_topics([NewTopic(topic, 1, 1)], operation_timeout=seconds, request_timeout=seconds)[topic].result(
             seconds
