@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
+from kafka.net.compat import KafkaNetClient
 
 from reccore.access import OPEN, KafkaAccess
 from recsvc.errors import IngestUnavailable
@@ -78,7 +79,22 @@ class KafkaEventPublisher:
             return self._producer
 
     def _build(self) -> Any:
+        clients: list[Any] = []
+
+        def client(**options: Any) -> Any:
+            clients.append(KafkaNetClient(**options))
+            return clients[-1]
+
+        try:
+            return self._producer_on(client)
+        except BaseException:
+            for each in clients:  # a producer that can't be made leaves its sockets open
+                each.close()
+            raise
+
+    def _producer_on(self, client: Callable[..., Any]) -> Any:
         return KafkaProducer(
+            kafka_client=client,
             bootstrap_servers=self._bootstrap.split(","),
             acks="all",
             linger_ms=2,

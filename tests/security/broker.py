@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from confluent_kafka.admin import AdminClient, ScramCredentialInfo, ScramMechanism, UserScramCredentialUpsertion
+
 from deploy.local import jars
 from deploy.local.home import Home
 from deploy.local.java import LITTLE_TO_DO, java_home
@@ -54,10 +56,7 @@ def secured_broker(folder: Path) -> Iterator[SecuredBroker]:
     configuration = folder / "server.properties"
     configuration.write_text(_properties(folder, ports))
     java = (str(java_home() / "bin" / "java"), *LITTLE_TO_DO, "-Xmx384m", "-cp", jars.class_path("kafka"))
-    storage = (*java, "kafka.tools.StorageTool", "format", "-c", str(configuration), "-t", _cluster())
-    scram = ("--add-scram", f"SCRAM-SHA-512=[name={USER},password={_quoted(PASSWORD)}]")
-    formatted = subprocess.run((*storage, *scram), capture_output=True, text=True, check=False, timeout=120)
-    assert formatted.returncode == 0, formatted.stdout + formatted.stderr
+    _run(*java, "kafka.tools.StorageTool", "format", "-c", str(configuration), "-t", uuid.uuid4().hex[:22])
     log = folder / "broker.log"
     command = (*java, f"-Dlog4j2.configurationFile={server_logging(home)}", "kafka.Kafka", str(configuration))
     with log.open("w") as sink, subprocess.Popen(command, stdout=sink, stderr=sink, cwd=folder) as process:
@@ -65,6 +64,7 @@ def secured_broker(folder: Path) -> Iterator[SecuredBroker]:
             wait_until(lambda: process.poll() is not None or broker_answers(internal), 120, what="the broker answers")
             assert process.poll() is None, log.read_text()
             create_topics(internal, read_settings(home, {}), patience_seconds=60)
+            _add_user(internal)
             yield SecuredBroker(internal, clear, tls, own, other, log)
         finally:
             process.terminate()
@@ -125,8 +125,11 @@ def _quoted(text: str) -> str:
     return f'"{escaped}"'
 
 
-def _cluster() -> str:
-    return uuid.uuid4().hex[:22]
+def _add_user(internal: str) -> None:
+    admin = AdminClient({"bootstrap.servers": internal})
+    scram = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096)
+    [done] = admin.alter_user_scram_credentials([UserScramCredentialUpsertion(USER, scram, PASSWORD.encode())]).values()
+    done.result(60)
 
 
 def _free_ports(count: int) -> list[int]:
