@@ -173,7 +173,6 @@ EVERYBODY_NOT = [
     "KEYS *",
     "SHUTDOWN",
     "MONITOR",
-    "DEBUG SLEEP 0",
     "CLIENT LIST",
 ]
 

@@ -41,11 +41,11 @@ def test_a_key_is_replaced_without_a_gap(stack: Stack, tmp_path: Path) -> None:
         assert put(service, "new") == 403
         keys.write_text("new\nold\n")
         service.reload()
-        wait_until(lambda: put(service, "new") == 200, 30)
+        wait_until(lambda: put(service, "new") == 200, 30, pause=0.1)
         assert put(service, "old") == 200
         keys.write_text("new\n")
         service.reload()
-        wait_until(lambda: put(service, "old") == 403, 30)
+        wait_until(lambda: put(service, "old") == 403, 30, pause=0.1)
         assert put(service, "new") == 200
 
 
