@@ -145,7 +145,7 @@ def submit(
         _remove_leftovers(flink.client_folder(home))
         command = job_command(stack_env, settings, build_archive(home), restore)
         began = time.monotonic()
-        # The client writes its whole environment into its log, and whoever ran `make up` may have had the key in theirs.
+        # The client logs its whole environment, and whoever ran `make up` may have had the key in theirs.
         environment = {**flink.environment(home), STACK_ID_VARIABLE: home.stack_id, "CONFIG_API_KEY": ""}
         with log.open("ab") as sink:
             _run_client(command, environment, sink.fileno())
