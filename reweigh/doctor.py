@@ -120,7 +120,7 @@ def check_zookeeper(hosts: str, auth: str = "") -> str:
         given_back, _ = client.get(path)
         client.delete(path)
     except (KazooException, KazooTimeoutError, OSError, ValueError) as exc:
-        raise CommandError(f"ZooKeeper does not take a node: {exc or type(exc).__name__}") from exc
+        raise CommandError(f"ZooKeeper does not take a node: {str(exc) or type(exc).__name__}") from exc
     finally:
         client.stop()
         client.close()
