@@ -18,7 +18,7 @@ from recsvc.ingest import LARGEST_EVENT, Message, Placed
 
 log = logging.getLogger(__name__)
 # At DEBUG kafka-python writes each request into its log, that of a PLAIN login with user and password too.
-logging.getLogger("kafka.net.connection").setLevel(logging.INFO)
+logging.getLogger("kafka").setLevel(logging.INFO)
 
 _DELIVERY_MS = 5_000
 

@@ -19,14 +19,18 @@ _LARGEST_MESSAGE = 4 * 1024 * 1024
 _REFUSED: Final = (kafka.KafkaError._AUTHENTICATION, kafka.KafkaError._SSL)
 
 
-def _quiet(
-    bootstrap: str, access: KafkaAccess = OPEN, told: list[kafka.KafkaError] | None = None
-) -> dict[str, Any]:
+def _quiet(bootstrap: str, access: KafkaAccess = OPEN, told: list[kafka.KafkaError] | None = None) -> dict[str, Any]:
     # The client's own log lines would run through the progress bar; what matters is raised.
-    options: dict[str, Any] = {"bootstrap.servers": bootstrap, "security.protocol": access.protocol, "log_level": 0}
+    options: dict[str, Any] = {"bootstrap.servers": bootstrap, "log_level": 0}
     options["socket.connection.setup.timeout.ms"] = 5_000
     if told is not None:
         options["error_cb"] = told.append
+    return options | access_options(access)
+
+
+def access_options(access: KafkaAccess) -> dict[str, Any]:
+    """Give the client's options for protocol, user and certificates."""
+    options: dict[str, Any] = {"security.protocol": access.protocol}
     if access.has_sasl:
         login = {"mechanism": access.mechanism, "username": access.username, "password": access.password}
         options |= {f"sasl.{name}": value for name, value in login.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,11 +16,14 @@ from recsvc.ingest import Message, Placed
 from recsvc.kafka_publisher import KafkaEventPublisher
 from reweigh.cli import main
 from reweigh.errors import CommandError
-from reweigh.kafka import check_topics, end_offsets
+from reweigh.kafka import access_options, check_topics, end_offsets
+from reweigh.verify.log import EventLog
 from tests.security.broker import PASSWORD, USER, SecuredBroker
 from tests.waiting import wait_until
 
 TOPIC = "view-events"
+# kafka-python leaves sockets that were refused under TLS to the garbage collector.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 MESSAGE = Message(TOPIC, b"u", b'{"user_id": "u", "product_id": "p"}')
 Reach = Callable[[SecuredBroker], tuple[str, KafkaAccess]]
 
@@ -65,6 +69,7 @@ def test_the_service_is_refused_with_wrong_credentials(
             assert "wrong-7f3a" not in str(answer)
     finally:
         publisher.stop()
+        gc.collect()  # here, where the warnings are ignored
     assert records(broker) == before
     assert "wrong-7f3a" not in caplog.text
 
@@ -105,6 +110,16 @@ def test_commands_are_refused_with_wrong_credentials(
         assert "wrong-7f3a" not in said.out + said.err
     assert "wrong-7f3a" not in str(told.value)
     assert records(broker) == before
+
+
+def test_verify_reads_the_log_with_the_credentials(broker: SecuredBroker) -> None:
+    """Every record of the topic; with a wrong password it says that Kafka doesn't answer."""
+    log = EventLog(broker.tls, [TOPIC], access_options(broker.access()))
+    ends = log.ends()
+    assert sum(len(batch.table) for batch in log.read({}, ends)) == sum(ends.values()) == records(broker)
+    wrong = EventLog(broker.tls, [TOPIC], access_options(broker.access(password="wrong-7f3a")))
+    with pytest.raises(CommandError, match="does not answer"):
+        wrong.ends()
 
 
 def test_doctor_uses_the_credentials(

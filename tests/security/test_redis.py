@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 import redis
 
@@ -27,6 +28,7 @@ from recsvc.weights_record import read_weights_record
 from reweigh.at_rest import read_totals
 from reweigh.cli import main
 from reweigh.doctor import check_redis
+from reweigh.verify.stored import Stored
 from tests.waiting import wait_until
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "security.md"
@@ -34,13 +36,14 @@ PASSWORD = "right-7f3a"
 WEIGHTS = default_weights(EventTypes.from_settings({}))
 STAMP = WeightsStamp(7, WEIGHTS.as_json().decode())
 ODD = "an{odd}user"
-JOB, SERVICE, SWEEPER, COMMANDS = "reweigh-job", "reweigh-service", "reweigh-sweeper", "reweigh-commands"
+JOB, SERVICE, SWEEPER = "reweigh-job", "reweigh-service", "reweigh-sweeper"
+COMMANDS, VERIFY = "reweigh-commands", "reweigh-verify"
 
 
 def acl_lines() -> list[str]:
     """The lines of the document."""
     lines = re.findall(r"^ACL SETUSER .*$", DOCUMENT.read_text(encoding="utf-8"), re.MULTILINE)
-    assert len(lines) == 5
+    assert len(lines) == 6
     return lines
 
 
@@ -145,6 +148,21 @@ def test_the_commands_load_the_catalogue(address: str, tmp_path: Path, capsys: p
     assert PASSWORD not in "".join(capsys.readouterr())
 
 
+def test_verify_reads_everything(address: str) -> None:
+    """Each key that the others have written."""
+    stored = Stored(url(address, VERIFY))
+    database = duckdb.connect()
+    try:
+        assert stored.weights_in_force() == (8, 8)
+        assert set(stored.catalogue()) == {"p1"}
+        stored.read_into(database, lambda _done, _total: None)
+        assert database.sql("SELECT count(*) FROM stored_counts").fetchall() == [(1,)]
+        assert database.sql("SELECT * FROM stored_others").fetchall() == []
+    finally:
+        stored.close()
+        database.close()
+
+
 NOT_THEIRS = [
     (JOB, "HSET catalog:products p x"),
     (JOB, "HDEL user:profile:ann shoes"),
@@ -165,6 +183,8 @@ NOT_THEIRS = [
     (COMMANDS, "HGETALL {user:profile:ann}:counts"),
     (COMMANDS, "HSET {stats}:totals x 1"),
     (COMMANDS, "DEL user:profile:ann"),
+    (VERIFY, "HSET user:profile:ann shoes 1"),
+    (VERIFY, "HGETALL other"),
 ]
 EVERYBODY_NOT = [
     "FLUSHALL",
@@ -184,7 +204,7 @@ def test_what_a_user_does_not_need_is_refused(address: str, user: str, command: 
         client.execute_command(*command.split())
 
 
-@pytest.mark.parametrize("user", [JOB, SERVICE, SWEEPER, COMMANDS])
+@pytest.mark.parametrize("user", [JOB, SERVICE, SWEEPER, COMMANDS, VERIFY])
 def test_none_of_them_governs_the_server(address: str, user: str) -> None:
     """No user may empty it, look at its settings or users, or stop it."""
     with redis.Redis.from_url(url(address, user)) as client:
