@@ -44,6 +44,7 @@ class CurrentWeights:
                     settings.zookeeper_hosts,
                     settings.event_types,
                     role="writer",
+                    auth=settings.zookeeper_auth,
                     last_good=store.read_weights_in_force(),
                 )
                 weights = cls(settings.zookeeper_hosts, watcher, settings)

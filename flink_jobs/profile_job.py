@@ -21,6 +21,7 @@ from pyflink.datastream import StreamExecutionEnvironment
 from pyflink.table import DataTypes, StatementSet, StreamTableEnvironment, Table
 from pyflink.table.udf import ScalarFunction, udf
 
+from flink_jobs.kafka_options import access_options
 from flink_jobs.parse_function import PARSED_ROW, ParseRecords
 from flink_jobs.settings import JobSettings, parse_settings
 from flink_jobs.tag_list import SEPARATOR
@@ -83,6 +84,7 @@ class ProfileJob:
         return statements
 
     def _records(self) -> None:
+        access = access_options(self._settings.kafka_access, self._settings.kafka_ca_certificates)
         self._tables.execute_sql(f"""
             CREATE TABLE records (
                 `value` BYTES,
@@ -94,7 +96,7 @@ class ProfileJob:
                 'connector' = 'kafka',
                 'topic' = '{";".join(self._types.by_topic)}',
                 'properties.bootstrap.servers' = '{self._settings.kafka_bootstrap}',
-                'properties.group.id' = '{self._settings.group_id}',
+                {access}'properties.group.id' = '{self._settings.group_id}',
                 {_startup(self._settings.start_from_ms)},
                 'scan.topic-partition-discovery.interval' = '5 s',
                 'value.format' = 'raw'
@@ -104,7 +106,7 @@ class ProfileJob:
                 'connector' = 'kafka',
                 'topic' = '{self._types.dead_letter_topic}',
                 'properties.bootstrap.servers' = '{self._settings.kafka_bootstrap}',
-                'properties.max.request.size' = '4194304',
+                {access}'properties.max.request.size' = '4194304',
                 'properties.acks' = 'all',
                 'key.format' = 'raw',
                 'key.fields' = 'key',

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
 
+from reccore.access import OPEN, KafkaAccess, redis_url_setting, zookeeper_auth_setting
 from reccore.errors import SettingError
 from reccore.event_types import EventTypes
 
@@ -21,8 +24,11 @@ class JobSettings:
 
     kafka_bootstrap: str
     zookeeper_hosts: str
-    redis_url: str
+    redis_url: str = field(repr=False)
     event_types: EventTypes
+    kafka_access: KafkaAccess = OPEN
+    kafka_ca_certificates: str = field(default="", repr=False)
+    zookeeper_auth: str = field(default="", repr=False)
     group_id: str = JOB_NAME
     job_name: str = JOB_NAME
     checkpoint_dir: str = ""
@@ -44,42 +50,74 @@ class JobSettings:
 
 def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> JobSettings:
     """Read the job's settings; wrong ones end the program with a message that names them."""
+    parser = _parser(environment)
+    given = parser.parse_args(arguments)
+    try:
+        access = _access(given, environment)
+        event_types = EventTypes.from_settings({name: getattr(given, name.lower()) for name in _TOPICS})
+        numbers: dict[str, Any] = {
+            name: _whole_number(name, getattr(given, name), least) for name, least, _ in _NUMBERS
+        }
+    except SettingError as exc:
+        parser.error(str(exc))
+    places: dict[str, Any] = {"kafka_bootstrap": given.kafka_bootstrap, "zookeeper_hosts": given.zookeeper_hosts}
+    for name, value in {**places, "redis_url": access["redis_url"]}.items():
+        if not value:
+            parser.error(f"--{name.replace('_', '-')} (or {name.upper()} in the environment) is required")
+    names = {name: getattr(given, name) for name in ("group_id", "job_name", "checkpoint_dir")}
+    return JobSettings(**places, **access, **names, event_types=event_types, **numbers)
+
+
+def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="profile_job.py", description="Counts events by user and tag and keeps the scores in Redis."
     )
     text = parser.add_argument_group("where things are").add_argument
     text("--kafka-bootstrap", default=environment.get("KAFKA_BOOTSTRAP"), help="host:port[,host:port]")
     text("--zookeeper-hosts", default=environment.get("ZOOKEEPER_HOSTS"), help="host:port[,host:port]")
-    text("--redis-url", default=environment.get("REDIS_URL"), help="redis://[[user]:password@]host:port/db")
+    text("--redis-url", help="redis://host:port/db; where it holds a password, --redis-url-file is for it")
     text("--group-id", default=_DEFAULTS["group_id"], help="consumer group that shows the lag")
     text("--job-name", default=_DEFAULTS["job_name"], help="what the JobManager calls it")
     text("--checkpoint-dir", default=_DEFAULTS["checkpoint_dir"], help="URL; default: the cluster's")
     for name, what in _TOPICS.items():
         text(f"--{name.lower().replace('_', '-')}", default=environment.get(name, ""), help=what)
+    access = parser.add_argument_group("how they are reached").add_argument
+    for name, what in _ACCESS.items():
+        access(f"--{name.lower().replace('_', '-')}", help=what)
     number = parser.add_argument_group("how it runs").add_argument
     for name, least, what in _NUMBERS:
         default = _DEFAULTS[name]
         value = environment.get(name.upper(), default)
         number(f"--{name.replace('_', '-')}", default=value, help=f"{what} (at least {least}; {default})")
-    given = parser.parse_args(arguments)
-    for name in ("kafka_bootstrap", "zookeeper_hosts", "redis_url"):
-        if not getattr(given, name):
-            parser.error(f"--{name.replace('_', '-')} (or {name.upper()} in the environment) is required")
+    return parser
+
+
+def _access(given: argparse.Namespace, environment: Mapping[str, str]) -> dict[str, Any]:
+    """Read how the servers are reached. No option takes a secret itself: everybody on the machine sees options."""
+    chosen = dict(environment)
+    for name in ("REDIS_URL", *_ACCESS):
+        value: str | None = getattr(given, name.lower())
+        if value is not None:  # it puts aside what the environment says, in either form
+            chosen.pop(name.removesuffix("_FILE") if name.endswith("_FILE") else f"{name}_FILE", None)
+            chosen[name] = value
+    kafka = KafkaAccess.from_settings(chosen, _read_file)
+    return {
+        "redis_url": redis_url_setting(chosen, _read_file),
+        "zookeeper_auth": zookeeper_auth_setting(chosen, _read_file),
+        "kafka_access": kafka,
+        "kafka_ca_certificates": _ca_certificates(kafka.ca_file),
+    }
+
+
+def _read_file(file: str) -> str:
+    return Path(file).read_text(encoding="utf-8")
+
+
+def _ca_certificates(file: str) -> str:
     try:
-        event_types = EventTypes.from_settings({name: getattr(given, name.lower()) for name in _TOPICS})
-        numbers = {name: _whole_number(name, getattr(given, name), least) for name, least, _ in _NUMBERS}
-    except SettingError as exc:
-        parser.error(str(exc))
-    return JobSettings(
-        kafka_bootstrap=given.kafka_bootstrap,
-        zookeeper_hosts=given.zookeeper_hosts,
-        redis_url=given.redis_url,
-        group_id=given.group_id,
-        job_name=given.job_name,
-        checkpoint_dir=given.checkpoint_dir,
-        event_types=event_types,
-        **numbers,
-    )
+        return _read_file(file).strip() if file else ""
+    except (OSError, UnicodeDecodeError) as exc:
+        raise SettingError("KAFKA_SSL_CA_FILE", file, f"a PEM file that can be read ({exc})") from exc
 
 
 _TOPICS = {
@@ -89,7 +127,16 @@ _TOPICS = {
     "DEAD_LETTER_TOPIC": "topic for what can't be applied (dead-letter-events)",
     "EXTRA_EVENT_TYPES": "further event types, name:topic[,name:topic]",
 }
-_DEFAULTS = {field.name: field.default for field in fields(JobSettings)}
+_ACCESS = {
+    "REDIS_URL_FILE": "a file that holds the URL of Redis",
+    "ZOOKEEPER_AUTH_FILE": "a file that holds user:password for ZooKeeper",
+    "KAFKA_SECURITY_PROTOCOL": "PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL",
+    "KAFKA_SASL_MECHANISM": "SCRAM-SHA-512 (default), SCRAM-SHA-256 or PLAIN",
+    "KAFKA_SASL_USERNAME": "who the job is to Kafka",
+    "KAFKA_SASL_PASSWORD_FILE": "a file that holds the password for Kafka",
+    "KAFKA_SSL_CA_FILE": "PEM certificates of who signs the brokers'",
+}
+_DEFAULTS = {each.name: each.default for each in fields(JobSettings)}
 _NUMBERS: tuple[tuple[str, int, str], ...] = (
     ("parallelism", 1, "subtasks of each step"),
     ("checkpoint_interval_ms", 100, "time between checkpoints"),

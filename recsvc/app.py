@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 
-from flask import Flask
+from flask import Flask, Response
 from flask.sessions import SessionInterface
 from prometheus_client import CollectorRegistry
 from prometheus_flask_exporter import NO_PREFIX, PrometheusMetrics
+from werkzeug.middleware.proxy_fix import ProxyFix
 
+from recsvc.admission import ApiKeys, ConfigAdmission, limit_requests
 from recsvc.config_routes import config_routes
 from recsvc.health_routes import health_routes
 from recsvc.ingest_routes import LARGEST_BATCH, ingest_routes
@@ -34,6 +36,12 @@ class _NoSessions(SessionInterface):
         return None
 
 
+def _take_types_as_given(response: Response) -> Response:
+    """Keep browsers from taking stored text, a tag or a product's name, for a page."""
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    return response
+
+
 def create_app(settings: Settings, services: Services) -> Flask:
     """Build the application. ``services`` are started by who runs it, after any fork."""
     app = Flask("recsvc", static_folder=None)
@@ -55,9 +63,15 @@ def create_app(settings: Settings, services: Services) -> Flask:
         excluded_paths=["^/docs/static/"],
     )
     app.register_blueprint(user_routes(services.recommender))
-    app.register_blueprint(config_routes(services.configurations, settings.config_api_key))
+    admission = ConfigAdmission(ApiKeys(settings.config_api_keys), settings.config_limit)
+    app.register_blueprint(config_routes(services.configurations, admission))
     app.register_blueprint(ingest_routes(services.ingest))
     app.register_blueprint(health_routes(services, registry, multiprocess=multiprocess))
     app.register_blueprint(docs_routes(sorted(services.configurations)))
+    limit_requests(app, settings)
+    app.after_request(_take_types_as_given)
     register_problem_handlers(app)
+    if settings.trusted_proxies:
+        # Whoever sends X-Forwarded-For past no proxy of ours could be any address that it likes.
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.trusted_proxies, x_proto=0)  # type: ignore[method-assign]
     return app

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 import re
 import time
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from flask import Blueprint, Response, request
 from werkzeug.http import quote_etag
 
 from reccore.weights import LARGEST_DOCUMENT
+from recsvc.admission import ConfigAdmission
 from recsvc.errors import Problem
 from recsvc.problems import json_response, read_body
 from recsvc.services import Configuration
@@ -18,7 +18,7 @@ from recsvc.services import Configuration
 _VERSION = re.compile(r"0|[1-9][0-9]{0,18}")
 
 
-def config_routes(configurations: Mapping[str, Configuration], api_key: str | None) -> Blueprint:
+def config_routes(configurations: Mapping[str, Configuration], admission: ConfigAdmission) -> Blueprint:
     """The routes for the documents of the allow-list."""
     routes = Blueprint("config", __name__)
 
@@ -34,7 +34,7 @@ def config_routes(configurations: Mapping[str, Configuration], api_key: str | No
     def change(name: str) -> Response:
         began = time.monotonic()
         configuration = _named(configurations, name)
-        _require_key(api_key)
+        admission.admit()
         document = configuration.watcher.kind.parse(read_body(LARGEST_DOCUMENT))
         done = configuration.publisher.put(document, _expected())
         body = {
@@ -53,18 +53,6 @@ def _named(configurations: Mapping[str, Configuration], name: str) -> Configurat
     if name not in configurations:
         raise Problem(404, f"there is no such configuration; there are {', '.join(sorted(configurations))}")
     return configurations[name]
-
-
-def _require_key(api_key: str | None) -> None:
-    if api_key is None:
-        return
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    given = request.headers.get("X-API-Key") or (token.strip() if scheme.lower() == "bearer" else "")
-    if not given:
-        headers = {"WWW-Authenticate": 'Bearer realm="reweigh"'}
-        raise Problem(401, "a key is required: Authorization: Bearer … or X-API-Key", headers=headers)
-    if not hmac.compare_digest(given.encode("utf-8", "replace"), api_key.encode()):
-        raise Problem(403, "the key is not the right one")
 
 
 def _expected() -> frozenset[int] | None:

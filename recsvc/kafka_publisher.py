@@ -5,16 +5,20 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
+from kafka.net.compat import KafkaNetClient
 
+from reccore.access import OPEN, KafkaAccess
 from recsvc.errors import IngestUnavailable
 from recsvc.ingest import LARGEST_EVENT, Message, Placed
 
 log = logging.getLogger(__name__)
+# At DEBUG kafka-python writes each request into its log, that of a PLAIN login with user and password too.
+logging.getLogger("kafka").setLevel(logging.INFO)
 
 _DELIVERY_MS = 5_000
 
@@ -30,8 +34,8 @@ class KafkaEventPublisher:
     exceed that is refused at once, so that memory stays bounded while the broker is away.
     """
 
-    def __init__(self, bootstrap: str, *, most_in_flight: int, timeout_ms: int) -> None:
-        self._bootstrap, self._timeout_ms = bootstrap, timeout_ms
+    def __init__(self, bootstrap: str, *, most_in_flight: int, timeout_ms: int, access: KafkaAccess = OPEN) -> None:
+        self._bootstrap, self._timeout_ms, self._access = bootstrap, timeout_ms, access
         self._places = threading.BoundedSemaphore(most_in_flight)
         self._lock = threading.Lock()
         self._producer: Any = None
@@ -77,7 +81,22 @@ class KafkaEventPublisher:
             return self._producer
 
     def _build(self) -> Any:
+        clients: list[Any] = []
+
+        def client(**options: Any) -> Any:
+            clients.append(KafkaNetClient(**options))
+            return clients[-1]
+
+        try:
+            return self._producer_on(client)
+        except BaseException:
+            for each in clients:  # a producer that can't be made leaves its sockets open
+                each.close()
+            raise
+
+    def _producer_on(self, client: Callable[..., Any]) -> Any:
         return KafkaProducer(
+            kafka_client=client,
             bootstrap_servers=self._bootstrap.split(","),
             acks="all",
             linger_ms=2,
@@ -87,6 +106,11 @@ class KafkaEventPublisher:
             reconnect_backoff_max_ms=1_000,
             bootstrap_timeout_ms=self._timeout_ms,
             max_request_size=LARGEST_EVENT + 48_576,
+            security_protocol=self._access.protocol,
+            sasl_mechanism=self._access.mechanism or None,
+            sasl_plain_username=self._access.username or None,
+            sasl_plain_password=self._access.password or None,
+            ssl_cafile=self._access.ca_file or None,
         )
 
     def _send(self, producer: Any, message: Message, until: float) -> Any:

@@ -45,6 +45,9 @@ REJECTED_WEIGHTS = MetricName(
 )
 DEGRADED = MetricName("reweigh_degraded_answers_total", "counter", (), "answers while Redis or ZooKeeper was away")
 INGESTED = MetricName("reweigh_ingested_events_total", "counter", ("outcome",), "events taken over HTTP, by outcome")
+LIMITED = MetricName(
+    "reweigh_limited_requests_total", "counter", ("limit",), "requests refused by a rate limit: read, ingest or config"
+)
 HTTP_DURATION = MetricName(
     "http_request_duration_seconds", "histogram", ("method", "status", "url_rule"), "duration of requests by route"
 )
@@ -60,6 +63,7 @@ METRICS = (
     REJECTED_WEIGHTS,
     DEGRADED,
     INGESTED,
+    LIMITED,
     HTTP_DURATION,
     HTTP_TOTAL,
 )
@@ -68,6 +72,7 @@ weights_version = Gauge(WEIGHTS_VERSION.name, WEIGHTS_VERSION.meaning, multiproc
 rejected_documents = Counter(REJECTED_WEIGHTS.name, REJECTED_WEIGHTS.meaning, REJECTED_WEIGHTS.labels)
 degraded_answers = Counter(DEGRADED.name, DEGRADED.meaning)
 ingested_events = Counter(INGESTED.name, INGESTED.meaning, INGESTED.labels)
+limited_requests = Counter(LIMITED.name, LIMITED.meaning, LIMITED.labels)
 
 
 class TotalsCollector(Collector):

@@ -125,17 +125,19 @@ def document(config_names: list[str]) -> dict[str, Any]:
     paths: dict[str, Any] = {
         "/recommend/{user_id}": {
             "parameters": [user, count],
-            "get": _operation("Tags and products", {"200": _answer("the answer", _reference("Recommendation"))}, 400),
+            "get": _operation(
+                "Tags and products", {"200": _answer("the answer", _reference("Recommendation"))}, 400, 429
+            ),
         },
         "/profile/{user_id}": {
             "parameters": [user],
-            "get": _operation("Score by tag", {"200": _answer("the profile", _reference("Profile"))}, 400),
+            "get": _operation("Score by tag", {"200": _answer("the profile", _reference("Profile"))}, 400, 429),
         },
         "/profiles": {
             "post": _operation(
                 "Profiles of up to 500 users",
                 {"200": _answer("the profiles by user id", _FREE)},
-                *(400, 411, 413, 415),
+                *(400, 411, 413, 415, 429),
                 requestBody=_body(user_ids),
             )
         },
@@ -143,7 +145,7 @@ def document(config_names: list[str]) -> dict[str, Any]:
             "post": _operation(
                 "Take one event",
                 {"202": _answer("Kafka has acknowledged it", accepted)},
-                *(400, 411, 413, 415, 503),
+                *(400, 411, 413, 415, 429, 503),
                 requestBody=_body(_reference("Event")),
             )
         },
@@ -151,7 +153,7 @@ def document(config_names: list[str]) -> dict[str, Any]:
             "post": _operation(
                 "Take several events, each with its own result",
                 {"202": _answer("all acknowledged", _FREE), "207": _answer("not all acknowledged", _FREE)},
-                *(400, 411, 413, 415, 503),
+                *(400, 411, 413, 415, 429, 503),
                 requestBody=_body(events),
             )
         },
@@ -162,11 +164,11 @@ def document(config_names: list[str]) -> dict[str, Any]:
     }
     for name in config_names:
         schema = _reference("Weights") if name == "weights" else _FREE
-        problems = (400, 401, 403, 411, 412, 413, 415, 503)
+        problems = (400, 401, 403, 411, 412, 413, 415, 429, 503)
         put = _operation(f"Put {name} in force", config, *problems, requestBody=_body(schema), parameters=[if_match])
         put["security"] = [{"bearer": []}, {"key": []}]
         got = {**config, "304": {"description": "If-None-Match names the version in force"}}
-        paths[f"/api/config/{name}"] = {"get": _operation(f"The {name} in force", got), "put": put}
+        paths[f"/api/config/{name}"] = {"get": _operation(f"The {name} in force", got, 429), "put": put}
     security = {"bearer": {"type": "http", "scheme": "bearer"}, "key": _key_header()}
     return {
         "openapi": "3.1.0",

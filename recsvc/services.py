@@ -77,14 +77,17 @@ def build_services(
     publisher: EventPublisher | None = None,
 ) -> Services:
     """Build the real clients; nothing connects before ``start``. A client that is given takes its own's place."""
-    zookeeper = coordination or KazooCoordination(settings.zookeeper_hosts)
+    zookeeper = coordination or KazooCoordination(settings.zookeeper_hosts, auth=settings.zookeeper_auth)
     weights = WeightsWatcher(zookeeper, settings.event_types, role=ROLE)
     configurations = configurations_of(zookeeper, weights)
     store = RedisUserStore(settings.redis_url, timeout_ms=settings.redis_timeout_ms)
     feed = StatisticsFeed(settings.redis_url, width=len(settings.event_types.names))
     totals = TotalsReader(settings.redis_url, timeout_ms=settings.redis_timeout_ms)
     kafka = publisher or KafkaEventPublisher(
-        settings.kafka_bootstrap, most_in_flight=settings.most_in_flight, timeout_ms=settings.ingest_timeout_ms
+        settings.kafka_bootstrap,
+        most_in_flight=settings.most_in_flight,
+        timeout_ms=settings.ingest_timeout_ms,
+        access=settings.kafka_access,
     )
     ranking = configurations["ranking"].watcher
     recommender = Recommender(

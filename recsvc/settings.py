@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
 
+from reccore.access import OPEN, KafkaAccess, api_keys_setting, redis_url_setting, zookeeper_auth_setting
 from reccore.errors import SettingError
 from reccore.event_types import EventTypes
+from recsvc.rate_limit import Rate
+
+_LOCAL_REDIS: Final = "redis://127.0.0.1:6379/0"
+_CONFIG_LIMIT: Final = "1200/minute"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,9 +23,16 @@ class Settings:
 
     event_types: EventTypes
     zookeeper_hosts: str = "127.0.0.1:2181"
-    redis_url: str = "redis://127.0.0.1:6379/0"
+    zookeeper_auth: str = field(default="", repr=False)
+    redis_url: str = field(default=_LOCAL_REDIS, repr=False)
     kafka_bootstrap: str = "127.0.0.1:9092"
-    config_api_key: str | None = None
+    kafka_access: KafkaAccess = OPEN
+    config_api_keys: tuple[str, ...] = field(default=(), repr=False)
+    """Any of them will do; without any, changes need none."""
+    read_limit: Rate | None = None
+    ingest_limit: Rate | None = None
+    config_limit: Rate | None = None
+    trusted_proxies: int = 0
     tag_expiry_seconds: int = 0
     redis_timeout_ms: int = 100
     remembered_users: int = 10_000
@@ -36,9 +50,15 @@ def settings_from(environment: Mapping[str, str] | None = None) -> Settings:
     return Settings(
         event_types=EventTypes.from_settings(env),
         zookeeper_hosts=text("ZOOKEEPER_HOSTS", "127.0.0.1:2181"),
-        redis_url=_redis_url(text("REDIS_URL", "redis://127.0.0.1:6379/0")),
+        zookeeper_auth=zookeeper_auth_setting(env, _read_file),
+        redis_url=redis_url_setting(env, _read_file, _LOCAL_REDIS),
         kafka_bootstrap=text("KAFKA_BOOTSTRAP", "127.0.0.1:9092"),
-        config_api_key=env.get("CONFIG_API_KEY") or None,
+        kafka_access=KafkaAccess.from_settings(env, _read_file),
+        config_api_keys=api_keys_setting(env, _read_file),
+        read_limit=_rate(env, "API_READ_LIMIT", ""),
+        ingest_limit=_rate(env, "API_INGEST_LIMIT", ""),
+        config_limit=_rate(env, "API_CONFIG_LIMIT", _CONFIG_LIMIT),
+        trusted_proxies=_number(env, "API_TRUSTED_PROXIES", 0, 0, 10),
         tag_expiry_seconds=_number(env, "TAG_EXPIRY_SECONDS", 0, 0, 3_000_000_000),
         redis_timeout_ms=_number(env, "API_REDIS_TIMEOUT_MS", 100, 5, 100),
         remembered_users=_number(env, "API_REMEMBERED_USERS", 10_000, 0, 1_000_000),
@@ -59,7 +79,15 @@ def _number(env: Mapping[str, str], key: str, default: int, lowest: int, highest
     return number
 
 
-def _redis_url(url: str) -> str:
-    if not url.startswith(("redis://", "rediss://", "unix://")):
-        raise SettingError("REDIS_URL", url, "redis://host:port/database, rediss://… or unix://…")
-    return url
+def _rate(env: Mapping[str, str], key: str, default: str) -> Rate | None:
+    given = env.get(key) or default
+    if given in ("", "none"):
+        return None
+    try:
+        return Rate.parse(given)
+    except ValueError as exc:
+        raise SettingError(key, given, f"{exc}, or none") from exc
+
+
+def _read_file(file: str) -> str:
+    return Path(file).read_text(encoding="utf-8")

@@ -136,7 +136,8 @@ def main() -> None:
     client = redis.Redis.from_url(
         settings.redis_url, decode_responses=True, socket_timeout=5.0, socket_connect_timeout=1.0
     )
-    watcher = WeightsWatcher(KazooCoordination(settings.zookeeper_hosts), settings.event_types, role=ROLE)
+    coordination = KazooCoordination(settings.zookeeper_hosts, auth=settings.zookeeper_auth)
+    watcher = WeightsWatcher(coordination, settings.event_types, role=ROLE)
     sweep = ScoreSweep(client)
     sweeper = Sweeper(sweep, watcher, settings)
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
+from reccore.access import redis_url_setting
 from reccore.errors import SettingError
 from reccore.event_types import EventTypes
 from reccore.timestamps import parse_timestamp
@@ -89,6 +90,7 @@ def load(options: argparse.Namespace) -> int:
         validate=not options.no_validate,
         namespace=options.namespace,
         rejected_file=options.rejected,
+        access=settings.kafka_access,
     )
     print("\n".join(report.lines()))
     return 1 if report.rejected else 0
@@ -97,11 +99,9 @@ def load(options: argparse.Namespace) -> int:
 def catalog_load(options: argparse.Namespace) -> int:
     """`reweigh catalog load`: exit code 1 when lines were rejected."""
     catalog, loading, redis = need("reweigh.catalog", "data"), need("reweigh.loading", "data"), need("redis", "data")
-    url = options.redis_url or read_settings(options.env).required("REDIS_URL")
-    try:
-        client = redis.Redis.from_url(url, socket_timeout=10.0, socket_connect_timeout=10.0)
-    except ValueError as exc:
-        raise SettingError("REDIS_URL", url, str(exc)) from exc
+    given = {"REDIS_URL": options.redis_url} if options.redis_url else {}
+    url = redis_url_setting(given, str) or read_settings(options.env).required("REDIS_URL")
+    client = redis.Redis.from_url(url, socket_timeout=10.0, socket_connect_timeout=10.0)
     with client, loading.progress_bar(options.file) as bar:
         stored, rejected = catalog.load_catalog(options.file, client, bar, options.format)
     print(f"{stored:,} products stored" + (f", {rejected:,} lines rejected" if rejected else ""))

@@ -12,6 +12,7 @@ import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import redis
@@ -19,9 +20,11 @@ from kazoo.client import KazooClient
 from kazoo.exceptions import KazooException
 from kazoo.handlers.threading import KazooTimeoutError
 
+from reccore.access import OPEN, KafkaAccess
 from reccore.errors import ReweighError
 from reweigh.errors import CommandError, need
 from reweigh.settings import Settings
+from zkconfig.kazoo_client import digest_options
 
 PATIENCE_SECONDS: Final = 10.0
 
@@ -45,9 +48,21 @@ class Finding:
 def examine(settings: Settings) -> Iterator[Finding]:
     """Check Kafka, Redis and ZooKeeper, which must be set, and the service and Flink when they are."""
     checks: list[tuple[str, str, str, bool, Callable[[str], str]]] = [
-        ("Kafka", "KAFKA_BOOTSTRAP", settings.kafka_bootstrap, True, check_kafka),
+        (
+            "Kafka",
+            "KAFKA_BOOTSTRAP",
+            settings.kafka_bootstrap,
+            True,
+            partial(check_kafka, access=settings.kafka_access),
+        ),
         ("Redis", "REDIS_URL", settings.redis_url, True, check_redis),
-        ("ZooKeeper", "ZOOKEEPER_HOSTS", settings.zookeeper_hosts, True, check_zookeeper),
+        (
+            "ZooKeeper",
+            "ZOOKEEPER_HOSTS",
+            settings.zookeeper_hosts,
+            True,
+            partial(check_zookeeper, auth=settings.zookeeper_auth),
+        ),
         ("API", "API_URL", settings.api_url, False, lambda url: check_http(f"{url}/readyz")),
         ("Flink", "FLINK_REST", settings.flink_rest, False, lambda url: check_http(f"{url}/overview")),
     ]
@@ -72,10 +87,10 @@ def _without_password(address: str) -> str:
     return scheme + separator + rest.rpartition("@")[2]
 
 
-def check_kafka(bootstrap: str) -> str:
+def check_kafka(bootstrap: str, access: KafkaAccess = OPEN) -> str:
     """Send a message to a topic made for it and read it back. Raises :class:`CommandError`."""
     kafka = need("reweigh.kafka", "data")
-    topic: str = kafka.round_trip(bootstrap, uuid.uuid4().bytes, PATIENCE_SECONDS)
+    topic: str = kafka.round_trip(bootstrap, uuid.uuid4().bytes, PATIENCE_SECONDS, access=access)
     return f"a message through topic {topic}, which is gone again"
 
 
@@ -95,17 +110,17 @@ def check_redis(url: str) -> str:
     return "a key set, read, deleted"
 
 
-def check_zookeeper(hosts: str) -> str:
+def check_zookeeper(hosts: str, auth: str = "") -> str:
     """Create an ephemeral node, read it, delete it. Raises :class:`CommandError`."""
     path, value = f"/reweigh-doctor-{uuid.uuid4().hex}", uuid.uuid4().bytes
-    client = KazooClient(hosts, timeout=PATIENCE_SECONDS)
+    client = KazooClient(hosts, timeout=PATIENCE_SECONDS, **digest_options(auth))
     try:
         client.start(timeout=PATIENCE_SECONDS)
         client.create(path, value, ephemeral=True)
         given_back, _ = client.get(path)
         client.delete(path)
     except (KazooException, KazooTimeoutError, OSError, ValueError) as exc:
-        raise CommandError(f"ZooKeeper does not take a node: {exc or type(exc).__name__}") from exc
+        raise CommandError(f"ZooKeeper does not take a node: {str(exc) or type(exc).__name__}") from exc
     finally:
         client.stop()
         client.close()

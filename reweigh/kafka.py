@@ -5,37 +5,60 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 import confluent_kafka as kafka
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from reccore.access import OPEN, KafkaAccess
 from reweigh.errors import CommandError
 
 _PATIENCE_SECONDS = 10.0
 _LARGEST_MESSAGE = 4 * 1024 * 1024
+_REFUSED: Final = (kafka.KafkaError._AUTHENTICATION, kafka.KafkaError._SSL)
 
 
-def _quiet(bootstrap: str) -> dict[str, str | int | float | bool]:
+def _quiet(bootstrap: str, access: KafkaAccess = OPEN, told: list[kafka.KafkaError] | None = None) -> dict[str, Any]:
     # The client's own log lines would run through the progress bar; what matters is raised.
-    return {"bootstrap.servers": bootstrap, "log_level": 0, "socket.connection.setup.timeout.ms": 5_000}
+    options: dict[str, Any] = {"bootstrap.servers": bootstrap, "log_level": 0}
+    options["socket.connection.setup.timeout.ms"] = 5_000
+    if told is not None:
+        options["error_cb"] = told.append
+    return options | access_options(access)
 
 
-def check_topics(bootstrap: str, topics: Iterable[str], seconds: float = _PATIENCE_SECONDS) -> None:
+def access_options(access: KafkaAccess) -> dict[str, Any]:
+    """Give the client's options for protocol, user and certificates."""
+    options: dict[str, Any] = {"security.protocol": access.protocol}
+    if access.has_sasl:
+        login = {"mechanism": access.mechanism, "username": access.username, "password": access.password}
+        options |= {f"sasl.{name}": value for name, value in login.items()}
+    if access.ca_file:
+        options["ssl.ca.location"] = access.ca_file
+    return options
+
+
+def check_topics(
+    bootstrap: str, topics: Iterable[str], seconds: float = _PATIENCE_SECONDS, *, access: KafkaAccess = OPEN
+) -> None:
     """Make sure that the broker answers and has the topics. Raises :class:`CommandError`."""
+    told: list[kafka.KafkaError] = []
+    client = AdminClient(_quiet(bootstrap, access, told))
     try:
-        present = AdminClient(_quiet(bootstrap)).list_topics(timeout=seconds).topics
+        present = client.list_topics(timeout=seconds).topics
     except kafka.KafkaException as exc:
-        raise CommandError(f"Kafka at {bootstrap} does not answer: {_reason(exc)}") from exc
+        raise CommandError(f"Kafka at {bootstrap} does not answer: {_refusal(client, told) or _reason(exc)}") from exc
     absent = [topic for topic in topics if topic not in present]
     if absent:
         raise CommandError(f"Kafka at {bootstrap} has no topic {', '.join(absent)}: create it, or run `make up`")
 
 
-def end_offsets(bootstrap: str, topics: Iterable[str], seconds: float = _PATIENCE_SECONDS) -> dict[str, int]:
+def end_offsets(
+    bootstrap: str, topics: Iterable[str], seconds: float = _PATIENCE_SECONDS, *, access: KafkaAccess = OPEN
+) -> dict[str, int]:
     """Count the records written to each topic: the sum of its partitions' end offsets less their first offsets."""
-    consumer = kafka.Consumer({**_quiet(bootstrap), "group.id": "reweigh-offsets", "enable.auto.commit": False})
+    consumer = kafka.Consumer({**_quiet(bootstrap, access), "group.id": "reweigh-offsets", "enable.auto.commit": False})
     try:
         present = consumer.list_topics(timeout=seconds).topics
         counted = {}
@@ -102,14 +125,14 @@ class EventProducer:
     Record timestamps are the moment of sending: a broker deletes by them, so an event's own time never stands there.
     """
 
-    def __init__(self, bootstrap: str, *, give_up_seconds: float = 60.0) -> None:
+    def __init__(self, bootstrap: str, *, give_up_seconds: float = 60.0, access: KafkaAccess = OPEN) -> None:
         self.acknowledged = 0
         self.failed = 0
         self._first_error = ""
         self._give_up_seconds = give_up_seconds
         self._producer = kafka.Producer(
             {
-                **_quiet(bootstrap),
+                **_quiet(bootstrap, access),
                 "enable.idempotence": True,
                 "acks": "all",
                 "linger.ms": 20,
@@ -154,32 +177,35 @@ class EventProducer:
             raise CommandError(f"{self.failed} records were not acknowledged: {self._first_error}")
 
 
-def round_trip(bootstrap: str, payload: bytes, seconds: float = _PATIENCE_SECONDS) -> str:
+def round_trip(
+    bootstrap: str, payload: bytes, seconds: float = _PATIENCE_SECONDS, *, access: KafkaAccess = OPEN
+) -> str:
     """Create a topic of a unique name, send ``payload``, read it back, delete the topic; give the topic's name.
 
     Raises :class:`CommandError` saying which step failed. The topic is deleted also when a later step fails.
     """
     topic = f"reweigh-doctor-{uuid.uuid4().hex[:12]}"
-    admin = AdminClient(_quiet(bootstrap))
+    told: list[kafka.KafkaError] = []
+    admin = AdminClient(_quiet(bootstrap, access, told))
     try:
         admin.create_topics([NewTopic(topic, 1, 1)], operation_timeout=seconds, request_timeout=seconds)[topic].result(
             seconds
         )
     except (kafka.KafkaException, TimeoutError) as exc:
-        raise CommandError(f"a topic can't be created: {_reason(exc)}") from exc
+        raise CommandError(f"a topic can't be created: {_refusal(admin, told) or _reason(exc)}") from exc
     try:
-        producer = EventProducer(bootstrap, give_up_seconds=seconds)
+        producer = EventProducer(bootstrap, give_up_seconds=seconds, access=access)
         producer.send(topic, b"doctor", payload)
         producer.close()
-        if _read_first(bootstrap, topic, seconds) != payload:
+        if _read_first(bootstrap, topic, seconds, access) != payload:
             raise CommandError(f"the message sent to {topic} did not come back as it was sent")
     finally:
         _delete_topic(admin, topic, seconds)
     return topic
 
 
-def _read_first(bootstrap: str, topic: str, seconds: float) -> bytes:
-    consumer = kafka.Consumer({**_quiet(bootstrap), "group.id": topic, "enable.auto.commit": False})
+def _read_first(bootstrap: str, topic: str, seconds: float, access: KafkaAccess) -> bytes:
+    consumer = kafka.Consumer({**_quiet(bootstrap, access), "group.id": topic, "enable.auto.commit": False})
     try:
         consumer.assign([kafka.TopicPartition(topic, 0, 0)])
         message = consumer.poll(seconds)
@@ -197,6 +223,12 @@ def _delete_topic(admin: AdminClient, topic: str, seconds: float) -> None:
         admin.delete_topics([topic], operation_timeout=seconds, request_timeout=seconds)[topic].result(seconds)
     except (kafka.KafkaException, TimeoutError) as exc:
         raise CommandError(f"the topic {topic} can't be deleted: {_reason(exc)}") from exc
+
+
+def _refusal(client: AdminClient, told: list[kafka.KafkaError]) -> str:
+    """Give what the broker, or its certificate, had against the connection; the call itself only says "too late"."""
+    client.poll(0)
+    return next((each.str() for each in told if each.code() in _REFUSED), "")
 
 
 def _reason(exc: BaseException) -> str:

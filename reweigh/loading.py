@@ -12,6 +12,7 @@ from typing import IO, Final, Never
 
 from tqdm import tqdm
 
+from reccore.access import OPEN, KafkaAccess
 from reccore.errors import RejectedEvent
 from reccore.event_types import EventTypes
 from reweigh.errors import CommandError
@@ -58,6 +59,7 @@ def load_events(
     validate: bool = True,
     namespace: str = "",
     rejected_file: Path | None = None,
+    access: KafkaAccess = OPEN,
 ) -> LoadReport:
     """Send every event of ``file``; give the report once Kafka has acknowledged them all.
 
@@ -65,10 +67,10 @@ def load_events(
     a record isn't acknowledged.
     """
     fmt = file_format(file, fmt)
-    check_topics(bootstrap, event_types.topics.values())
+    check_topics(bootstrap, event_types.topics.values(), access=access)
     to_record = reader(fmt, event_types, namespace=namespace, validate=validate)
     began = time.monotonic()
-    producer = EventProducer(bootstrap)
+    producer = EventProducer(bootstrap, access=access)
     rejected_out = rejected_file.open("w", encoding="utf-8") if rejected_file else None
     try:
         report = _send_rows(file, fmt, to_record, producer, event_types.topics, rejected_out)

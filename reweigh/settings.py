@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from reccore.access import OPEN, KafkaAccess, api_keys_setting, redis_url_setting, zookeeper_auth_setting
 from reccore.errors import SettingError
 from reccore.event_types import EventTypes
 from reweigh.errors import CommandError
 
 ADDRESSES: Final = ("KAFKA_BOOTSTRAP", "ZOOKEEPER_HOSTS", "REDIS_URL", "FLINK_REST", "API_URL")
+_NAMES_A_DEPLOYMENT: Final = (*ADDRESSES, "REDIS_URL_FILE")
 STACK_ENV: Final = Path(".local") / "stack.env"
 
 
@@ -22,10 +24,10 @@ class Settings:
 
     kafka_bootstrap: str
     zookeeper_hosts: str
-    redis_url: str
+    redis_url: str = field(repr=False)
     flink_rest: str
     api_url: str
-    api_key: str
+    api_key: str = field(repr=False)
     event_types: EventTypes
     deduplication_window_seconds: int
     tag_expiry_seconds: int
@@ -33,6 +35,8 @@ class Settings:
     most_tags_per_user: int
     source: str
     """Where they were read, for messages."""
+    kafka_access: KafkaAccess = OPEN
+    zookeeper_auth: str = field(default="", repr=False)
 
     def required(self, key: str) -> str:
         """Give an address by the name of its variable; :class:`CommandError` when it isn't set."""
@@ -58,25 +62,28 @@ def read_settings(
     Raises :class:`CommandError` for an unreadable file and :class:`SettingError` for a wrong value.
     """
     environment = os.environ if environment is None else environment
-    if env_file is None and not any(environment.get(key) for key in ADDRESSES):
+    if env_file is None and not any(environment.get(key) for key in _NAMES_A_DEPLOYMENT):
         env_file = find_stack_env(start or Path.cwd())
     values = environment if env_file is None else read_env_file(env_file)
     source = "the environment" if env_file is None else str(env_file)
     for key in ("FLINK_REST", "API_URL"):
         if values.get(key) and not values[key].startswith(("http://", "https://")):
             raise SettingError(key, values[key], "a URL that begins with http:// or https://")
+    keys = api_keys_setting(values, _read_file)
     return Settings(
         kafka_bootstrap=values.get("KAFKA_BOOTSTRAP", ""),
         zookeeper_hosts=values.get("ZOOKEEPER_HOSTS", ""),
-        redis_url=values.get("REDIS_URL", ""),
+        redis_url=redis_url_setting(values, _read_file),
         flink_rest=values.get("FLINK_REST", "").rstrip("/"),
         api_url=values.get("API_URL", "").rstrip("/"),
-        api_key=values.get("CONFIG_API_KEY", ""),
+        api_key=keys[0] if keys else "",
         event_types=EventTypes.from_settings(values),
         deduplication_window_seconds=_number(values, "DEDUPLICATION_WINDOW_SECONDS", 7 * 24 * 3600),
         tag_expiry_seconds=_number(values, "TAG_EXPIRY_SECONDS", 0),
         most_tags_per_user=_number(values, "MOST_TAGS_PER_USER", 1_000),
         source=source,
+        kafka_access=KafkaAccess.from_settings(values, _read_file),
+        zookeeper_auth=zookeeper_auth_setting(values, _read_file),
     )
 
 
@@ -85,6 +92,10 @@ def _number(values: Mapping[str, str], key: str, default: int) -> int:
     if not given.isascii() or not given.isdigit():
         raise SettingError(key, given, "a whole number >= 0")
     return int(given)
+
+
+def _read_file(file: str) -> str:
+    return Path(file).read_text(encoding="utf-8")
 
 
 def find_stack_env(start: Path) -> Path | None:
@@ -106,6 +117,6 @@ def read_env_file(file: Path) -> dict[str, str]:
 def export_settings(environment: MutableMapping[str, str] | None = None, start: Path | None = None) -> None:
     """Set what ``stack.env`` says as environment variables, by the same rule: only when they name no address yet."""
     environment = os.environ if environment is None else environment
-    if not any(environment.get(key) for key in ADDRESSES):
+    if not any(environment.get(key) for key in _NAMES_A_DEPLOYMENT):
         file = find_stack_env(start or Path.cwd())
         environment.update(read_env_file(file) if file else {})

@@ -9,8 +9,10 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+from reccore.access import zookeeper_auth_setting
 from reccore.errors import ReweighError, WeightsError
 from reccore.event_types import EventTypes
 from reccore.weights import Weights, parse_weights
@@ -111,7 +113,8 @@ def _weights(given: list[str], event_types: EventTypes) -> Weights:
 @contextmanager
 def _connected(arguments: argparse.Namespace) -> Iterator[Coordination]:
     hosts = arguments.zookeeper_hosts or os.environ.get("ZOOKEEPER_HOSTS") or "127.0.0.1:2181"
-    coordination = KazooCoordination(hosts)
+    auth = zookeeper_auth_setting(os.environ, lambda file: Path(file).read_text(encoding="utf-8"))
+    coordination = KazooCoordination(hosts, auth=auth)
     coordination.start()
     try:
         until = time.monotonic() + CONNECT_SECONDS

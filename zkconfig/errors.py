@@ -3,6 +3,7 @@
 ReweighError
 └── ConfigError
     ├── ConfigUnavailable    ZooKeeper does not answer; for a write: whether it took effect may be unknown
+    │   └── ConfigRefused    ZooKeeper answers that this user may not; nothing took effect
     ├── Conflict             another client was faster; nothing of the transaction took effect
     └── VersionMismatch      the document in force is not the one that the caller has seen
 """
@@ -18,6 +19,10 @@ class ConfigError(ReweighError):
 
 class ConfigUnavailable(ConfigError):
     """ZooKeeper is away or does not answer in time."""
+
+
+class ConfigRefused(ConfigUnavailable):
+    """ZooKeeper has refused the user."""
 
 
 class Conflict(ConfigError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from kazoo.client import KazooClient
 from kazoo.exceptions import (
     BadVersionError,
     KazooException,
+    NoAuthError,
     NodeExistsError,
     NoNodeError,
     RolledBackError,
@@ -20,28 +22,46 @@ from kazoo.handlers.threading import KazooTimeoutError
 from kazoo.protocol.states import KazooState, ZnodeStat
 from kazoo.recipe.watchers import DataWatch
 from kazoo.retry import KazooRetry
+from kazoo.security import ACL, make_digest_acl
 
 from zkconfig.background import RunsInBackground
 from zkconfig.coordination import Create, Node, NodeCallback, Operation
-from zkconfig.errors import ConfigUnavailable, Conflict
+from zkconfig.errors import ConfigRefused, ConfigUnavailable, Conflict
 
 SESSION_SECONDS = 6.0
 OPERATION_SECONDS = 2.0
 _NOT_AS_SEEN = (BadVersionError, NodeExistsError, NoNodeError)
 _NOT_TRIED = (RolledBackError, RuntimeInconsistency)
+_NOT_ALLOWED = "ZooKeeper does not let this user {} (ZOOKEEPER_AUTH)"
+
+
+# At DEBUG kazoo writes each request into its log, the one with user and password too.
+_log = logging.getLogger("zkconfig.kazoo")
+_log.setLevel(logging.INFO)
 
 
 class KazooCoordination(RunsInBackground):
-    """One session of one process. Start it after a fork: an inherited client hangs."""
+    """One session of one process. Start it after a fork: an inherited client hangs.
+
+    ``auth`` is ``user:password`` of a digest, "" for none. With one, nodes that this session creates are for that user
+    alone.
+    """
 
     def __init__(
-        self, hosts: str, *, session_seconds: float = SESSION_SECONDS, operation_seconds: float = OPERATION_SECONDS
+        self,
+        hosts: str,
+        *,
+        auth: str = "",
+        session_seconds: float = SESSION_SECONDS,
+        operation_seconds: float = OPERATION_SECONDS,
     ) -> None:
         super().__init__("zkconfig")
         self._seconds = operation_seconds
         # A server that comes back is found within half a second, however long it was away.
         again = KazooRetry(max_tries=-1, delay=0.05, max_delay=0.4, max_jitter=0.2)
-        self._client = KazooClient(hosts=hosts, timeout=session_seconds, connection_retry=again)
+        self._client = KazooClient(
+            hosts=hosts, timeout=session_seconds, connection_retry=again, logger=_log, **digest_options(auth)
+        )
         self._lock = threading.Lock()
         self._started = self._stopped = False
 
@@ -118,6 +138,8 @@ class KazooCoordination(RunsInBackground):
         refused = [each for each in results if isinstance(each, Exception)]
         if refused:
             reasons = [type(each).__name__ for each in refused if not isinstance(each, _NOT_TRIED)]
+            if any(isinstance(each, NoAuthError) for each in refused):
+                raise ConfigRefused(_NOT_ALLOWED.format("change")) from refused[0]
             if any(isinstance(each, _NOT_AS_SEEN) for each in refused):
                 raise Conflict(f"ZooKeeper refused the change: {', '.join(reasons)}") from refused[0]
             raise ConfigUnavailable(f"ZooKeeper refused the change: {', '.join(reasons)}") from refused[0]
@@ -160,12 +182,23 @@ class KazooCoordination(RunsInBackground):
             raise ConfigUnavailable(f"ZooKeeper is not connected, it can't {action}")
         try:
             yield
+        except NoAuthError as exc:
+            raise ConfigRefused(_NOT_ALLOWED.format(action)) from exc
         except (KazooException, KazooTimeoutError) as exc:
             raise ConfigUnavailable(f"ZooKeeper did not {action}: {type(exc).__name__}") from exc
 
     def _session_changed(self, state: str) -> None:
         if state == KazooState.CONNECTED:
             self.connection_came()
+
+
+def digest_options(auth: str) -> dict[str, Any]:
+    """Give kazoo's options for a session as ``user:password``, none for ""."""
+    if not auth:
+        return {}
+    user, _, password = auth.partition(":")
+    own: list[ACL] = [make_digest_acl(user, password, all=True)]
+    return {"auth_data": [("digest", auth)], "default_acl": own}
 
 
 def _as_node(data: bytes, stat: ZnodeStat) -> Node:

@@ -17,7 +17,7 @@ from reccore.weights import Weights
 from zkconfig import last_good
 from zkconfig.coordination import ANY_VERSION, Coordination, Create, Node, Operation, SetData
 from zkconfig.documents import D, Kind, weights_kind
-from zkconfig.errors import ConfigUnavailable, Conflict, VersionMismatch
+from zkconfig.errors import ConfigRefused, ConfigUnavailable, Conflict, VersionMismatch
 from zkconfig.initial import ensure_document
 from zkconfig.presence import read_members
 from zkconfig.watcher import DocumentWatcher, InForce
@@ -91,6 +91,8 @@ class DocumentPublisher(Generic[D]):
             except Conflict:
                 sent = False
                 self._pause(until, "other clients keep changing it")
+            except ConfigRefused:
+                raise
             except ConfigUnavailable as exc:
                 if not sent:
                     raise

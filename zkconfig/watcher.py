@@ -246,14 +246,16 @@ def open_watcher(
     *,
     role: str | None = None,
     last_good: tuple[Weights, int] | Mapping[str, str] | None = None,
+    auth: str = "",
 ) -> WeightsWatcher:
     """Build and start a watcher with a ZooKeeper session of its own; returns at once.
 
     ``role`` (``api``, ``writer``, ``sweeper``) registers the process. ``last_good`` is what to begin with while
-    ZooKeeper is away: weights and version, or the fields of the Redis hash ``weights:in_force``.
+    ZooKeeper is away: weights and version, or the fields of the Redis hash ``weights:in_force``. ``auth`` is
+    ``user:password`` of a digest.
     """
     seed = seed_from_fields(last_good, event_types) if isinstance(last_good, Mapping) else last_good
-    watcher = WeightsWatcher(KazooCoordination(hosts), event_types, role=role, last_good=seed)
+    watcher = WeightsWatcher(KazooCoordination(hosts, auth=auth), event_types, role=role, last_good=seed)
     watcher.start()
     return watcher
 

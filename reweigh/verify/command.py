@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from reweigh.errors import CommandError
+from reweigh.kafka import access_options
 from reweigh.progress import Bars
 from reweigh.settings import Settings
 from reweigh.verify.log import EventLog
@@ -27,7 +28,8 @@ def verify(settings: Settings, group: str, window_seconds: int | None) -> Outcom
         tag_expiry_seconds=settings.tag_expiry_seconds,
         most_tags_per_user=settings.most_tags_per_user,
     )
-    log = EventLog(settings.required("KAFKA_BOOTSTRAP"), plan.topics.values())
+    access = access_options(settings.kafka_access)
+    log = EventLog(settings.required("KAFKA_BOOTSTRAP"), plan.topics.values(), access)
     stored = Stored(settings.required("REDIS_URL"))
     try:
         with _weights(settings) as weights, Bars() as bars:
@@ -40,7 +42,7 @@ def verify(settings: Settings, group: str, window_seconds: int | None) -> Outcom
 def _weights(settings: Settings) -> Iterator[Weights]:
     """Ask ZooKeeper for the weights in force, as long as the context lasts."""
     hosts = settings.required("ZOOKEEPER_HOSTS")
-    coordination = KazooCoordination(hosts)
+    coordination = KazooCoordination(hosts, auth=settings.zookeeper_auth)
     coordination.start()
     try:
         until = time.monotonic() + _CONNECT_SECONDS

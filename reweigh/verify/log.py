@@ -42,10 +42,14 @@ class Records:
 
 
 class EventLog:
-    """Some topics of one broker. Raises :class:`CommandError` for whatever Kafka does not give."""
+    """Some topics of one broker. Raises :class:`CommandError` for whatever Kafka does not give.
 
-    def __init__(self, bootstrap: str, topics: Iterable[str]) -> None:
+    ``access`` are the client's options for protocol, user and certificates.
+    """
+
+    def __init__(self, bootstrap: str, topics: Iterable[str], access: Mapping[str, Any] | None = None) -> None:
         self._bootstrap = bootstrap
+        self._access = dict(access or {})
         self._topics = list(topics)
         self._admin = _ADMIN.AdminClient(self._client())
         self.places: list[Place] = []
@@ -149,7 +153,8 @@ class EventLog:
         return {Place(each.topic, each.partition): int(_answer(future).offset) for each, future in found.items()}
 
     def _client(self) -> dict[str, Any]:
-        return {"bootstrap.servers": self._bootstrap, "log_level": 0, "socket.connection.setup.timeout.ms": 5_000}
+        ours = {"bootstrap.servers": self._bootstrap, "log_level": 0, "socket.connection.setup.timeout.ms": 5_000}
+        return ours | self._access
 
 
 class _Columns:

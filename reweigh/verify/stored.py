@@ -46,8 +46,8 @@ class Stored:
             self._client: Any = redis.Redis.from_url(
                 url, decode_responses=True, socket_timeout=60.0, socket_connect_timeout=10.0
             )
-        except ValueError as exc:
-            raise CommandError(f"REDIS_URL={url!r}: {exc}") from exc
+        except ValueError:  # its text may hold a part of the password
+            raise CommandError("REDIS_URL is no URL of Redis") from None
 
     def close(self) -> None:
         """Disconnect."""

@@ -63,6 +63,13 @@ def test_settings_of_the_stack() -> None:
         assert re.search(rf"\b{default}\b", rows[name].split("|")[2]), f"{name} is {default}"
 
 
+def test_tests_that_documents_name_exist() -> None:
+    """`file::test` in back quotes is a function of that file."""
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", (DOCS / "security.md").read_text(encoding="utf-8"))
+    assert named
+    assert not [f"{file}::{name}" for file, name in named if f"def {name}(" not in (DOCS.parent / file).read_text()]
+
+
 @pytest.mark.parametrize("document", sorted(path.name for path in DOCS.glob("*.md")))
 def test_files_that_documents_name_exist(document: str) -> None:
     """A path of this repository in back quotes, or behind a link, is there."""

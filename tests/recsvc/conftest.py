@@ -44,6 +44,7 @@ class Bench:
     zookeeper: MemoryServer
     weights: WeightsWatcher
     clock: list[float]
+    services: Services
 
     def put_weights(self, **weights: float) -> Any:
         """Change the weights over HTTP; gives the answer."""
@@ -53,7 +54,7 @@ class Bench:
 @pytest.fixture
 def bench() -> Iterator[Bench]:
     """A service on stand-ins, with a key and a tag expiry of 100 s."""
-    settings = Settings(event_types=TYPES, config_api_key="key", tag_expiry_seconds=100)
+    settings = Settings(event_types=TYPES, config_api_keys=("key",), tag_expiry_seconds=100)
     server, clock = MemoryServer(), [1_000.0]
     session = MemoryCoordination(server)
     weights = WeightsWatcher(session, TYPES, role="api")
@@ -82,7 +83,7 @@ def bench() -> Iterator[Bench]:
     services.start()
     wait_until(lambda: weights.connected)
     app = create_app(settings, services)
-    yield Bench(app.test_client(), users, statistics, kafka, server, weights, clock)
+    yield Bench(app.test_client(), users, statistics, kafka, server, weights, clock, services)
     services.stop()
 
 

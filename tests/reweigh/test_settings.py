@@ -64,3 +64,28 @@ def test_export_fills_an_environment_that_names_no_address(tmp_path: Path) -> No
     own = {"REDIS_URL": "redis://shop/0"}
     export_settings(own, tmp_path)
     assert own == {"REDIS_URL": "redis://shop/0"}
+
+
+def test_secrets_are_read_and_not_shown(tmp_path: Path) -> None:
+    """From the file of addresses as from the environment, or from files that these name."""
+    canary = "canary-9d21"
+    (tmp_path / "redis").write_text(f"redis://u:{canary}@r:1/0\n")
+    (tmp_path / "kafka").write_text(f"{canary}\n")
+    file = tmp_path / "some.env"
+    file.write_text(
+        f"REDIS_URL_FILE={tmp_path}/redis\nZOOKEEPER_AUTH=u:{canary}\nCONFIG_API_KEY={canary},old\n"
+        f"KAFKA_SECURITY_PROTOCOL=SASL_SSL\nKAFKA_SASL_USERNAME=u\nKAFKA_SASL_PASSWORD_FILE={tmp_path}/kafka\n"
+    )
+    settings = read_settings(file, environment={})
+    assert settings.required("REDIS_URL") == f"redis://u:{canary}@r:1/0"
+    assert (settings.zookeeper_auth, settings.api_key) == (f"u:{canary}", canary)
+    assert settings.kafka_access.password == canary
+    assert canary not in repr(settings)
+
+
+def test_a_secret_file_names_a_deployment_too(tmp_path: Path) -> None:
+    """Who names one Redis by a file must not be given that of the local stack."""
+    local_stack(tmp_path)
+    (tmp_path / "redis").write_text("redis://shop/0")
+    settings = read_settings(environment={"REDIS_URL_FILE": f"{tmp_path}/redis"}, start=tmp_path)
+    assert (settings.redis_url, settings.kafka_bootstrap) == ("redis://shop/0", "")

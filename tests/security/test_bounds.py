@@ -1,0 +1,163 @@
+"""What each route bounds, and what no route does: the rows of `docs/security.md`, on stand-ins."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reccore.events import LONGEST_ID
+from reccore.weights import LARGEST_DOCUMENT
+from recsvc.ingest import LARGEST_EVENT
+from recsvc.ingest_routes import LARGEST_BATCH, MOST_EVENTS
+from recsvc.user_routes import LARGEST_BODY, MOST_USERS
+from tests.recsvc.conftest import Bench, bench
+
+__all__ = ["bench"]  # a fixture of the service's tests
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENT = ROOT / "docs" / "security.md"
+KEY = {"X-API-Key": "key"}
+EVENT = {"user_id": "u", "product_id": "p", "event_type": "view"}
+PROBLEM = "application/problem+json"
+
+
+def row(request: str) -> str:
+    """The row of the document's table of limits."""
+    [found] = re.findall(rf"^\| `?{re.escape(request)}`? \|.*$", DOCUMENT.read_text(encoding="utf-8"), re.MULTILINE)
+    return str(found)
+
+
+def gunicorn(name: str) -> int:
+    """A number of gunicorn's configuration, which sets environment variables when it is imported."""
+    [found] = re.findall(rf"^{name} = (\d+)$", (ROOT / "recsvc" / "gunicorn_conf.py").read_text(), re.MULTILINE)
+    return int(found)
+
+
+@pytest.mark.parametrize(
+    ("request_line", "numbers"),
+    [
+        ("GET /recommend/<user_id>", (LONGEST_ID, 100)),
+        ("GET /profile/<user_id>", (LONGEST_ID,)),
+        ("POST /profiles", (LARGEST_BODY, MOST_USERS, LONGEST_ID)),
+        ("POST /update", (LARGEST_EVENT,)),
+        ("POST /update/batch", (LARGEST_BATCH, MOST_EVENTS, LARGEST_EVENT)),
+        ("PUT /api/config/<name>", (LARGEST_DOCUMENT,)),
+        (
+            "any",
+            (gunicorn("limit_request_line"), gunicorn("limit_request_field_size"), gunicorn("limit_request_fields")),
+        ),
+    ],
+)
+def test_the_documented_limits_are_those_of_the_code(request_line: str, numbers: tuple[int, ...]) -> None:
+    """Each number of the code stands in its row."""
+    for number in numbers:
+        assert re.search(rf"(?<![\d,]){number:,}(?![\d,])", row(request_line)), number
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "limit", "fitting"),
+    [
+        ("POST", "/profiles", LARGEST_BODY, {"user_ids": ["u"]}),
+        ("POST", "/update", LARGEST_EVENT, EVENT),
+        ("POST", "/update/batch", LARGEST_BATCH, [EVENT]),
+        ("PUT", "/api/config/weights", LARGEST_DOCUMENT, {"view": 1, "add_to_cart": 3, "purchase": 5}),
+    ],
+)
+def test_a_body_of_the_limit_is_read_and_a_larger_one_refused(
+    bench: Bench, method: str, path: str, limit: int, fitting: object
+) -> None:
+    """To the byte; without a length, 411."""
+    body = json.dumps(fitting).encode()
+    statuses = []
+    for size in (limit, limit + 1):
+        padded = body + b" " * (size - len(body))
+        answer = bench.http.open(path, method=method, data=padded, headers=KEY, content_type="application/json")
+        statuses.append(answer.status_code)
+        assert answer.status_code < 300 or answer.content_type == PROBLEM
+    assert statuses[0] in (200, 202)
+    assert statuses[1] == 413
+    chunked = {**KEY, "Transfer-Encoding": "chunked", "Content-Type": "application/json"}
+    assert bench.http.open(path, method=method, headers=chunked).status_code == 411
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "fitting", "too_much"),
+    [
+        ("GET", "/recommend/{}", "u" * LONGEST_ID, "u" * (LONGEST_ID + 1)),
+        ("GET", "/profile/{}", "u" * LONGEST_ID, "u" * (LONGEST_ID + 1)),
+        ("GET", "/recommend/u?n={}", "100", "101"),
+        ("POST", "/profiles", {"user_ids": ["u"] * MOST_USERS}, {"user_ids": ["u"] * (MOST_USERS + 1)}),
+        ("POST", "/profiles", {"user_ids": ["u" * LONGEST_ID]}, {"user_ids": ["u" * (LONGEST_ID + 1)]}),
+        ("POST", "/update/batch", [EVENT] * MOST_EVENTS, [EVENT] * (MOST_EVENTS + 1)),
+        ("POST", "/update", EVENT, {**EVENT, "user_id": "u" * (LONGEST_ID + 1)}),
+        ("POST", "/update", EVENT, {**EVENT, "tags": [str(n) for n in range(33)]}),
+    ],
+)
+def test_counts_and_lengths(bench: Bench, method: str, path: str, fitting: Any, too_much: Any) -> None:
+    """The largest is taken, one more is a 400 that names it."""
+    answers = [
+        bench.http.open(path.format(each) if isinstance(each, str) else path, method=method, json=each)
+        for each in (fitting, too_much)
+    ]
+    assert answers[0].status_code in (200, 202)
+    assert (answers[1].status_code, answers[1].content_type) == (400, PROBLEM)
+    assert len(answers[1].data) < 2_000
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers"),
+    [
+        ("POST", "/api/config/weights", {"X-HTTP-Method-Override": "PUT"}),
+        ("PATCH", "/api/config/weights", {}),
+        ("DELETE", "/api/config/weights", {}),
+        ("PUT", "/api/config/weights", {"X-Original-URL": "/livez"}),
+        ("PUT", "/api/config/weights", {"Authorization": "Basic a2V5OmtleQ=="}),
+        ("PUT", "/api/config/weights?key=key&api_key=key&X-API-Key=key", {}),
+        ("PUT", "/api/config/weights", {"Cookie": "X-API-Key=key"}),
+        ("PUT", "//api/config/weights", {}),
+        ("PUT", "/api/config/Weights", KEY),
+        ("PUT", "/api/config/./weights", KEY),
+        ("PUT", "/api/config/weights/", KEY),
+        ("PUT", "/recommend/../api/config/weights", {}),
+    ],
+)
+def test_no_other_way_to_the_configuration(bench: Bench, method: str, path: str, headers: dict[str, str]) -> None:
+    """Whatever the method, its override, the spelling of the path, or the place where a key is put."""
+    before = bench.http.get("/api/config/weights").json
+    answer = bench.http.open(path, method=method, headers=headers, json={"view": 9, "add_to_cart": 9, "purchase": 9})
+    assert answer.status_code in (401, 403, 404, 405)
+    assert answer.content_type == PROBLEM
+    assert bench.http.get("/api/config/weights").json == before
+
+
+def test_headers_that_name_places_change_nothing(bench: Bench) -> None:
+    """No answer holds the host that a request names, and none leads anywhere else."""
+    headers = {"Host": "evil.example", "X-Forwarded-Host": "evil.example", "X-Forwarded-Prefix": "/evil.example"}
+    for path in ("/", "/recommend/u", "/recommend//evil.example", "/api/config/weights", "/docs", "/openapi.json"):
+        answer = bench.http.get(path, headers=headers)
+        assert answer.status_code < 300 or answer.content_type == PROBLEM
+        assert "Location" not in answer.headers
+        assert "evil.example" not in answer.text.replace('"user_id":"/evil.example"', "")
+
+
+def test_answers_tell_browsers_what_they_may_not_do(bench: Bench) -> None:
+    """Types are not guessed, no cookie is set, no other origin is let in, and nothing tells versions of libraries."""
+    for method, path in (("GET", "/recommend/u"), ("GET", "/docs"), ("GET", "/nothing"), ("OPTIONS", "/update")):
+        headers = bench.http.open(path, method=method, headers={"Origin": "https://evil.example"}).headers
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert not {"Set-Cookie", "Access-Control-Allow-Origin", "X-Powered-By"} & set(headers.keys())
+
+
+def test_every_route_is_described(bench: Bench) -> None:
+    """What answers is in `/openapi.json`, but for the documentation itself."""
+    described = {re.sub(r"\{[^}]*\}", "<>", path) for path in bench.http.get("/openapi.json").json["paths"]}
+    routes = {re.sub(r"<[^>]*>", "<>", rule.rule) for rule in bench.http.application.url_map.iter_rules()}
+    assert {"/api/config/<>" if path.startswith("/api/config/") else path for path in described} == routes - {
+        "/docs",
+        "/docs/static/<>",
+        "/openapi.json",
+    }

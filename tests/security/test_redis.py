@@ -1,0 +1,238 @@
+"""Redis users as `docs/security.md` writes them, on a real server: each can do its work, and nothing else."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+import redis
+
+from deploy.local import Stack
+from flink_jobs.errors import RedisUnavailableError
+from flink_jobs.redis_store import RedisStore, UserRows, WeightsStamp
+from reccore import layout
+from reccore.event_types import EventTypes
+from reccore.weights import default_weights
+from recsvc.errors import StoreUnavailable
+from recsvc.statistics_feed import StatisticsFeed
+from recsvc.sweep import ScoreSweep
+from recsvc.totals_reader import TotalsReader
+from recsvc.user_store import RedisUserStore
+from recsvc.weights_record import read_weights_record
+from reweigh.at_rest import read_totals
+from reweigh.cli import main
+from reweigh.doctor import check_redis
+from reweigh.verify.stored import Stored
+from tests.waiting import wait_until
+
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "security.md"
+PASSWORD = "right-7f3a"
+WEIGHTS = default_weights(EventTypes.from_settings({}))
+STAMP = WeightsStamp(7, WEIGHTS.as_json().decode())
+ODD = "an{odd}user"
+JOB, SERVICE, SWEEPER = "reweigh-job", "reweigh-service", "reweigh-sweeper"
+COMMANDS, VERIFY = "reweigh-commands", "reweigh-verify"
+
+
+def acl_lines() -> list[str]:
+    """The lines of the document."""
+    lines = re.findall(r"^ACL SETUSER .*$", DOCUMENT.read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(lines) == 6
+    return lines
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """A server with these users, and nobody else; what it holds was written by the job's user."""
+    with (
+        tempfile.TemporaryDirectory(prefix="sec-", ignore_cleanup_errors=True) as home,
+        Stack(home=Path(home), parts=("redis",)) as stack,
+    ):
+        address = stack.addresses.redis_url.removeprefix("redis://")
+        with redis.Redis.from_url(f"redis://{address}") as admin:
+            for line in acl_lines():
+                admin.execute_command(*line.replace("PASSWORD", PASSWORD).split())
+        write_as_the_job(url(address, JOB))
+        yield address
+
+
+def url(address: str, user: str, password: str = PASSWORD) -> str:
+    """The address as a user."""
+    return f"redis://{user}:{password}@{address}"
+
+
+def write_as_the_job(url: str) -> None:
+    """Everything that the job does with Redis."""
+    store = RedisStore.connect(url, patience_seconds=5)
+    store.open("WriteProfiles", 1, 0)
+    rows = [UserRows(user, ["shoes", "2,1,0;1700000000000"], ["shoes", "5"], ["p1", "p2"]) for user in ("ann", ODD)]
+    assert store.commit_profiles(rows, STAMP) is None
+    assert store.commit_profiles(rows, WeightsStamp(6, STAMP.document)) == STAMP
+    assert store.read_weights_in_force()["version"] == "7"
+    store.commit_statistics(layout.PRODUCT_STATISTICS, layout.PRODUCTS_CHANGED, {"p1": '[[1,0,0],5,["shoes"]]'})
+    store.commit_statistics(layout.TAG_STATISTICS, layout.TAGS_CHANGED, {"shoes": "[[1,0,0],5]"})
+    store.commit_statistics(layout.TOTALS, "", {"read:view-events": "1", "applied:view": "1"})
+    assert store.read_catalogue(["p1", "p2"]) == ("", [None, None])
+    again = RedisStore.connect(url, patience_seconds=5)
+    again.open("WriteProfiles", 2, 1)  # takes the place of all writers of the other number
+    again.close()
+    store.close()
+
+
+def test_the_service_reads(address: str) -> None:
+    """Users, statistics, totals, the record of the weights, whether Redis answers; also after changes of the stream."""
+    of_service = url(address, SERVICE)
+    store = RedisUserStore(of_service, timeout_ms=1_000)
+    feed = StatisticsFeed(of_service, width=3)
+    totals = TotalsReader(of_service, timeout_ms=1_000)
+    store.start()
+    feed.start()
+    try:
+        assert store.ping()
+        for user in ("ann", ODD):
+            assert store.user(user).purchased == {"p1", "p2"}
+            assert store.counts([user]) == [{"shoes": "2,1,0;1700000000000"}]
+        assert (found := totals.read()) is not None
+        assert found.records_in == 1
+        assert read_weights_record(of_service, timeout_ms=1_000)["version"] == "7"
+        wait_until(lambda: feed.loaded)
+        job = RedisStore.connect(url(address, JOB), patience_seconds=5)
+        job.open("WriteStatistics", 1, 0)
+        job.commit_statistics(layout.TAG_STATISTICS, layout.TAGS_CHANGED, {"hats": "[[3,0,0],5]"})
+        job.close()
+        wait_until(lambda: "hats" in feed._collected.tags)
+    finally:
+        feed.stop()
+        totals.stop()
+        store.stop()
+
+
+def test_the_sweeper_rewrites(address: str) -> None:
+    """A pass over all users, with expiry; the scores follow, and the pass is remembered."""
+    client: Any = redis.Redis.from_url(url(address, SWEEPER), decode_responses=True)
+    sweep = ScoreSweep(client, sleep=lambda _: None)
+    assert sweep.raise_version(8, WEIGHTS) == 8
+    done = sweep.run(8, WEIGHTS, tag_expiry_seconds=1_000)
+    assert (done.users, done.complete) == (2, True)
+    later = ScoreSweep(client, now=lambda: time.time() + 5_000, sleep=lambda _: None)
+    assert later.run(8, WEIGHTS, tag_expiry_seconds=1_000).changed == 2
+    sweep.mark_swept(8)
+    assert sweep.record().swept == 8
+    sweep.close()
+    later.close()
+    client.close()
+    write_again = RedisStore.connect(url(address, JOB), patience_seconds=5)
+    write_again.open("WriteProfiles", 1, 0)
+    row = UserRows("ann", ["shoes", "2,1,0;1700000000000"], ["shoes", "5"], ["p1"])
+    assert write_again.commit_profiles([row], WeightsStamp(8, STAMP.document)) is None
+    write_again.close()
+
+
+def test_the_commands_load_the_catalogue(address: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`catalog load` and `doctor` work, and the totals can be waited for."""
+    products = tmp_path / "products.jsonl"
+    products.write_text('{"product_id": "p1", "tags": ["shoes"]}\n')
+    secret = tmp_path / "stack.env"
+    (tmp_path / "url").write_text(url(address, COMMANDS) + "\n")
+    secret.write_text(f"REDIS_URL_FILE={tmp_path}/url\n")
+    assert main(["catalog", "load", str(products), "--env", str(secret)]) == 0
+    assert "read, deleted" in check_redis(url(address, COMMANDS))
+    with redis.Redis.from_url(url(address, COMMANDS)) as client:
+        assert read_totals(client).applied == {"view": 1}
+    assert PASSWORD not in "".join(capsys.readouterr())
+
+
+def test_verify_reads_everything(address: str) -> None:
+    """Each key that the others have written."""
+    stored = Stored(url(address, VERIFY))
+    database = duckdb.connect()
+    try:
+        assert stored.weights_in_force() == (8, 8)
+        assert set(stored.catalogue()) == {"p1"}
+        stored.read_into(database, lambda _done, _total: None)
+        assert database.sql("SELECT count(*) FROM stored_counts").fetchall() == [(1,)]
+        assert database.sql("SELECT * FROM stored_others").fetchall() == []
+    finally:
+        stored.close()
+        database.close()
+
+
+NOT_THEIRS = [
+    (JOB, "HSET catalog:products p x"),
+    (JOB, "HDEL user:profile:ann shoes"),
+    (JOB, "DEL user:profile:ann"),
+    (JOB, "SET other x"),
+    (JOB, "SCAN 0"),
+    (SERVICE, "HSET user:profile:ann shoes 1"),
+    (SERVICE, "HSET {user:profile:ann}:counts shoes 1"),
+    (SERVICE, "HGETALL user:profile:ann"),
+    (SERVICE, "SADD {user:profile:ann}:purchased p"),
+    (SERVICE, "HSET weights:in_force version 1"),
+    (SERVICE, "XADD {stats}:changes * a b"),
+    (SERVICE, "EVAL return 0"),
+    (SWEEPER, "HSET {stats}:totals x 1"),
+    (SWEEPER, "SADD {user:profile:ann}:purchased p"),
+    (SWEEPER, "HSET writer:fence x 1"),
+    (SWEEPER, "GET catalog:version"),
+    (COMMANDS, "HGETALL {user:profile:ann}:counts"),
+    (COMMANDS, "HSET {stats}:totals x 1"),
+    (COMMANDS, "DEL user:profile:ann"),
+    (VERIFY, "HSET user:profile:ann shoes 1"),
+    (VERIFY, "HGETALL other"),
+]
+EVERYBODY_NOT = [
+    "FLUSHALL",
+    "CONFIG GET *",
+    "ACL LIST",
+    "KEYS *",
+    "SHUTDOWN",
+    "MONITOR",
+    "CLIENT LIST",
+]
+
+
+@pytest.mark.parametrize(("user", "command"), NOT_THEIRS)
+def test_what_a_user_does_not_need_is_refused(address: str, user: str, command: str) -> None:
+    """Whoever takes over one process can't do what the others do."""
+    with redis.Redis.from_url(url(address, user)) as client, pytest.raises(redis.exceptions.NoPermissionError):
+        client.execute_command(*command.split())
+
+
+@pytest.mark.parametrize("user", [JOB, SERVICE, SWEEPER, COMMANDS, VERIFY])
+def test_none_of_them_governs_the_server(address: str, user: str) -> None:
+    """No user may empty it, look at its settings or users, or stop it."""
+    with redis.Redis.from_url(url(address, user)) as client:
+        for command in EVERYBODY_NOT:
+            with pytest.raises(redis.exceptions.NoPermissionError):
+                client.execute_command(*command.split())
+
+
+@pytest.mark.parametrize(
+    "credentials", ["", "nobody:x@", f"{JOB}:wrong-7f3a@", f"{SERVICE}:wrong-7f3a@", ":wrong-7f3a@"]
+)
+def test_wrong_credentials_are_refused(address: str, credentials: str, caplog: pytest.LogCaptureFixture) -> None:
+    """By each edge in its way: unavailable, nothing read or written, no password told."""
+    caplog.set_level("DEBUG")
+    wrong = f"redis://{credentials}{address}"
+    users = RedisUserStore(wrong, timeout_ms=1_000)
+    with pytest.raises(StoreUnavailable) as read:
+        users.user("ann")
+    assert not users.ping()
+    writer = RedisStore.connect(wrong, patience_seconds=0.2)
+    with pytest.raises(RedisUnavailableError) as written:
+        writer.open("WriteProfiles", 1, 0)
+    writer.close()
+    assert TotalsReader(wrong, timeout_ms=1_000).read() is None
+    assert read_weights_record(wrong, timeout_ms=1_000) == {}
+    sweep = ScoreSweep(redis.Redis.from_url(wrong))
+    with pytest.raises(StoreUnavailable) as swept:
+        sweep.record()
+    for told in (read, written, swept):
+        assert "wrong-7f3a" not in str(told.value)
+    assert "wrong-7f3a" not in caplog.text
