@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from deploy.local.errors import StackError
-from deploy.local.job import build_archive, job_command, restore_from, stop_with_savepoint
+from deploy.local.job import build_archive, count_anew, job_command, restore_from, stop_with_savepoint
 from deploy.local.parts import ALL_PARTS
 from deploy.local.stack import Stack
 from deploy.local.status import describe
@@ -64,13 +64,17 @@ def clean(options: argparse.Namespace) -> int:
 
 
 def job(options: argparse.Namespace) -> int:
-    """Stop the job with a savepoint, let it start again, or print the command that submits it."""
+    """Stop the job with a savepoint, let it start again or count anew, or print the command that submits it."""
     stack = Stack(options.home)
     if options.action == "stop":
         savepoint = stop_with_savepoint(stack.home, stack.addresses.flink_rest)
         print(savepoint or "there was no job")
     elif options.action == "start":
         stack.home.job_stopped.unlink(missing_ok=True)
+        stack.wait_ready("job_keeper", 120)
+        print("every vertex of the job is running")
+    elif options.action == "anew":
+        print(count_anew(stack.home, stack.addresses.flink_rest, stack.settings))
         stack.wait_ready("job_keeper", 120)
         print("every vertex of the job is running")
     else:
@@ -96,8 +100,10 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("down", help="stop it; data and state are kept").set_defaults(run=down)
     commands.add_parser("status", help="show it; status 1 when something is wrong").set_defaults(run=status)
     commands.add_parser("clean", help="stop it and remove its files").set_defaults(run=clean)
-    jobs = commands.add_parser("job", help="stop the job with a savepoint, start it again, show its command line")
-    jobs.add_argument("action", choices=("stop", "start", "command"))
+    jobs = commands.add_parser(
+        "job", help="stop the job with a savepoint, start it again, count the topics anew, show its command line"
+    )
+    jobs.add_argument("action", choices=("stop", "start", "anew", "command"))
     jobs.set_defaults(run=job)
     return parser
 

@@ -19,19 +19,19 @@ from confluent_kafka.admin import AdminClient, NewPartitions
 from prometheus_client.parser import text_string_to_metric_families
 
 from deploy.local import Stack
-from reweigh import cli
-from tests.end_to_end.at_rest import (
+from faults.at_rest import (
     answer,
     compare_after_recovery,
     compare_at_rest,
     put_weights,
     wait_for_progress,
 )
-from tests.end_to_end.jobs import JobWatch, completed_checkpoint, restored_checkpoint
-from tests.end_to_end.ledger import TOPICS
-from tests.end_to_end.letters import compare_letters
-from tests.end_to_end.patience import wait_until
-from tests.end_to_end.traffic import Event, Traffic
+from faults.jobs import JobWatch, completed_checkpoint, restored_checkpoint
+from faults.ledger import TOPICS
+from faults.letters import compare_letters
+from faults.patience import wait_until
+from faults.traffic import Event, Traffic
+from reweigh import cli
 
 LONGER_THAN_A_WRITER_WAITS_FOR_AN_ANSWER = 7.0
 

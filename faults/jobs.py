@@ -10,7 +10,7 @@ import urllib.request
 from types import TracebackType
 from typing import Any, Self
 
-from tests.end_to_end.patience import wait_until
+from faults.patience import wait_until
 
 _ENDED = {"FAILED", "CANCELED", "FINISHED", "SUSPENDED"}
 
@@ -22,6 +22,33 @@ def ask(rest: str, path: str) -> Any:
             return json.load(response)
     except (OSError, urllib.error.URLError, ValueError):
         return None
+
+
+def current_job(rest: str) -> str:
+    """Id of the job that has not ended, empty when there is none or nobody answers."""
+    overview = ask(rest, "/jobs/overview") or {"jobs": []}
+    return next((str(each["jid"]) for each in overview["jobs"] if each["state"] not in _ENDED), "")
+
+
+def restarts(rest: str) -> int:
+    """How often Flink has restarted the job that there is now, -1 when it does not tell."""
+    found = ask(rest, f"/jobs/{current_job(rest)}/metrics?get=numRestarts")
+    return int(found[0]["value"]) if found else -1
+
+
+def start_checkpoint(rest: str, job: str) -> None:
+    """Ask for a checkpoint now, beside those that come by themselves."""
+    request = urllib.request.Request(
+        f"{rest}/jobs/{job}/checkpoints", b"{}", {"Content-Type": "application/json"}, method="POST"
+    )
+    with urllib.request.urlopen(request, timeout=5):
+        return
+
+
+def in_progress(rest: str, job: str) -> int:
+    """How many checkpoints of a job are in progress."""
+    found = ask(rest, f"/jobs/{job}/checkpoints")
+    return int(found["counts"]["in_progress"]) if found else 0
 
 
 def completed_checkpoint(rest: str, job: str) -> int:

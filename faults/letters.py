@@ -11,8 +11,8 @@ from typing import Any
 from confluent_kafka import Consumer
 
 from deploy.local import Stack
-from tests.end_to_end.ledger import Ledger
-from tests.end_to_end.patience import PATIENCE_SECONDS
+from faults.ledger import Ledger
+from faults.patience import PATIENCE_SECONDS
 
 
 def compare_letters(whole: Stack, ledger: Ledger) -> None:

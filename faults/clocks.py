@@ -1,0 +1,174 @@
+"""T1 and T2: clocks that are wrong, and a long time."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from deploy.local import Stack
+from deploy.local.home import cache_folder
+from faults.at_rest import answer, put_weights
+from faults.errors import NotPossibleHere
+from faults.resources import Resources, resources_of
+from faults.run import Run
+from faults.soak_faults import SOAK_FAULTS
+
+_INSTALLED = Path("/usr/lib").glob
+_LIBRARY = "faketime/libfaketime.so.1"
+_MOST_GROWTH = 1.3
+_MORE_FILES = 50
+
+
+def wrong_clock(run: Run) -> str:
+    """T1: the service an hour ahead, then the TaskManager an hour behind, then its clock steps while it runs."""
+    with tempfile.TemporaryDirectory(prefix="clock-") as folder:
+        clock = Path(folder) / "offset"
+        with _with_clock(run.stack, "api", clock, "+3600"):
+            _serves_with_wrong_clock(run)
+        with _with_clock(run.stack, "taskmanager", clock, "-3600"):
+            began = time.monotonic()
+            run.recovered("a start with a clock an hour behind", began)
+            _repeats(run, "behind")
+            with run.traffic.flowing():
+                run.progress()
+                clock.write_text("+7200\n")  # it goes from an hour behind to two ahead
+                run.progress(500)
+                clock.write_text("-7200\n")
+                run.progress(500)
+            _repeats(run, "stepped")
+        run.recovered("the right time again", time.monotonic())
+    return "service an hour ahead; TaskManager and its workers an hour behind, then stepping by hours while running"
+
+
+def _repeats(run: Run, name: str) -> None:
+    """Send events, and send them again: they count once."""
+    events = [run.traffic.event(users=50) for _ in range(run.choose(1_000, 300))]
+    for number, (event, _) in enumerate(events):
+        event.setdefault("event_id", f"{run.row}-{run.seed}-{name}-{number}")
+    run.traffic.send_these(events)
+    run.compare()
+    run.traffic.send_these(events)
+    run.compare()
+
+
+def _serves_with_wrong_clock(run: Run) -> None:
+    with run.traffic.flowing(chunk=50), run.reading() as asking:
+        run.progress()
+        time.sleep(2)
+    found = asking.taken()
+    run.must(f"{found.failed} of {found.answers} failed ({found.failures})", found.failed == 0)
+    put_weights(run.stack, run.traffic.ledger, {"view": 2, "add_to_cart": run.random.randint(3, 9), "purchase": 5})
+    done = answer(run.stack, "/api/config/weights", {"view": 2, "add_to_cart": 3, "purchase": 7})
+    run.traffic.ledger.book_weights(done["weights"], done["version"])
+    run.must(f"a change took {done['took_ms']} ms", done["took_ms"] >= 0)
+    with urllib.request.urlopen(run.stack.env["API_URL"] + "/metrics", timeout=30) as text:
+        samples = [
+            sample for family in text_string_to_metric_families(text.read().decode()) for sample in family.samples
+        ]
+    negative = [sample.name for sample in samples if sample.value < 0]
+    run.must(f"negative: {negative}", not negative)
+    run.note("metrics looked at", len(samples))
+
+
+@contextmanager
+def _with_clock(stack: Stack, name: str, clock: Path, offset: str) -> Iterator[None]:
+    """Have one server of the stack run with another wall clock, and then again without."""
+    clock.write_text(offset + "\n")
+    library = fake_clock()
+    environment = {
+        "LD_PRELOAD": str(library),
+        "FAKETIME_TIMESTAMP_FILE": str(clock),
+        "FAKETIME_NO_CACHE": "1",  # so that a change of the file is seen by who runs
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        "DONT_FAKE_MONOTONIC": "1",
+    }
+    _restart_with(stack, name, environment)
+    try:
+        yield
+    finally:
+        _restart_with(stack, name, {})
+
+
+def _restart_with(stack: Stack, name: str, environment: Mapping[str, str]) -> None:
+    servers = stack.servers()
+    programs = [
+        replace(each.program, env={**each.program.env, **environment}) if each.name == name else each.program
+        for each in servers
+    ]
+    stack.supervisor.update(programs)
+    stack.supervisor.start_program(name)
+    stack.wait_ready(name, 240)
+
+
+def fake_clock() -> Path:
+    """Return libfaketime: the installed one, or Debian's package unpacked into the cache.
+
+    Raises:
+        NotPossibleHere: It is neither.
+    """
+    folder = cache_folder() / "libfaketime"
+    found = [*_INSTALLED(f"**/{_LIBRARY}"), *folder.glob(f"**/{_LIBRARY}")]
+    if found:
+        return found[0]
+    if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
+        raise NotPossibleHere("libfaketime is not installed, and there is no apt-get to take Debian's package with")
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        subprocess.run(("apt-get", "download", "libfaketime"), cwd=folder, check=True, capture_output=True, timeout=120)
+        (package,) = folder.glob("*.deb")
+        subprocess.run(("dpkg-deb", "-x", package, folder), check=True, capture_output=True, timeout=60)
+        return next(folder.glob(f"**/{_LIBRARY}"))
+    except (subprocess.SubprocessError, ValueError, StopIteration) as exc:
+        raise NotPossibleHere(f"libfaketime can't be taken from Debian's package: {exc}; install it") from exc
+
+
+def soak(run: Run) -> str:
+    """T2: a steady load for a long time, with faults drawn by lot."""
+    until = time.monotonic() + 60 * run.soak_minutes
+    names: list[str] = []
+    with run.traffic.flowing(chunk=100, pause_seconds=0.3):
+        run.progress(1_000)
+        first = _settled(run)
+        with run.reading() as asking:
+            while time.monotonic() < until:
+                run.waits(*((3, 8) if run.quick else (15, 45)))
+                name = run.random.choice(sorted(SOAK_FAULTS))
+                fault: Callable[[Run], None] = SOAK_FAULTS[name]
+                run.tell(f"{run.row}: {name}")
+                began = time.monotonic()
+                fault(run)
+                run.recovered(name, began)
+                names.append(name)
+        found = asking.taken()
+        last = _settled(run)
+    run.note("faults", len(names))
+    run.note("answers", found.answers)
+    run.note("answers lost", found.failed)
+    _judge_growth(run, first, last)
+    return f"{run.soak_minutes:g} minutes of load with {len(names)} faults: " + ", ".join(
+        f"{names.count(name)} × {name}" for name in sorted(set(names))
+    )
+
+
+def _settled(run: Run) -> dict[str, Resources]:
+    run.waits(5, 6)
+    return resources_of(run.stack)
+
+
+def _judge_growth(run: Run, first: dict[str, Resources], last: dict[str, Resources]) -> None:
+    for part in sorted(first.keys() & last.keys()):
+        before, after = first[part], last[part]
+        run.note(f"{part}: MiB before, after", f"{before.resident_bytes >> 20}, {after.resident_bytes >> 20}")
+        run.note(f"{part}: files before, after", f"{before.files}, {after.files}")
+        limit = _MOST_GROWTH * before.resident_bytes + 50 * 1024**2
+        run.must(f"{part} grew to {after.resident_bytes >> 20} MiB", after.resident_bytes <= limit)
+        run.must(f"{part} has {after.files} files open", after.files <= before.files + _MORE_FILES)
