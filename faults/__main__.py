@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         finally:
             if outcomes:
                 _report(outcomes, output, wanted)
-    return 1 if any(each.broken for each in outcomes) else 0
+    return 1 if any(each.broken or each.late for each in outcomes) else 0
 
 
 def _run_all(chosen: Sequence[Row], output: Path, wanted: Wanted, outcomes: list[Outcome]) -> None:
@@ -93,7 +93,7 @@ def _report(outcomes: Sequence[Outcome], output: Path, wanted: Wanted) -> None:
         if measures:
             print(f"  {each.row}: {measures}")
     for each in outcomes:
-        for broken in each.broken:
+        for broken in (*each.broken, *each.late):
             print(f"  {each.row} does not hold: {broken}")
     document = {
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),

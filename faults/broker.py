@@ -10,7 +10,7 @@ import redis
 from confluent_kafka.admin import AdminClient, NewPartitions
 
 from deploy.local.processes import resident_bytes
-from faults.jobs import restarts
+from faults.jobs import last_restart_ms
 from faults.ledger import TOPICS
 from faults.letters import compare_letters
 from faults.patience import wait_until
@@ -35,7 +35,7 @@ def killed_broker(run: Run) -> str:
             began = time.monotonic()
             gone = run.stack.kill("kafka", signal.SIGTERM if turn % 2 == 0 else signal.SIGKILL)
             run.another("kafka", gone)
-            run.recovered("a killed broker", began, None)
+            run.recovered("a killed broker", began)
     _note(run, posted.statuses.total(), posted.statuses[202], posted.statuses[0])
     return f"SIGTERM and SIGKILL of the broker in turns, {times} times"
 
@@ -67,7 +67,7 @@ def paused_broker(run: Run) -> str:
         refused += posted.statuses[503]
         slowest = posted.longest_refusal_seconds
         run.note(f"{seconds} s: slowest refusal s", slowest)
-        run.must(f"a refusal took {slowest:.1f} s", slowest <= REFUSAL_SECONDS)
+        run.in_time("a refusal", slowest, REFUSAL_SECONDS)
         other = posted.statuses.keys() - {202, 503}
         run.must(f"answers other than 202 and 503: {sorted(other)}", not other)
     run.must("nothing was refused while the broker stood still", refused > 0)
@@ -138,8 +138,8 @@ def _rows(client: redis.Redis, user: str) -> dict[str, str]:
 def poisoned(run: Run) -> str:
     """K5: records that no parser should take, between good ones; the job does not restart."""
     rest = run.stack.env["FLINK_REST"]
-    before, job = restarts(rest), run.stack.pid("taskmanager")
-    demand("the job does not tell how often it restarted", before >= 0)
+    before, job = last_restart_ms(rest), run.stack.pid("taskmanager")
+    demand("the job does not tell whether it restarted", before >= 0)
     letters = run.traffic.ledger.dead.total()
     for _ in range(run.choose(20, 3)):
         run.traffic.send(50)
@@ -150,7 +150,7 @@ def poisoned(run: Run) -> str:
     run.compare()
     compare_letters(run.stack, run.traffic.ledger)
     run.note("dead letters", run.traffic.ledger.dead.total() - letters)
-    run.must(f"{restarts(rest) - before} restarts", restarts(rest) == before)
+    run.must("the job was restarted", last_restart_ms(rest) == before)
     run.must("the TaskManager was restarted", run.stack.pid("taskmanager") == job)
     return "records that are no events between good ones, each with its dead letter; no restart"
 

@@ -30,10 +30,10 @@ def current_job(rest: str) -> str:
     return next((str(each["jid"]) for each in overview["jobs"] if each["state"] not in _ENDED), "")
 
 
-def restarts(rest: str) -> int:
-    """How often Flink has restarted the job that there is now, -1 when it does not tell."""
-    found = ask(rest, f"/jobs/{current_job(rest)}/metrics?get=numRestarts")
-    return int(found[0]["value"]) if found else -1
+def last_restart_ms(rest: str) -> int:
+    """When Flink last restarted the job that there is now (epoch ms), 0 when it never did, -1 when it does not tell."""
+    found = ask(rest, f"/jobs/{current_job(rest)}")
+    return int(found["timestamps"]["RESTARTING"]) if found else -1
 
 
 def start_checkpoint(rest: str, job: str) -> None:

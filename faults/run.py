@@ -49,6 +49,7 @@ class Run:
     tell: Callable[[str], None]
     measured: dict[str, Measure] = field(default_factory=dict)
     broken: list[str] = field(default_factory=list)
+    late: list[str] = field(default_factory=list)
     recoveries: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -61,6 +62,12 @@ class Run:
         if not holds:
             self.broken.append(what)
             self.tell(f"{self.row}: does not hold: {what}")
+
+    def in_time(self, what: str, seconds: float, at_most: float) -> None:
+        """Note what took longer than the row allows; apart, for who can't go by a clock on a shared machine."""
+        if seconds > at_most:
+            self.late.append(f"{what} took {seconds:.3g} s, at most {at_most:g}")
+            self.tell(f"{self.row}: late: {self.late[-1]}")
 
     def note(self, name: str, value: Measure) -> None:
         """Keep a measured value for the report."""
@@ -79,22 +86,26 @@ class Run:
         """Wait until the job has applied so many events more."""
         wait_for_progress(self.redis, events)
 
-    def recovered(self, after: str, since: float, at_most_seconds: float | None = None) -> None:
+    def recovered(self, after: str, since: float, at_most_seconds: float = 0) -> None:
         """Send an event and wait until its score is in Redis; ``since`` is when the fault began or ended (monotonic).
 
-        What is measured is longer than the job's restart: it contains all that came before this event too.
+        That contains all that came before this event. With a limit, which is for the time until every vertex of the job
+        runs again, that time is measured too.
         """
         self._probes += 1
         user = f"probe-{self.row}-{self.seed}-{self._probes}"
         self.traffic.probe(user)
+        if at_most_seconds:
+            # On the TaskManager that there is now.
+            ready = [each.is_ready for each in self.stack.servers() if each.name in ("taskmanager", "job_keeper")]
+            wait_until("the job running again", lambda: all(each() for each in ready), pause=0.05)
+            running = time.monotonic() - since
+            self.note(f"{after}: the job runs again after s", running)
+            self.in_time(f"{after}: the restart of the job", running, at_most_seconds)
         wait_until(f"an event counts again after {after}", lambda: self._exists(f"user:profile:{user}"), pause=0.05)
         seconds = time.monotonic() - since
         self.recoveries.append(seconds)
         self.tell(f"{self.row}: {seconds:.1f} s after {after} an event counts")
-        if at_most_seconds is not None:
-            self.must(
-                f"recovery from {after} took {seconds:.1f} s, at most {at_most_seconds:g}", seconds <= at_most_seconds
-            )
 
     def _exists(self, key: str) -> bool:
         try:
@@ -133,7 +144,7 @@ class Run:
         self.must(f"{during}: nobody asked", found.answers > 0)
         self.must(f"{during}: {found.failed} of {found.answers} failed ({found.failures})", found.failed == 0)
         above = found.p95_ms - normal.p95_ms
-        self.must(f"{during}: p95 {found.p95_ms:.0f} ms, {above:.0f} above the normal", above <= MOST_ABOVE_NORMAL_MS)
+        self.in_time(f"{during}: p95 above the normal", above / 1000, MOST_ABOVE_NORMAL_MS / 1000)
 
     def weights_in_force(self) -> int:
         """Version of the weights that the service names now."""

@@ -29,12 +29,21 @@ class Outcome:
     seconds: float = 0.0
     not_possible: str = ""
     broken: list[str] = field(default_factory=list)
+    late: list[str] = field(default_factory=list)
     measured: dict[str, Measure] = field(default_factory=dict)
 
     @property
     def verdict(self) -> str:
         """One word or two for the table."""
-        return "not possible here" if self.not_possible else "does not hold" if self.broken else "holds"
+        return (
+            "not possible here"
+            if self.not_possible
+            else "does not hold"
+            if self.broken
+            else "late"
+            if self.late
+            else "holds"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +84,7 @@ def carry_out(row: Row, ground: Ground, wanted: Wanted, tell: Callable[[str], No
         tell(traceback.format_exc())
     outcome.events, outcome.users = ledger.records, len(ledger.users)
     outcome.recovery_seconds = round(max(run.recoveries), 1) if run.recoveries else None
-    outcome.broken, outcome.measured = run.broken, run.measured
+    outcome.broken, outcome.late, outcome.measured = run.broken, run.late, run.measured
     outcome.seconds = round(time.monotonic() - began, 1)
     tell(f"{row.name}: {outcome.verdict}, {outcome.differences} differences, {outcome.seconds:.0f} s")
     return outcome

@@ -35,7 +35,7 @@ def crawled(run: Run) -> str:
             taken.sort()
             p95 = 1000 * taken[-max(1, len(taken) // 20)]
             run.note(f"{number} slow clients: /health p95 ms", p95)
-            run.must(f"{number} slow clients: /health p95 {p95:.0f} ms", p95 < HEALTH_P95_MS)
+            run.in_time(f"{number} slow clients: /health p95", p95 / 1000, HEALTH_P95_MS / 1000)
     run.recovered("slow clients", time.monotonic())
     return f"{', '.join(map(str, numbers))} clients that send a byte a second, or nothing"
 
@@ -257,11 +257,14 @@ def overloaded(run: Run) -> str:
     flood = 400
     good = _load(run, address, flood, seconds)
     run.note(f"{flood} connections: good answers a second", good)
-    run.must(f"goodput fell to {100 * good / peak:.0f} % of the peak", good >= 0.8 * peak)
+    run.note("goodput, share of the peak", good / peak)
+    if good < 0.8 * peak:
+        run.late.append(f"goodput fell to {100 * good / peak:.0f} % of the peak, at least 80 %")
     began = time.monotonic()
     wait_until("an answer in time", lambda: _seconds_of(address, b"/recommend/user-1") < 0.1, pause=0.05)
-    run.note("answers in time again after s", time.monotonic() - began)
-    run.must("not recovered within 10 s", time.monotonic() - began <= 10)
+    again = time.monotonic() - began
+    run.note("answers in time again after s", again)
+    run.in_time("recovery from the flood", again, 10)
     run.traffic.send(100)
     run.recovered("the flood", began)
     return f"as many requests as {flood} connections can make, each at once after the other"

@@ -72,7 +72,7 @@ def killed_python_worker(run: Run) -> str:
             victim = run.random.choice(python_workers(run.stack))
             began = time.monotonic()
             victim.kill()
-            run.recovered("SIGKILL of a Python worker", began, CLUSTER_SECONDS)
+            run.recovered("SIGKILL of a Python worker", began)
     run.note("the TaskManager lived on", run.stack.pid("taskmanager") == before)
     return f"SIGKILL of a Python worker {times} times"
 
@@ -104,7 +104,7 @@ def paused_taskmanager(run: Run) -> str:
                 time.sleep(seconds)
             finally:
                 os.kill(stopped, signal.SIGCONT)
-            run.recovered(f"{seconds} s of SIGSTOP", time.monotonic(), CLUSTER_SECONDS)
+            run.recovered(f"{seconds} s of SIGSTOP", time.monotonic())
     return f"SIGSTOP of the TaskManager for {' and '.join(map(str, lengths))} s, then SIGCONT"
 
 

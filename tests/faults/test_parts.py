@@ -1,0 +1,82 @@
+"""The parts of the fault suite that need no server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from faults.__main__ import main
+from faults.errors import DoesNotHold
+from faults.ledger import Ledger
+from faults.patience import wait_until
+from faults.poison import LARGE_POISON, POISON
+from faults.registry import rows
+from faults.runner import Outcome
+from flink_jobs.fast_parse import BatchParser
+from reccore.event_types import EventTypes
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "reliability.md"
+EVENT = {"event_id": "e", "user_id": "u", "product_id": "p", "timestamp": 5, "tags": ["a", "a", "b"]}
+
+
+def test_ledger_counts_an_id_once() -> None:
+    """Whatever comes again under the same id is read, and counts for nothing."""
+    ledger = Ledger()
+    for _ in range(3):
+        ledger.book(dict(EVENT), "view")
+    ledger.book({**EVENT, "event_id": "f", "user_id": "u"}, "purchase")
+    assert (ledger.records, ledger.applied.total(), ledger.duplicates) == (4, 2, 2)
+    assert ledger.scores("u") == {"a": 6, "b": 6}
+
+
+def test_doubt_is_settled_by_what_kafka_holds() -> None:
+    """What was sent without an acknowledgement may have been written; nothing else may be more or less."""
+    ledger = Ledger()
+    ledger.book(dict(EVENT), "view")
+    ledger.in_doubt["view-events"] = 2
+    ledger.settle({"view-events": 2})
+    assert (ledger.records, ledger.duplicates) == (2, 1)
+    for ends in (3, 1):  # nothing is in doubt any more
+        with pytest.raises(DoesNotHold):
+            ledger.settle({"view-events": ends})
+
+
+def test_poison_is_what_it_says() -> None:
+    """The job's parser gives each record the reason that its dead letter is compared with."""
+    records = [*POISON, *LARGE_POISON]
+    parsed = BatchParser(EventTypes.from_settings({})).parse(
+        [value for value, _ in records], ["view"] * len(records), [0] * len(records)
+    )
+    assert {row: str(error.reason) for row, error in parsed.rejected.items()} == {
+        row: str(reason) for row, (_, reason) in enumerate(records)
+    }
+
+
+def test_waiting_in_vain_says_for_what() -> None:
+    """And waiting for what is there takes no time."""
+    wait_until("something", lambda: True)
+    with pytest.raises(DoesNotHold, match="the moon"):
+        wait_until("the moon", lambda: False, 0.01)
+
+
+def test_verdicts() -> None:
+    """What is broken weighs more than what is late."""
+    outcome = Outcome("S1", "fault", "must hold")
+    assert outcome.verdict == "holds"
+    outcome.late.append("took 3 s")
+    assert outcome.verdict == "late"
+    outcome.broken.append("lost")
+    assert outcome.verdict == "does not hold"
+
+
+def test_every_row_is_documented() -> None:
+    """The page has a line for each row."""
+    page = PAGE.read_text(encoding="utf-8")
+    assert all(f"| {name} |" in page for name in rows())
+
+
+def test_unknown_rows_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing is started for a name that is none; the ones that exist are named."""
+    assert main(["S9"]) == 2
+    assert "S1, S2" in capsys.readouterr().err
