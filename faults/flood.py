@@ -17,7 +17,7 @@ _GRACE_SECONDS = 2.0
 
 @dataclass
 class Flood:
-    """What came of it: the seconds of each good answer and of each refusal (429, 503), and requests without an answer."""
+    """What came of it: seconds of each good answer, of each refusal (429, 503), and requests without an answer."""
 
     good: list[float] = field(default_factory=list)
     refused: list[float] = field(default_factory=list)
