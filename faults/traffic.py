@@ -32,7 +32,13 @@ class Traffic:
         self.ledger = Ledger()
         self.lock = threading.RLock()
         """Held while the ledger changes: events may come from several threads."""
-        self._settings = {"bootstrap.servers": bootstrap, "acks": "all", "enable.idempotence": True, "log_level": 0}
+        self._settings = {
+            "bootstrap.servers": bootstrap,
+            "acks": "all",
+            "enable.idempotence": True,
+            "message.max.bytes": 1_040_000,  # the broker's own limit is a little above
+            "log_level": 0,
+        }
         self._producer = Producer(self._settings)
         self._seed, self._poison = seed, poison
         self.user_prefix = "user"

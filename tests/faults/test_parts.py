@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import socketserver
+import threading
+from itertools import cycle, repeat
 from pathlib import Path
 
 import pytest
 
 from faults.__main__ import main
 from faults.errors import DoesNotHold
+from faults.flood import offer
 from faults.ledger import Ledger
 from faults.patience import wait_until
 from faults.poison import LARGE_POISON, POISON
@@ -68,6 +72,41 @@ def test_verdicts() -> None:
     assert outcome.verdict == "late"
     outcome.broken.append("lost")
     assert outcome.verdict == "does not hold"
+
+
+class _Turns(socketserver.StreamRequestHandler):
+    """Answers, refuses and says goodbye, and goes without a word, in turns."""
+
+    def handle(self) -> None:
+        while self.rfile.readline():
+            self.rfile.readline()
+            turn = next(self.server.turns)  # type: ignore[attr-defined]
+            if turn == 2:
+                return
+            self.wfile.write(
+                b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+                if turn == 0
+                else b"HTTP/1.1 503 Busy\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+            )
+            if turn == 1:
+                return
+
+
+def test_flood_tells_answers_from_refusals() -> None:
+    """And from connections that end without an answer."""
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Turns) as server:
+        server.turns = cycle((0, 0, 1, 2))  # type: ignore[attr-defined]
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            flood = offer(server.server_address, repeat(b"ask\r\n\r\n"), rate=400, seconds=0.2)
+        finally:
+            server.shutdown()
+            thread.join()
+    assert len(flood.good) + len(flood.refused) + flood.failed == flood.offered > 0
+    assert flood.other == 0
+    assert abs(len(flood.good) - 2 * len(flood.refused)) <= 2
+    assert abs(len(flood.refused) - flood.failed) <= 1
 
 
 def test_every_row_is_documented() -> None:
