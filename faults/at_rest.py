@@ -113,7 +113,7 @@ def _wait_for_scores(whole: Stack, client: redis.Redis, ledger: Ledger) -> None:
 
 
 def _end_offsets(bootstrap: str) -> dict[tuple[str, int], int]:
-    admin = AdminClient({"bootstrap.servers": bootstrap})
+    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
     known = admin.list_topics(timeout=30).topics
     partitions = [TopicPartition(topic, number) for topic in TOPICS.values() for number in known[topic].partitions]
     found = admin.list_offsets({partition: OffsetSpec.latest() for partition in partitions})

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
+import importlib.util
+import platform
 import tempfile
 import time
 import urllib.request
@@ -15,15 +15,13 @@ from pathlib import Path
 from prometheus_client.parser import text_string_to_metric_families
 
 from deploy.local import Stack
-from deploy.local.home import cache_folder
 from faults.at_rest import answer, put_weights
 from faults.errors import NotPossibleHere
 from faults.resources import Resources, resources_of
 from faults.run import Run
 from faults.soak_faults import SOAK_FAULTS
 
-_INSTALLED = Path("/usr/lib").glob
-_LIBRARY = "faketime/libfaketime.so.1"
+_LIBRARY = Path("vendor/libfaketime/src/libfaketime.so.1")
 _MOST_GROWTH = 1.3
 _MORE_FILES = 50
 
@@ -110,25 +108,16 @@ def _restart_with(stack: Stack, name: str, environment: Mapping[str, str]) -> No
 
 
 def fake_clock() -> Path:
-    """Return libfaketime: the installed one, or Debian's package unpacked into the cache.
+    """Return libfaketime as the package of that name ships it: the one of Debian 12 fails where Python sleeps.
 
     Raises:
-        NotPossibleHere: It is neither.
+        NotPossibleHere: The package is not installed, or holds no library for this machine.
     """
-    folder = cache_folder() / "libfaketime"
-    found = [*_INSTALLED(f"**/{_LIBRARY}"), *folder.glob(f"**/{_LIBRARY}")]
-    if found:
-        return found[0]
-    if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
-        raise NotPossibleHere("libfaketime is not installed, and there is no apt-get to take Debian's package with")
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        subprocess.run(("apt-get", "download", "libfaketime"), cwd=folder, check=True, capture_output=True, timeout=120)
-        (package,) = folder.glob("*.deb")
-        subprocess.run(("dpkg-deb", "-x", package, folder), check=True, capture_output=True, timeout=60)
-        return next(folder.glob(f"**/{_LIBRARY}"))
-    except (subprocess.SubprocessError, ValueError, StopIteration) as exc:
-        raise NotPossibleHere(f"libfaketime can't be taken from Debian's package: {exc}; install it") from exc
+    found = importlib.util.find_spec("libfaketime")
+    library = Path(found.origin).parent / _LIBRARY if found and found.origin else None
+    if library is None or not library.exists() or platform.machine() != "x86_64":
+        raise NotPossibleHere("the package libfaketime is not installed, or holds no library for this machine")
+    return library
 
 
 def soak(run: Run) -> str:
