@@ -21,6 +21,7 @@ from faults.traffic import Event
 from reccore import layout
 
 REFUSAL_SECONDS = 2.0
+INGEST_SECONDS = 30.0
 MOST_GROWTH_BYTES = 200 * 1024 * 1024
 _DAY_MS = 86_400_000
 
@@ -36,6 +37,10 @@ def killed_broker(run: Run) -> str:
             gone = run.stack.kill("kafka", signal.SIGTERM if turn % 2 == 0 else signal.SIGKILL)
             run.another("kafka", gone)
             run.recovered("a killed broker", began)
+        back = time.monotonic()
+    taken = time.monotonic() - back
+    run.note("every event sent over HTTP acknowledged after the last return after s", taken)
+    run.in_time("acknowledgement of what was sent over HTTP", taken, INGEST_SECONDS)
     _note(run, posted.statuses.total(), posted.statuses[202], posted.statuses[0])
     return f"SIGTERM and SIGKILL of the broker in turns, {times} times"
 
