@@ -22,6 +22,7 @@ from faults.run import Run
 from faults.soak_faults import SOAK_FAULTS
 
 _LIBRARY = Path("vendor/libfaketime/src/libfaketime.so.1")
+_STEP_SEEN_SECONDS = 2
 _MOST_GROWTH = 1.3
 _MORE_FILES = 50
 
@@ -38,10 +39,11 @@ def wrong_clock(run: Run) -> str:
             _repeats(run, "behind")
             with run.traffic.flowing():
                 run.progress()
-                clock.write_text("+7200\n")  # it goes from an hour behind to two ahead
-                run.progress(500)
-                clock.write_text("-7200\n")
-                run.progress(500)
+                for offset in ("+7200", "-7200"):  # from an hour behind to two ahead, and then back by four
+                    clock.write_text(f"{offset}\n")
+                    time.sleep(_STEP_SEEN_SECONDS)
+                    run.progress(500)
+                    run.recovered(f"a step to {offset} s", time.monotonic())
             _repeats(run, "stepped")
         run.recovered("the right time again", time.monotonic())
     return "service an hour ahead; TaskManager and its workers an hour behind, then stepping by hours while running"
@@ -85,7 +87,7 @@ def _with_clock(stack: Stack, name: str, clock: Path, offset: str) -> Iterator[N
     environment = {
         "LD_PRELOAD": str(library),
         "FAKETIME_TIMESTAMP_FILE": str(clock),
-        "FAKETIME_NO_CACHE": "1",  # so that a change of the file is seen by who runs
+        "FAKETIME_CACHE_DURATION": "1",  # seconds after which a change of the file is seen by who runs
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
         "DONT_FAKE_MONOTONIC": "1",
     }
