@@ -77,13 +77,14 @@ def wait_for_checkpoint(rest: str) -> None:
 
 
 class JobWatch:
-    """Looks at the list of jobs all the time, from a thread of its own."""
+    """Looks at the list of jobs all the time, from a thread of its own; those that ended before don't count."""
 
     def __init__(self, rest: str) -> None:
         self.seen: set[str] = set()
         self.most_at_once = 0
         self.running = ""
         self._rest = rest
+        self._before: set[str] = set()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch)
 
@@ -94,10 +95,12 @@ class JobWatch:
                 continue
             jobs = [job for job in overview["jobs"] if job["state"] not in _ENDED]
             self.most_at_once = max(self.most_at_once, len(jobs))
-            self.seen |= {job["jid"] for job in overview["jobs"]}
+            self.seen |= {job["jid"] for job in overview["jobs"]} - self._before
             self.running = next((job["jid"] for job in jobs if job["tasks"]["running"] == job["tasks"]["total"]), "")
 
     def __enter__(self) -> Self:
+        overview = ask(self._rest, "/jobs/overview") or {"jobs": []}
+        self._before = {job["jid"] for job in overview["jobs"] if job["state"] in _ENDED}
         self._thread.start()
         return self
 
