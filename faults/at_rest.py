@@ -6,11 +6,11 @@ import json
 import time
 import urllib.request
 from collections import Counter
-from typing import Any
+from typing import Any, cast
 
 import redis
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
 from deploy.local import Stack
 from faults.errors import DoesNotHold
@@ -51,7 +51,8 @@ def put_weights(whole: Stack, ledger: Ledger, weights: dict[str, float]) -> int:
 
 def applied(client: redis.Redis) -> int:
     """Events that the job has applied, by its own totals."""
-    return sum(int(count) for name, count in client.hgetall(layout.TOTALS).items() if name.startswith("applied:"))
+    totals = cast("dict[str, str]", client.hgetall(layout.TOTALS))
+    return sum(int(count) for name, count in totals.items() if name.startswith("applied:"))
 
 
 def wait_for_progress(client: redis.Redis, events: int = 1) -> None:
@@ -105,7 +106,7 @@ def _wait_until_counted(client: redis.Redis, ledger: Ledger) -> None:
 
 def _wait_for_scores(whole: Stack, client: redis.Redis, ledger: Ledger) -> None:
     def swept() -> bool:
-        version, swept = client.hmget(layout.WEIGHTS_IN_FORCE, "version", "swept")
+        version, swept = cast("list[str | None]", client.hmget(layout.WEIGHTS_IN_FORCE, ["version", "swept"]))
         in_force = answer(whole, "/api/config/weights")
         return bool(version == swept == str(in_force["version"]) and in_force["version"] >= ledger.version)
 
@@ -116,7 +117,8 @@ def _end_offsets(bootstrap: str) -> dict[tuple[str, int], int]:
     admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
     known = admin.list_topics(timeout=30).topics
     partitions = [TopicPartition(topic, number) for topic in TOPICS.values() for number in known[topic].partitions]
-    found = admin.list_offsets({partition: OffsetSpec.latest() for partition in partitions})
+    latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+    found = admin.list_offsets(dict.fromkeys(partitions, latest))
     ends = {(each.topic, each.partition): future.result().offset for each, future in found.items()}
     return {partition: end for partition, end in ends.items() if end > 0}
 

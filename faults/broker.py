@@ -7,7 +7,7 @@ import signal
 import time
 
 import redis
-from confluent_kafka.admin import AdminClient, NewPartitions
+from confluent_kafka.admin import AdminClient, NewPartitions  # type: ignore[attr-defined]
 
 from deploy.local.processes import resident_bytes
 from faults.jobs import last_restart_ms

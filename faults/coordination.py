@@ -222,7 +222,7 @@ def racing_changes(run: Run) -> str:
     with run.traffic.flowing(chunk=50), ThreadPoolExecutor(2) as pool:
         for turn in range(rounds):
             racers = [{"view": turn + 1, "add_to_cart": racer, "purchase": 5} for racer in (1, 2)]
-            answers = list(pool.map(lambda weights, etag=version: _put(run, weights, etag), racers))  # type: ignore[misc]
+            answers = list(pool.map(lambda weights, etag=version: _put(run, weights, etag), racers))
             won = [(weights, found) for weights, (status, found) in zip(racers, answers, strict=True) if status == 200]
             statuses = sorted(status for status, _ in answers)
             run.must(f"round {turn}: {statuses}", statuses == [200, 412])

@@ -210,16 +210,7 @@ def lost_workers(run: Run) -> str:
         for _ in range(run.choose(3, 1)):
             _killed_worker(run, master)
         for _ in range(run.choose(3, 1)):
-            with run.reading(fresh_connections=True) as asking:
-                before = _workers(master)
-                psutil.Process(master).send_signal(signal.SIGHUP)
-                wait_until(
-                    "new workers", lambda old=before: len(_workers(master) - old) >= 2 and not _workers(master) & old
-                )  # type: ignore[misc]
-                time.sleep(2)
-            found = asking.taken()
-            run.note("reload: answers", found.answers)
-            run.must(f"reload: {found.failed} of {found.answers} failed ({found.failures})", found.failed == 0)
+            _reloaded(run, master)
         with run.reading(fresh_connections=True) as asking:
             run.waits(1, 2)
             gone, began = run.stack.kill("api", signal.SIGTERM), time.monotonic()
@@ -231,6 +222,17 @@ def lost_workers(run: Run) -> str:
         run.note("SIGTERM: answers until the end", found.answers - found.failed)
         run.recovered("SIGTERM of the service", began)
     return "SIGKILL of a worker, reload (SIGHUP) and SIGTERM of the service under load"
+
+
+def _reloaded(run: Run, master: int) -> None:
+    with run.reading(fresh_connections=True) as asking:
+        before = _workers(master)
+        psutil.Process(master).send_signal(signal.SIGHUP)
+        wait_until("new workers", lambda: len(_workers(master) - before) >= 2 and not _workers(master) & before)
+        time.sleep(2)
+    found = asking.taken()
+    run.note("reload: answers", found.answers)
+    run.must(f"reload: {found.failed} of {found.answers} failed ({found.failures})", found.failed == 0)
 
 
 def _workers(master: int) -> set[int]:

@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import cast
 
 from deploy.local.job import count_anew
 from faults.patience import wait_until
@@ -120,7 +121,7 @@ def far_redis(run: Run) -> str:
             with run.reading() as asking:
                 with stack.proxy.toxic("redis", kind, attributes):
                     time.sleep(run.choose(15, 5))
-                    run.note(f"{name}: connections to Redis", len(run.redis.client_list()))
+                    run.note(f"{name}: connections to Redis", len(cast("list[object]", run.redis.client_list())))
                 began, found = time.monotonic(), asking.taken()
                 run.recovered(name, began)
             run.must_serve(name, found, normal)
