@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
-import platform
+import hashlib
+import shutil
+import subprocess
+import sys
 import tempfile
 import time
 import urllib.request
@@ -15,13 +17,13 @@ from pathlib import Path
 from prometheus_client.parser import text_string_to_metric_families
 
 from deploy.local import Stack
+from deploy.local.home import cache_folder
 from faults.at_rest import answer, put_weights
 from faults.errors import NotPossibleHere
 from faults.resources import Resources, resources_of
 from faults.run import Run
 from faults.soak_faults import SOAK_FAULTS
 
-_LIBRARY = Path("vendor/libfaketime/src/libfaketime.so.1")
 _STEP_SEEN_SECONDS = 2
 _MOST_GROWTH = 1.3
 _MORE_FILES = 50
@@ -83,14 +85,7 @@ def _serves_with_wrong_clock(run: Run) -> None:
 def _with_clock(stack: Stack, name: str, clock: Path, offset: str) -> Iterator[None]:
     """Have one server of the stack run with another wall clock, and then again without."""
     clock.write_text(offset + "\n")
-    library = fake_clock()
-    environment = {
-        "LD_PRELOAD": str(library),
-        "FAKETIME_TIMESTAMP_FILE": str(clock),
-        "FAKETIME_CACHE_DURATION": "1",  # seconds after which a change of the file is seen by who runs
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        "DONT_FAKE_MONOTONIC": "1",
-    }
+    environment = {"LD_PRELOAD": str(clock_library()), "CLOCK_OFFSET_FILE": str(clock)}
     _restart_with(stack, name, environment)
     try:
         yield
@@ -109,16 +104,25 @@ def _restart_with(stack: Stack, name: str, environment: Mapping[str, str]) -> No
     stack.wait_ready(name, 240)
 
 
-def fake_clock() -> Path:
-    """Return libfaketime as the package of that name ships it: the one of Debian 12 fails where Python sleeps.
+def clock_library() -> Path:
+    """Compile `clock.c` into the cache and return it.
+
+    libfaketime can't be used: it also changes waits, of which Debian 12's fails with Python's and a JVM spins.
 
     Raises:
-        NotPossibleHere: The package is not installed, or holds no library for this machine.
+        NotPossibleHere: There is no C compiler, or no preloading.
     """
-    found = importlib.util.find_spec("libfaketime")
-    library = Path(found.origin).parent / _LIBRARY if found and found.origin else None
-    if library is None or not library.exists() or platform.machine() != "x86_64":
-        raise NotPossibleHere("the package libfaketime is not installed, or holds no library for this machine")
+    compiler = shutil.which("cc")
+    if compiler is None or sys.platform != "linux":
+        raise NotPossibleHere("another clock for one process needs Linux and a C compiler (cc)")
+    source = Path(__file__).with_name("clock.c")
+    library = cache_folder() / f"clock-{hashlib.sha256(source.read_bytes()).hexdigest()[:12]}.so"
+    if not library.exists():
+        library.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            subprocess.run((compiler, "-shared", "-fPIC", "-O2", "-o", library, source, "-ldl"), check=True, timeout=60)
+        except subprocess.SubprocessError as exc:
+            raise NotPossibleHere(f"{source} can't be compiled: {exc}") from exc
     return library
 
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import socketserver
+import subprocess
+import sys
 import threading
+import time
 from itertools import cycle, repeat
 from pathlib import Path
 
 import pytest
 
 from faults.__main__ import main
+from faults.clocks import clock_library
 from faults.errors import DoesNotHold
 from faults.flood import offer
 from faults.ledger import Ledger
@@ -107,6 +112,24 @@ def test_flood_tells_answers_from_refusals() -> None:
     assert flood.other == 0
     assert abs(len(flood.good) - 2 * len(flood.refused)) <= 2
     assert abs(len(flood.refused) - flood.failed) <= 1
+
+
+def test_another_clock_is_changed_while_it_runs(tmp_path: Path) -> None:
+    """An hour ahead, then an hour behind; and who waits is woken."""
+    offset = tmp_path / "offset"
+    offset.write_text("3600\n")
+    program = (
+        "import time, sys; print(int(time.time()), flush=True); sys.stdin.readline(); time.sleep(1.1);"
+        "print(int(time.time()))"
+    )
+    environment = {**os.environ, "LD_PRELOAD": str(clock_library()), "CLOCK_OFFSET_FILE": str(offset)}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", program], env=environment, text=True, **pipes) as process:
+        ahead = int(process.stdout.readline()) - time.time()
+        offset.write_text("-3600\n")
+        behind = int(process.communicate("go on\n", timeout=60)[0])
+    assert 3_000 < ahead < 4_000
+    assert -4_000 < behind - time.time() < -3_000
 
 
 def test_every_row_is_documented() -> None:
