@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from bench.load_client import whole_http
 
-_MOST_CONNECTIONS = 800
+_MOST_CONNECTIONS = 4_000
 _GRACE_SECONDS = 2.0
 
 
