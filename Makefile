@@ -67,6 +67,10 @@ test: check ## everything above and every test, on real servers
 bench: $(STAMP) ## the benchmarks
 	@$(BIN)/python -m bench
 
+.PHONY: faults
+faults: $(STAMP) ## the fault matrix: everything that may break is broken, and the whole of Redis compared
+	@$(BIN)/python -m faults $(ROWS)
+
 .PHONY: format
 format: $(STAMP) ## format and fix what can be fixed by itself
 	@$(BIN)/ruff format .

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,6 +22,7 @@ log = logging.getLogger(__name__)
 logging.getLogger("kafka").setLevel(logging.INFO)
 
 _DELIVERY_MS = 5_000
+_STUCK_SECONDS = 2 * _DELIVERY_MS / 1000
 
 
 class _Refused(IngestUnavailable):
@@ -32,14 +34,27 @@ class KafkaEventPublisher:
 
     kafka-python itself bounds nothing: ``most_in_flight`` messages may be without an acknowledgement, and who would
     exceed that is refused at once, so that memory stays bounded while the broker is away.
+
+    After a broker's death it may also never send to some partition again, nor give up what waits for it, although it
+    should after ``_DELIVERY_MS``. A producer that keeps something for twice as long is given up for another.
     """
 
-    def __init__(self, bootstrap: str, *, most_in_flight: int, timeout_ms: int, access: KafkaAccess = OPEN) -> None:
+    def __init__(
+        self,
+        bootstrap: str,
+        *,
+        most_in_flight: int,
+        timeout_ms: int,
+        access: KafkaAccess = OPEN,
+        stuck_seconds: float = _STUCK_SECONDS,
+    ) -> None:
         self._bootstrap, self._timeout_ms, self._access = bootstrap, timeout_ms, access
         self._places = threading.BoundedSemaphore(most_in_flight)
         self._lock = threading.Lock()
         self._producer: Any = None
         self._not_before = 0.0
+        self._stuck_seconds = stuck_seconds
+        self._open: deque[tuple[float, Any]] = deque()  # when each was sent, the oldest first
 
     def publish(self, messages: Sequence[Message]) -> list[Placed | IngestUnavailable]:
         """Send all of them and wait, ``timeout_ms`` at most for all together."""
@@ -50,7 +65,7 @@ class KafkaEventPublisher:
             return [exc for _ in messages]
         sent = [self._send(producer, each, until) for each in messages]
         results = [self._result(each, until) for each in sent]
-        if any(isinstance(each, _Refused) for each in results):
+        if any(isinstance(each, _Refused) for each in results) or self._is_stuck():
             self._replace(producer)
         return results
 
@@ -58,7 +73,7 @@ class KafkaEventPublisher:
         """Close the producer; what is not acknowledged by then was never promised."""
         with self._lock:
             if self._producer is not None:
-                self._producer.close(timeout=2)
+                _end(self._producer, 2)
                 self._producer = None
 
     def _replace(self, producer: Any) -> None:
@@ -66,7 +81,17 @@ class KafkaEventPublisher:
         with self._lock:
             if self._producer is producer:
                 self._producer = None
-        producer.close(timeout=0)
+                self._open.clear()
+        _end(producer, 0)
+
+    def _is_stuck(self) -> bool:
+        with self._lock:
+            while self._open and self._open[0][1].is_done:
+                self._open.popleft()
+            stuck = bool(self._open) and time.monotonic() - self._open[0][0] > self._stuck_seconds
+        if stuck:
+            log.warning("a producer keeps events for more than %g s; another takes its place", self._stuck_seconds)
+        return stuck
 
     def _connected(self) -> Any:
         with self._lock:
@@ -124,6 +149,9 @@ class KafkaEventPublisher:
             self._places.release()
             return IngestUnavailable(f"Kafka is away ({type(exc).__name__})")
         future.add_both(lambda _: self._places.release())
+        with self._lock:
+            if producer is self._producer:
+                self._open.append((time.monotonic(), future))
         return future
 
     def _result(self, sent: Any, until: float) -> Placed | IngestUnavailable:
@@ -135,3 +163,11 @@ class KafkaEventPublisher:
             kind = IngestUnavailable if exc.retriable else _Refused
             return kind(f"Kafka has not acknowledged ({type(exc).__name__}); repeat with the same event_id")
         return Placed(metadata.topic, metadata.partition, metadata.offset)
+
+
+def _end(producer: Any, seconds: float) -> None:
+    """Close a producer, also one that can't send what it has: that one refuses to be closed, and its thread goes on."""
+    try:
+        producer.close(timeout=seconds)
+    except KafkaError:
+        producer._sender.force_close()  # gives up what is open, and so gives back the places

@@ -16,6 +16,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from deploy.local import flink, jars
+from deploy.local.addresses import read_stack_env
 from deploy.local.checkpoints import Restore, choose_checkpoint, complete_checkpoints
 from deploy.local.cluster_jobs import cancel, list_jobs, stop_running
 from deploy.local.errors import StackError
@@ -215,6 +216,27 @@ def retire(home: Home, rest: str, settings: Settings) -> str:
         why = "its state has another shape: the topics are read from their first record"
     cancel(rest)
     return f"cancelled, {why}"
+
+
+def count_anew(home: Home, rest: str, settings: Settings) -> str:
+    """Have the job begin again with the first record of the topics, as after the loss of Redis, and say so.
+
+    Checkpoints and savepoints of before stay where they are, but nobody goes on from one of them any more. The job
+    keeper submits the job once the old one has ended.
+
+    Raises:
+        StackError: The JobManager does not answer, or the job does not end.
+    """
+    with _one_at_a_time(home):  # nobody submits it in between
+        cancel(rest)
+        deadline = time.monotonic() + 60
+        while any(job.exists for job in list_jobs(rest) or []):
+            if time.monotonic() > deadline:
+                raise StackError("the job was cancelled and did not end within 60 s")
+            time.sleep(0.2)
+        options = job_options(read_stack_env(home), settings)
+        write_submission(home, Submission(options, state_shape(settings), time.time_ns()))
+    return "cancelled; the topics are read from their first record"
 
 
 @contextmanager

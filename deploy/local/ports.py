@@ -48,6 +48,11 @@ def choose_ports(
     return chosen
 
 
+def free_port() -> int:
+    """Return a port that is free now, for what is no part of a stack."""
+    return _free_port(taken=())
+
+
 def is_free(port: int) -> bool:
     """Return whether a server could listen on `port` now."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-OURS = ("reccore", "zkconfig", "flink_jobs", "recsvc", "deploy", "reweigh", "bench")
+OURS = ("reccore", "zkconfig", "flink_jobs", "recsvc", "deploy", "reweigh", "bench", "faults")
 MAY_IMPORT = {
     "reccore": set(),
     "zkconfig": {"reccore"},

@@ -11,9 +11,11 @@ import pytest
 import redis
 
 from deploy.local import Stack
-from tests.end_to_end.ledger import EXTRA_EVENT_TYPES
-from tests.end_to_end.traffic import Traffic
+from faults.ledger import EXTRA_EVENT_TYPES
+from faults.traffic import Traffic
+from tests.event_cases import CASES
 
+POISON = [(case.raw, str(case.expected)) for case in CASES if isinstance(case.expected, str)]
 HOME = Path(__file__).resolve().parents[2] / ".local" / "test-whole"
 
 
@@ -29,7 +31,7 @@ def whole() -> Iterator[Stack]:
 @pytest.fixture(scope="package")
 def traffic(whole: Stack) -> Iterator[Traffic]:
     """One stream of events, and one ledger, for all tests of the package in their order."""
-    with Traffic(whole.env["KAFKA_BOOTSTRAP"], seed=20_240_229) as made:
+    with Traffic(whole.env["KAFKA_BOOTSTRAP"], seed=20_240_229, poison=POISON) as made:
         yield made
 
 

@@ -9,16 +9,16 @@ import redis
 from kazoo.client import KazooClient
 
 from deploy.local import Stack
-from tests.end_to_end.at_rest import (
+from faults.at_rest import (
     answer,
     applied,
     compare_after_recovery,
     compare_at_rest,
     put_weights,
 )
-from tests.end_to_end.letters import compare_letters
-from tests.end_to_end.patience import wait_until
-from tests.end_to_end.traffic import Traffic
+from faults.letters import compare_letters
+from faults.patience import wait_until
+from faults.traffic import Traffic
 
 pytestmark = pytest.mark.timeout(1_200)
 

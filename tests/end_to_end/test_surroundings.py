@@ -1,13 +1,12 @@
 """The promise while everything around the job changes or fails: each time the whole of Redis equals the recount.
 
-The tests go on with the stack, the events and the ledger of ``test_pipeline``.
+The tests go on with the stack, the events and the ledger of ``test_pipeline``. What happens to Redis is in
+``test_fault_rows``.
 """
 
 from __future__ import annotations
 
 import json
-import signal
-import time
 import urllib.request
 from collections import Counter
 from itertools import pairwise
@@ -19,21 +18,19 @@ from confluent_kafka.admin import AdminClient, NewPartitions
 from prometheus_client.parser import text_string_to_metric_families
 
 from deploy.local import Stack
-from reweigh import cli
-from tests.end_to_end.at_rest import (
+from faults.at_rest import (
     answer,
     compare_after_recovery,
     compare_at_rest,
     put_weights,
     wait_for_progress,
 )
-from tests.end_to_end.jobs import JobWatch, completed_checkpoint, restored_checkpoint
-from tests.end_to_end.ledger import TOPICS
-from tests.end_to_end.letters import compare_letters
-from tests.end_to_end.patience import wait_until
-from tests.end_to_end.traffic import Event, Traffic
-
-LONGER_THAN_A_WRITER_WAITS_FOR_AN_ANSWER = 7.0
+from faults.jobs import JobWatch, completed_checkpoint, restored_checkpoint
+from faults.ledger import TOPICS
+from faults.letters import compare_letters
+from faults.patience import wait_until
+from faults.traffic import Event, Traffic
+from reweigh import cli
 
 pytestmark = pytest.mark.timeout(1_200)
 
@@ -85,32 +82,6 @@ def test_events_without_tags_take_the_catalogues(
     assert answer(whole, "/profile/wanderer")["tags"] == {}
     assert ledger.untagged > 0
     assert ledger.products["unknown-1"].counts.total() > 0
-
-
-def test_a_paused_redis_loses_nothing_and_doubles_nothing(whole: Stack, traffic: Traffic, client: redis.Redis) -> None:
-    """Redis stands still in the middle of the traffic, for so long that writers send their batches again."""
-    with traffic.flowing():
-        wait_for_progress(client)
-        whole.kill("redis", signal.SIGSTOP)
-        try:
-            wait_until("the service misses Redis", lambda: answer(whole, "/profile/user-1")["degraded"])
-            time.sleep(LONGER_THAN_A_WRITER_WAITS_FOR_AN_ANSWER)  # not to wait for something: this is the fault
-        finally:
-            whole.kill("redis", signal.SIGCONT)
-        wait_for_progress(client, 500)
-    compare_at_rest(whole, client, traffic.ledger)
-
-
-def test_a_killed_redis_loses_nothing_and_doubles_nothing(whole: Stack, traffic: Traffic, client: redis.Redis) -> None:
-    """Redis dies twice in the middle of the traffic, is restarted, and reads its file; the job goes on."""
-    with traffic.flowing():
-        for _ in range(2):
-            wait_for_progress(client, 300)
-            killed = whole.kill("redis")
-            wait_until("another Redis", lambda gone=killed: whole.pid("redis") not in (0, gone))
-            whole.wait_ready("redis")
-        wait_for_progress(client, 300)
-    compare_at_rest(whole, client, traffic.ledger)
 
 
 def test_new_partitions_are_read(whole: Stack, traffic: Traffic, client: redis.Redis) -> None:

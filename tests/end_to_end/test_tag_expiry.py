@@ -12,8 +12,8 @@ from confluent_kafka import Producer
 
 from deploy.local import Stack
 from deploy.local.cluster_jobs import list_jobs
+from faults.patience import wait_until
 from reccore import layout
-from tests.end_to_end.patience import wait_until
 
 EXPIRY_SECONDS = 20
 

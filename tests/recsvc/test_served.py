@@ -182,6 +182,47 @@ def test_what_gunicorn_refuses_is_a_problem_too(port: int) -> None:
         assert b"<" not in answer
 
 
+def test_slow_clients_keep_nobody_waiting(port: int) -> None:
+    """More clients than there are threads, none of which comes to an end; others are answered, and so are they."""
+    request = b"POST /profiles HTTP/1.1\r\nHost: x\r\nContent-Length: 16\r\n\r\n" + b'{"user_ids": []}'
+    cuts = [0, 1, 20, len(request) - 16, len(request) - 1] * 12
+    opened = [socket.create_connection(("127.0.0.1", port), timeout=10) for _ in cuts]
+    try:
+        for connection, cut in zip(opened, cuts, strict=True):
+            connection.sendall(request[:cut])
+        assert all(ask(port, "/livez")[0] == 200 for _ in range(20))
+        for connection, cut in zip(opened, cuts, strict=True):
+            connection.sendall(request[cut:])
+        assert all(connection.recv(65_536).startswith(b"HTTP/1.1 200") for connection in opened)
+    finally:
+        for connection in opened:
+            connection.close()
+
+
+def test_a_client_that_goes_away_is_no_request(port: int) -> None:
+    """What has arrived of it is refused or dropped, and never taken for all of it."""
+    event = b'{"user_id":"cut","product_id":"p","event_type":"view"}'
+    head = b"POST /update HTTP/1.1\r\nHost: x\r\nContent-Length: 90\r\n\r\n"
+    for sent in (b"", head[:20], head, head + event):
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+            connection.sendall(sent)
+            connection.shutdown(socket.SHUT_WR)
+            answer = connection.recv(65_536)
+        assert not answer.startswith(b"HTTP/1.1 2")
+
+
+def test_a_client_may_wait_to_be_told_to_go_on(port: int) -> None:
+    """``Expect: 100-continue`` is answered before the body is there."""
+    head = b"POST /profiles HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 16\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(head)
+        assert connection.recv(65_536).startswith(b"HTTP/1.1 100")
+        connection.sendall(b'{"user_ids": []}')
+        answer = b""
+        while b"HTTP/1.1 200" not in answer:
+            answer += connection.recv(65_536)
+
+
 def test_workers_share_the_connections(port: int) -> None:
     """Of connections that come all at once and stay, no worker takes nearly all and leaves the other idle."""
     fewest = sorted(_fewest_held_after_a_burst(port, 16) for _ in range(9))

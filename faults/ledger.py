@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+
+from faults.errors import DoesNotHold
 
 TOPICS = {
     "view": "view-events",
@@ -46,6 +48,7 @@ class Ledger:
     read: Counter[str] = field(default_factory=Counter)
     applied: Counter[str] = field(default_factory=Counter)
     dead: Counter[str] = field(default_factory=Counter)
+    in_doubt: Counter[str] = field(default_factory=Counter)
     duplicates: int = 0
     untagged: int = 0
     poison: list[bytes | None] = field(default_factory=list)
@@ -89,6 +92,27 @@ class Ledger:
         self.read[topic] += 1
         self.dead[reason] += 1
         self.poison.append(value)
+
+    def settle(self, ends: Mapping[str, int]) -> None:
+        """Count as duplicates what Kafka holds beyond what was booked, as far as it is in doubt.
+
+        ``in_doubt`` counts by topic how often an event was sent without an acknowledgement, and then again under the
+        same id: each time it may have been written, or not. ``ends`` are the records of each topic.
+
+        Raises:
+            DoesNotHold: A topic holds more or less than that allows.
+        """
+        for topic in TOPICS.values():
+            more = ends.get(topic, 0) - self.read[topic]
+            if not 0 <= more <= self.in_doubt[topic]:
+                raise DoesNotHold(
+                    f"{topic} holds {ends.get(topic, 0)} records; {self.read[topic]} were acknowledged, and "
+                    f"{self.in_doubt[topic]} are in doubt"
+                )
+            if more:
+                self.read[topic] += more
+                self.duplicates += more
+            self.in_doubt.pop(topic, None)
 
     def book_weights(self, weights: dict[str, float], version: int) -> None:
         """Remember the weights that were accepted last; a further type that they leave out weighs nothing."""

@@ -10,7 +10,7 @@ import urllib.request
 from types import TracebackType
 from typing import Any, Self
 
-from tests.end_to_end.patience import wait_until
+from faults.patience import wait_until
 
 _ENDED = {"FAILED", "CANCELED", "FINISHED", "SUSPENDED"}
 
@@ -22,6 +22,33 @@ def ask(rest: str, path: str) -> Any:
             return json.load(response)
     except (OSError, urllib.error.URLError, ValueError):
         return None
+
+
+def current_job(rest: str) -> str:
+    """Id of the job that has not ended, empty when there is none or nobody answers."""
+    overview = ask(rest, "/jobs/overview") or {"jobs": []}
+    return next((str(each["jid"]) for each in overview["jobs"] if each["state"] not in _ENDED), "")
+
+
+def last_restart_ms(rest: str) -> int:
+    """When Flink last restarted the job that there is now (epoch ms), 0 when it never did, -1 when it does not tell."""
+    found = ask(rest, f"/jobs/{current_job(rest)}")
+    return int(found["timestamps"]["RESTARTING"]) if found else -1
+
+
+def start_checkpoint(rest: str, job: str) -> None:
+    """Ask for a checkpoint now, beside those that come by themselves."""
+    request = urllib.request.Request(
+        f"{rest}/jobs/{job}/checkpoints", b"{}", {"Content-Type": "application/json"}, method="POST"
+    )
+    with urllib.request.urlopen(request, timeout=5):
+        return
+
+
+def in_progress(rest: str, job: str) -> int:
+    """How many checkpoints of a job are in progress."""
+    found = ask(rest, f"/jobs/{job}/checkpoints")
+    return int(found["counts"]["in_progress"]) if found else 0
 
 
 def completed_checkpoint(rest: str, job: str) -> int:
@@ -50,13 +77,14 @@ def wait_for_checkpoint(rest: str) -> None:
 
 
 class JobWatch:
-    """Looks at the list of jobs all the time, from a thread of its own."""
+    """Looks at the list of jobs all the time, from a thread of its own; those that ended before don't count."""
 
     def __init__(self, rest: str) -> None:
         self.seen: set[str] = set()
         self.most_at_once = 0
         self.running = ""
         self._rest = rest
+        self._before: set[str] = set()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch)
 
@@ -67,10 +95,12 @@ class JobWatch:
                 continue
             jobs = [job for job in overview["jobs"] if job["state"] not in _ENDED]
             self.most_at_once = max(self.most_at_once, len(jobs))
-            self.seen |= {job["jid"] for job in overview["jobs"]}
+            self.seen |= {job["jid"] for job in overview["jobs"]} - self._before
             self.running = next((job["jid"] for job in jobs if job["tasks"]["running"] == job["tasks"]["total"]), "")
 
     def __enter__(self) -> Self:
+        overview = ask(self._rest, "/jobs/overview") or {"jobs": []}
+        self._before = {job["jid"] for job in overview["jobs"] if job["state"] in _ENDED}
         self._thread.start()
         return self
 

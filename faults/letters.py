@@ -11,8 +11,8 @@ from typing import Any
 from confluent_kafka import Consumer
 
 from deploy.local import Stack
-from tests.end_to_end.ledger import Ledger
-from tests.end_to_end.patience import PATIENCE_SECONDS
+from faults.ledger import Ledger
+from faults.patience import PATIENCE_SECONDS
 
 
 def compare_letters(whole: Stack, ledger: Ledger) -> None:
@@ -45,7 +45,7 @@ def _read(bootstrap: str, wanted: int) -> dict[bytes, dict[str, Any]]:
     deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
         messages = consumer.consume(500, timeout=1)
-        letters.update({message.key(): json.loads(message.value()) for message in messages})
+        letters.update({message.key() or b"": json.loads(message.value() or b"") for message in messages})
         if not messages and len(letters) >= wanted:
             break
     consumer.close()

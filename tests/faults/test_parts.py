@@ -1,0 +1,144 @@
+"""The parts of the fault suite that need no server."""
+
+from __future__ import annotations
+
+import os
+import socketserver
+import subprocess
+import sys
+import threading
+import time
+from itertools import cycle, repeat
+from pathlib import Path
+
+import pytest
+
+from faults.__main__ import main
+from faults.clocks import clock_library
+from faults.errors import DoesNotHold
+from faults.flood import offer
+from faults.ledger import Ledger
+from faults.patience import wait_until
+from faults.poison import LARGE_POISON, POISON
+from faults.registry import rows
+from faults.runner import Outcome
+from flink_jobs.fast_parse import BatchParser
+from reccore.event_types import EventTypes
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "reliability.md"
+EVENT = {"event_id": "e", "user_id": "u", "product_id": "p", "timestamp": 5, "tags": ["a", "a", "b"]}
+
+
+def test_ledger_counts_an_id_once() -> None:
+    """Whatever comes again under the same id is read, and counts for nothing."""
+    ledger = Ledger()
+    for _ in range(3):
+        ledger.book(dict(EVENT), "view")
+    ledger.book({**EVENT, "event_id": "f", "user_id": "u"}, "purchase")
+    assert (ledger.records, ledger.applied.total(), ledger.duplicates) == (4, 2, 2)
+    assert ledger.scores("u") == {"a": 6, "b": 6}
+
+
+def test_doubt_is_settled_by_what_kafka_holds() -> None:
+    """What was sent without an acknowledgement may have been written; nothing else may be more or less."""
+    ledger = Ledger()
+    ledger.book(dict(EVENT), "view")
+    ledger.in_doubt["view-events"] = 2
+    ledger.settle({"view-events": 2})
+    assert (ledger.records, ledger.duplicates) == (2, 1)
+    for ends in (3, 1):  # nothing is in doubt any more
+        with pytest.raises(DoesNotHold):
+            ledger.settle({"view-events": ends})
+
+
+def test_poison_is_what_it_says() -> None:
+    """The job's parser gives each record the reason that its dead letter is compared with."""
+    records = [*POISON, *LARGE_POISON]
+    parsed = BatchParser(EventTypes.from_settings({})).parse(
+        [value for value, _ in records], ["view"] * len(records), [0] * len(records)
+    )
+    assert {row: str(error.reason) for row, error in parsed.rejected.items()} == {
+        row: str(reason) for row, (_, reason) in enumerate(records)
+    }
+
+
+def test_waiting_in_vain_says_for_what() -> None:
+    """And waiting for what is there takes no time."""
+    wait_until("something", lambda: True)
+    with pytest.raises(DoesNotHold, match="the moon"):
+        wait_until("the moon", lambda: False, 0.01)
+
+
+def test_verdicts() -> None:
+    """What is broken weighs more than what is late."""
+    outcome = Outcome("S1", "fault", "must hold")
+    assert outcome.verdict == "holds"
+    outcome.late.append("took 3 s")
+    assert outcome.verdict == "late"
+    outcome.broken.append("lost")
+    assert outcome.verdict == "does not hold"
+
+
+class _Turns(socketserver.StreamRequestHandler):
+    """Answers, refuses and says goodbye, and goes without a word, in turns."""
+
+    def handle(self) -> None:
+        while self.rfile.readline():
+            self.rfile.readline()
+            turn = next(self.server.turns)  # type: ignore[attr-defined]
+            if turn == 2:
+                return
+            self.wfile.write(
+                b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+                if turn == 0
+                else b"HTTP/1.1 503 Busy\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+            )
+            if turn == 1:
+                return
+
+
+def test_flood_tells_answers_from_refusals() -> None:
+    """And from connections that end without an answer."""
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Turns) as server:
+        server.turns = cycle((0, 0, 1, 2))  # type: ignore[attr-defined]
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            flood = offer(server.server_address, repeat(b"ask\r\n\r\n"), rate=400, seconds=0.2)
+        finally:
+            server.shutdown()
+            thread.join()
+    assert len(flood.good) + len(flood.refused) + flood.failed == flood.offered > 0
+    assert flood.other == 0
+    assert abs(len(flood.good) - 2 * len(flood.refused)) <= 2
+    assert abs(len(flood.refused) - flood.failed) <= 1
+
+
+def test_another_clock_is_changed_while_it_runs(tmp_path: Path) -> None:
+    """An hour ahead, then an hour behind; and who waits is woken."""
+    offset = tmp_path / "offset"
+    offset.write_text("3600\n")
+    program = (
+        "import time, sys; print(int(time.time()), flush=True); sys.stdin.readline(); time.sleep(1.1);"
+        "print(int(time.time()))"
+    )
+    environment = {**os.environ, "LD_PRELOAD": str(clock_library()), "CLOCK_OFFSET_FILE": str(offset)}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", program], env=environment, text=True, **pipes) as process:
+        ahead = int(process.stdout.readline()) - time.time()
+        offset.write_text("-3600\n")
+        behind = int(process.communicate("go on\n", timeout=60)[0])
+    assert 3_000 < ahead < 4_000
+    assert -4_000 < behind - time.time() < -3_000
+
+
+def test_every_row_is_documented() -> None:
+    """The page has a line for each row."""
+    page = PAGE.read_text(encoding="utf-8")
+    assert all(f"| {name} |" in page for name in rows())
+
+
+def test_unknown_rows_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing is started for a name that is none; the ones that exist are named."""
+    assert main(["S9"]) == 2
+    assert "S1, S2" in capsys.readouterr().err
