@@ -22,6 +22,7 @@ from reccore import layout
 GROUP = "reweigh-profile"
 HOUSEKEEPING = {
     layout.CHANGES,
+    layout.DROPPED_TAGS,
     layout.WEIGHTS_IN_FORCE,
     layout.WRITER_EPOCH,
     layout.WRITER_FENCE,
@@ -201,10 +202,10 @@ def _wanted(ledger: Ledger) -> dict[str, Any]:
         },
         layout.TAG_STATISTICS: {name: [row.columns(), row.newest_ms] for name, row in ledger.tags.items()},
     }
-    for user, rows in ledger.users.items():
+    for user in ledger.users:
         wanted[f"user:profile:{user}"] = {tag: _as_text(score) for tag, score in ledger.scores(user).items()}
         wanted[f"{{user:profile:{user}}}:counts"] = {
-            tag: f"{','.join(map(str, row.columns()))};{row.newest_ms}" for tag, row in rows.items()
+            tag: f"{','.join(map(str, row.columns()))};{row.newest_ms}" for tag, row in ledger.kept(user).items()
         }
     for user, products in ledger.purchases.items():
         wanted[f"{{user:profile:{user}}}:purchased"] = set(products)

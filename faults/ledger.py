@@ -15,6 +15,8 @@ TOPICS = {
     "wishlist": "wishlist-events",
 }
 EXTRA_EVENT_TYPES = "wishlist:wishlist-events"
+MOST_TAGS_PER_USER = 24
+"""Fewer than the thirty that traffic draws from, so that tags leave and come back all the time."""
 DEFAULT_WEIGHTS: dict[str, float] = {"view": 1, "add_to_cart": 3, "purchase": 5, "wishlist": 0}
 
 
@@ -124,9 +126,19 @@ class Ledger:
         """Records sent to all topics."""
         return self.read.total()
 
+    def kept(self, user: str) -> dict[str, Row]:
+        """The rows of a user that must be there: those of the most events, the first names among equals."""
+        ranked = sorted(self.users[user].items(), key=lambda item: (-item[1].counts.total(), item[0]))
+        return dict(ranked[:MOST_TAGS_PER_USER])
+
+    @property
+    def too_many(self) -> int:
+        """Tags that users have beyond those that are kept."""
+        return sum(len(rows) - len(self.kept(user)) for user, rows in self.users.items())
+
     def scores(self, user: str) -> dict[str, float]:
         """What the user's profile must hold under the weights in force."""
-        return {tag: score(row.columns(), list(self.weights.values())) for tag, row in self.users[user].items()}
+        return {tag: score(row.columns(), list(self.weights.values())) for tag, row in self.kept(user).items()}
 
 
 def score(counts: Sequence[int], weights: Sequence[float]) -> float:

@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import resources
 from typing import Any, Final, TypeVar
 
@@ -17,9 +18,12 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from flink_jobs.crowded_users import in_groups, removals
 from flink_jobs.errors import FencedOffError, RedisRefusedError, RedisUnavailableError
-from flink_jobs.redis_transaction import Command, ask, execute
+from flink_jobs.redis_transaction import Command, as_mapping, ask, execute
+from flink_jobs.settings import MOST_TAGS_PER_USER
 from reccore import layout
+from reccore.tag_cap import TagCap
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -41,6 +45,7 @@ _PASSING_STATES: Final = (
     "TRYAGAIN",
 )
 _EPOCH_ORIGIN_SECONDS: Final = 1_704_067_200  # 2024-01-01
+_DEFAULT_CAP: Final = TagCap(MOST_TAGS_PER_USER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,17 +69,17 @@ class WeightsStamp:
 class RedisStore:
     """Writes what the job computed and reads the catalogue. One instance a writing function, used by one thread."""
 
-    def __init__(self, client: redis.Redis, *, patience_seconds: float) -> None:
+    def __init__(self, client: redis.Redis, *, patience_seconds: float, cap: TagCap = _DEFAULT_CAP) -> None:
         self._client = client
-        self._patience_seconds = patience_seconds
+        self._patience_seconds, self._cap = patience_seconds, cap
         self._commit_statistics = client.register_script(_script("commit_statistics.lua"))
         self._take_place = client.register_script(_script("take_place.lua"))
         self._connection: Any = client.connection_pool.make_connection()
         self._writer, self._place, self._epoch = "", ("", "", ""), ""
 
     @classmethod
-    def connect(cls, url: str, *, patience_seconds: float) -> RedisStore:
-        """Make a store for a Redis URL; connects at the first command."""
+    def connect(cls, url: str, *, patience_seconds: float, cap: TagCap = _DEFAULT_CAP) -> RedisStore:
+        """Make a store for a Redis URL, which keeps what ``cap`` allows; connects at the first command."""
         client = redis.Redis.from_url(
             url,
             decode_responses=True,
@@ -82,7 +87,7 @@ class RedisStore:
             socket_connect_timeout=_SOCKET_TIMEOUT_SECONDS,
             retry=Retry(NoBackoff(), 0),  # retries are made here, in one place
         )
-        return cls(client, patience_seconds=patience_seconds)
+        return cls(client, patience_seconds=patience_seconds, cap=cap)
 
     def open(self, function: str, subtasks: int, subtask: int) -> None:
         """Take the place of subtask ``subtask`` of ``subtasks`` of a writing function; who had it is refused."""
@@ -97,17 +102,25 @@ class RedisStore:
     def commit_profiles(self, users: Iterable[UserRows], stamp: WeightsStamp) -> WeightsStamp | None:
         """Write users' counts, scores and purchases, unless newer weights than ``stamp`` are in force.
 
-        Gives the newer weights when some rows were refused for that reason: score the batch again and repeat. Raises
-        :class:`FencedOffError`, :class:`RedisRefusedError`, :class:`RedisUnavailableError`.
+        Who then has more tags than may be loses the others. Gives the newer weights when some rows were refused for
+        that reason: score the batch again and repeat. Raises :class:`FencedOffError`, :class:`RedisRefusedError`,
+        :class:`RedisUnavailableError`.
         """
-        for commands in _transactions(users):
-            newer = self._patiently(lambda some=commands: self._commit(some, stamp))  # type: ignore[misc]
-            if newer is not None:
-                return newer
+        for commands, tagged in _transactions(users):
+            answers = self._patiently(partial(self._commit, commands, stamp))
+            if isinstance(answers, WeightsStamp):
+                return answers
+            sizes = answers[len(answers) - len(tagged) :]
+            crowded = [user_id for user_id, size in zip(tagged, sizes, strict=True) if size > self._cap.most]
+            for some in in_groups(crowded, self._cap.most):
+                self._patiently(partial(self._drop_tags, some))
         return None
 
-    def _commit(self, commands: list[Command], stamp: WeightsStamp) -> WeightsStamp | None:
-        """Carry out one transaction, which Redis refuses when a newer writer or newer weights come in between."""
+    def _commit(self, commands: list[Command], stamp: WeightsStamp) -> WeightsStamp | list[Any]:
+        """Carry out one transaction, which Redis refuses when a newer writer or newer weights come in between.
+
+        Gives the answers, or the newer weights.
+        """
         while True:
             _, epoch, (version, document) = ask(
                 self._connection,
@@ -130,8 +143,30 @@ class RedisStore:
             if in_force < stamp.version:
                 fields = ("version", str(stamp.version), "document", stamp.document)
                 first.append(("HSET", layout.WEIGHTS_IN_FORCE, *fields))
-            if execute(self._connection, [*first, *commands]):
-                return None
+            answers = execute(self._connection, [*first, *commands])
+            if answers is not None:
+                return answers
+
+    def _drop_tags(self, user_ids: Sequence[str]) -> None:
+        """Take from crowded users what is beyond the cap, by what they have at one moment, whoever wrote it.
+
+        Redis refuses it when one of them is written meanwhile. A batch that fails between its write and this comes
+        again after the recovery, and this with it.
+        """
+        keys = [layout.counts_key(user_id) for user_id in user_ids]
+        watch: Command = ("WATCH", layout.WRITER_FENCE, *keys)
+        reads: list[Command] = [("HGETALL", key) for key in keys]
+        while True:
+            _, epoch, *rows = ask(self._connection, [watch, ("HGET", layout.WRITER_FENCE, self._writer), *reads])
+            if epoch is not None and epoch != self._epoch:
+                ask(self._connection, [("UNWATCH",)])
+                raise self._fenced_off()
+            commands = removals(user_ids, [as_mapping(each) for each in rows], self._cap, time.time())
+            if not commands:  # another writer was quicker
+                ask(self._connection, [("UNWATCH",)])
+                return
+            if execute(self._connection, commands) is not None:
+                return
 
     def commit_statistics(self, key: str, kind: str, values: dict[str, str]) -> None:
         """Write fields of one statistics hash; ``kind`` names them on the stream of changes ("": not announced)."""
@@ -232,18 +267,22 @@ def _script(name: str) -> str:
     return (resources.files("flink_jobs") / name).read_text(encoding="utf-8")
 
 
-def _transactions(users: Iterable[UserRows]) -> Iterator[list[Command]]:
-    commands: list[Command] = []
+def _transactions(users: Iterable[UserRows]) -> Iterator[tuple[list[Command], list[str]]]:
+    """Give the commands of each transaction, and the users whose numbers of tags it answers last."""
+    commands, sizes, tagged = list[Command](), list[Command](), list[str]()
     rows = 0
     for user in users:
         if user.counts:
-            commands.append(("HSET", layout.counts_key(user.user_id), *user.counts))
+            counts_key = layout.counts_key(user.user_id)
+            commands.append(("HSET", counts_key, *user.counts))
             commands.append(("HSET", layout.profile_key(user.user_id), *user.scores))
+            sizes.append(("HLEN", counts_key))
+            tagged.append(user.user_id)
         if user.bought:
             commands.append(("SADD", layout.purchased_key(user.user_id), *user.bought))
         rows += len(user.scores) // 2 + len(user.bought)
         if rows >= _ROWS_A_TRANSACTION:
-            yield commands
-            commands, rows = [], 0
+            yield commands + sizes, tagged
+            commands, sizes, tagged, rows = [], [], [], 0
     if commands:
-        yield commands
+        yield commands + sizes, tagged

@@ -6,7 +6,7 @@ Packed in C, which costs the job half of what redis-py's pipeline does, and Redi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias, cast
 
 import hiredis
@@ -25,8 +25,8 @@ def ask(connection: Any, commands: Sequence[Command]) -> list[Any]:
     return _checked(_exchange(connection, [_packed(each) for each in commands]))
 
 
-def execute(connection: Any, commands: Sequence[Command]) -> bool:
-    """Carry out all commands at once, or give False when a watched key has changed, and then none.
+def execute(connection: Any, commands: Sequence[Command]) -> list[Any] | None:
+    """Carry out all commands at once and give their answers, or None when a watched key has changed, and then none.
 
     Raises:
         redis.exceptions.ResponseError: Redis refused one of them. One that it refused to queue stops all of them; one
@@ -37,10 +37,12 @@ def execute(connection: Any, commands: Sequence[Command]) -> bool:
     *queued, results = _exchange(connection, packed)
     _checked(queued)
     _checked([results])
-    if results is None:
-        return False
-    _checked(results)
-    return True
+    return None if results is None else _checked(results)
+
+
+def as_mapping(answer: Any) -> Mapping[str, str]:
+    """Give a hash as a mapping, whichever protocol it was answered in."""
+    return answer if isinstance(answer, dict) else dict(zip(answer[::2], answer[1::2], strict=True))
 
 
 def _packed(command: Command) -> bytes:

@@ -14,6 +14,7 @@ from reccore.event_types import EventTypes
 
 JOB_NAME = "reweigh-profile"
 SEVEN_DAYS_SECONDS = 604_800
+MOST_TAGS_PER_USER = 1_000
 STATE_VERSION = 3
 """To be raised when the plan of the job changes so that it can't go on from an earlier state; it then counts anew."""
 
@@ -39,6 +40,7 @@ class JobSettings:
     checkpoint_interval_ms: int = 2_000
     deduplication_window_seconds: int = SEVEN_DAYS_SECONDS
     tag_expiry_seconds: int = 0
+    most_tags_per_user: int = MOST_TAGS_PER_USER
     mini_batch_ms: int = 20
     statistics_ms: int = 2_000
     mini_batch_rows: int = 50_000
@@ -143,6 +145,7 @@ _NUMBERS: tuple[tuple[str, int, str], ...] = (
     ("deduplication_window_seconds", 1, "how long an event id is remembered"),
     ("tag_expiry_seconds", 0, "forget a user's tag after so long without events, 0 never"),
     ("start_from_ms", 0, "leave out records of an earlier Kafka time, epoch ms"),
+    ("most_tags_per_user", 1, "how many tags of a user are kept in Redis, those with the most events"),
     ("mini_batch_ms", 1, "how long counts are gathered before they are passed on"),
     ("statistics_ms", 1, "how long product and tag statistics are gathered"),
     ("mini_batch_rows", 1, "how many rows are gathered at most"),

@@ -21,6 +21,7 @@ from flink_jobs.tag_list import MARK, split_tags, unescape_all
 from flink_jobs.worker_process import quieten_worker_process
 from reccore import layout
 from reccore.scoring import format_score, score
+from reccore.tag_cap import TagCap
 
 Column: TypeAlias = pd.Series
 Columns: TypeAlias = tuple[list[str], list[str], list[str], list[int]]
@@ -46,7 +47,9 @@ class RedisWriter(ScalarFunction):  # type: ignore[misc]
         """Connect and take the place."""
         quieten_worker_process()
         self._store = RedisStore.connect(
-            self._settings.redis_url, patience_seconds=self._settings.redis_patience_seconds
+            self._settings.redis_url,
+            patience_seconds=self._settings.redis_patience_seconds,
+            cap=TagCap(self._settings.most_tags_per_user, self._settings.tag_expiry_seconds),
         )
         self._store.open(
             type(self).__name__,

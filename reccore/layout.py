@@ -13,6 +13,7 @@ For everybody (``{stats}`` keeps them in one slot too):
 ``{stats}:products``             HASH product → ``[[v,c,p,…], newest event time, [tag, …]]``
 ``{stats}:tags``                 HASH tag → ``[[v,c,p,…], newest event time]``
 ``{stats}:totals``               HASH name → count (see :mod:`reccore.totals`)
+``{stats}:dropped_tags``         integer: how often a tag left a user who had too many (:mod:`reccore.tag_cap`)
 ``{stats}:changes``              STREAM of ``kind`` (``products``, ``tags``) and ``rows`` (JSON, field → value), trimmed
 ``catalog:products``             HASH product → JSON ``{"name", "tags", "price", "category", "tags_since_ms"}``
 ``catalog:version``              integer, raised by each change of the catalogue
@@ -34,6 +35,7 @@ PROFILE_PREFIX: Final = "user:profile:"
 PRODUCT_STATISTICS: Final = "{stats}:products"
 TAG_STATISTICS: Final = "{stats}:tags"
 TOTALS: Final = "{stats}:totals"
+DROPPED_TAGS: Final = "{stats}:dropped_tags"
 CHANGES: Final = "{stats}:changes"
 PRODUCTS_CHANGED: Final = "products"
 TAGS_CHANGED: Final = "tags"

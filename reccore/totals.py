@@ -24,6 +24,8 @@ class Totals:
     applied: dict[str, int] = field(default_factory=dict)
     dead: dict[str, int] = field(default_factory=dict)
     untagged: int = 0
+    dropped_tags: int = 0
+    """Kept beside the others, since no record is accounted for by it (:mod:`reccore.tag_cap`)."""
 
     @property
     def records_in(self) -> int:

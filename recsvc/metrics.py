@@ -37,6 +37,12 @@ STREAM_APPLIED = MetricName(
 )
 DEAD_LETTERS = MetricName("reweigh_dead_letters_total", "counter", ("reason",), "dead letters by reason")
 UNTAGGED = MetricName("reweigh_untagged_events_total", "counter", (), "events applied without tags")
+DROPPED_TAGS = MetricName(
+    "reweigh_dropped_tags_total",
+    "counter",
+    (),
+    "tags that left a user who had more than MOST_TAGS_PER_USER; one that comes back and leaves again counts again",
+)
 WEIGHTS_VERSION = MetricName(
     "reweigh_weights_version", "gauge", (), "version of the weights in force, the lowest of the workers"
 )
@@ -59,6 +65,7 @@ METRICS = (
     STREAM_APPLIED,
     DEAD_LETTERS,
     UNTAGGED,
+    DROPPED_TAGS,
     WEIGHTS_VERSION,
     REJECTED_WEIGHTS,
     DEGRADED,
@@ -93,6 +100,7 @@ class TotalsCollector(Collector):
         yield _family(STREAM_APPLIED, totals.applied)
         yield _family(DEAD_LETTERS, totals.dead)
         yield CounterMetricFamily(UNTAGGED.name, UNTAGGED.meaning, value=totals.untagged)
+        yield CounterMetricFamily(DROPPED_TAGS.name, DROPPED_TAGS.meaning, value=totals.dropped_tags)
 
 
 def _family(metric: MetricName, values: dict[str, int]) -> CounterMetricFamily:

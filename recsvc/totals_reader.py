@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import redis
@@ -11,7 +12,7 @@ from reccore.totals import Totals, totals_from_rows
 
 
 class TotalsReader:
-    """Reads ``{stats}:totals``; quick to give up, because a scrape must not wait for Redis."""
+    """Reads the totals and the tags dropped; quick to give up, because a scrape must not wait for Redis."""
 
     def __init__(self, url: str, *, timeout_ms: int) -> None:
         seconds = timeout_ms / 1000
@@ -22,8 +23,12 @@ class TotalsReader:
     def read(self) -> Totals | None:
         """Give the totals, None when Redis is away."""
         try:
-            rows = self._redis.hgetall(layout.TOTALS)
-            return totals_from_rows({name: int(row) for name, row in rows.items()})
+            with self._redis.pipeline(transaction=False) as pipeline:
+                pipeline.hgetall(layout.TOTALS)
+                pipeline.get(layout.DROPPED_TAGS)
+                rows, dropped = pipeline.execute()
+            totals = totals_from_rows({name: int(row) for name, row in rows.items()})
+            return replace(totals, dropped_tags=int(dropped or 0))
         except (redis.RedisError, ValueError):
             return None
 

@@ -21,6 +21,7 @@ _NOT_COMPARED: Final = frozenset(
     {
         *_KEPT,
         layout.CHANGES,
+        layout.DROPPED_TAGS,
         layout.WEIGHTS_IN_FORCE,
         layout.WRITER_EPOCH,
         layout.WRITER_FENCE,

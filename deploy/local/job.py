@@ -30,6 +30,7 @@ SUBMIT_SECONDS = 300
 _OPTIONS = {
     "EXTRA_EVENT_TYPES": "--extra-event-types",
     "TAG_EXPIRY_SECONDS": "--tag-expiry-seconds",
+    "MOST_TAGS_PER_USER": "--most-tags-per-user",
     "DEDUPLICATION_WINDOW_SECONDS": "--deduplication-window-seconds",
     "VIEW_TOPIC": "--view-topic",
     "ADD_TO_CART_TOPIC": "--add-to-cart-topic",

@@ -24,7 +24,15 @@ _BESIDE: Final = re.compile(
 )
 _STATISTICS: Final = ("{stats}:products", "{stats}:tags", "{stats}:totals")
 _HOUSEKEEPING: Final = frozenset(
-    {"{stats}:changes", "catalog:products", "catalog:version", "weights:in_force", "writer:epoch", "writer:fence"}
+    {
+        "{stats}:changes",
+        "{stats}:dropped_tags",
+        "catalog:products",
+        "catalog:version",
+        "weights:in_force",
+        "writer:epoch",
+        "writer:fence",
+    }
 )
 
 _TABLES: Final = """

@@ -32,7 +32,7 @@ def test_redis_keys() -> None:
     """Every key of the layout is in the data dictionary, and no other."""
     user = "<id>"
     keys = {layout.profile_key(user), layout.counts_key(user), layout.purchased_key(user)}
-    keys |= {layout.PRODUCT_STATISTICS, layout.TAG_STATISTICS, layout.TOTALS, layout.CHANGES}
+    keys |= {layout.PRODUCT_STATISTICS, layout.TAG_STATISTICS, layout.TOTALS, layout.DROPPED_TAGS, layout.CHANGES}
     keys |= {layout.CATALOG, layout.CATALOG_VERSION, layout.WEIGHTS_IN_FORCE, layout.WRITER_EPOCH, layout.WRITER_FENCE}
     rows = table("data_dictionary.md", "Redis")
     assert set(rows) == keys

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from bench import plain_loop, synthetic
+from bench import bounds_events, plain_loop, synthetic
 from bench.__main__ import main
 from bench.comparison import compare
 from bench.load_client import ask, good_http, whole_http, whole_redis_array
@@ -98,6 +98,38 @@ def test_comparison_sees_what_differs_and_what_is_missing() -> None:
     wrong: dict[str, dict[str, str]] = {**plain, "user:profile:a": {"x": "2"}, "user:profile:b": {"y": "1"}}
     assert compare(FakeRedis(same), FakeRedis(wrong)).differences == 2
     assert compare(FakeRedis(wrong), FakeRedis(same)).differences == 2
+
+
+def test_recount_of_bounds_sees_what_is_missing_and_what_should_have_left() -> None:
+    """The most frequent tags stay, ties by name; a row too many, one too few, a wrong count each are a difference."""
+    events = [(0, "u", ("a", "b", "c")), (2, "u", ("c",)), (1, "u", ("b",)), (1, "v", ("a",))]
+    right = {
+        "user:profile:u": {"b": "4", "c": "6"},
+        "{user:profile:u}:counts": {"b": "1,1,0;5", "c": "1,0,1;6"},
+        "user:profile:v": {"a": "3"},
+        "{user:profile:v}:counts": {"a": "0,1,0;7"},
+    }
+    wrong: dict[str, dict[str, str]] = {
+        "user:profile:u": {"a": "1", "b": "4"},
+        "{user:profile:u}:counts": {"a": "1,0,0;5", "b": "2,1,0;5"},
+    }
+    for hashes, found in ((right, 0), (wrong, 4), ({}, 3)):
+        compared = bounds_events.differences(FakeRedis(hashes), events, 2, users_apart=False)
+        assert compared == (3, found)
+    apart = {"user:profile:once-0": {"once-0": "1"}, "{user:profile:once-0}:counts": {"once-0": "1,0,0;1"}}
+    assert bounds_events.differences(FakeRedis(apart), bounds_events.many_users(2), 2, users_apart=True) == (2, 1)
+
+
+def test_events_of_bounds_are_what_they_say() -> None:
+    """So many events, users and tags; the same again each time, since they are counted after they were sent."""
+    assert len(list(bounds_events.hot_user(50))) == 50
+    assert len(bounds_events.counted(bounds_events.many_users(50))) == 50
+    tags = bounds_events.counted(bounds_events.collector(5_000))[bounds_events.COLLECTOR]
+    assert len(tags) == 5_000
+    assert 0 < sum(sum(row) > 1 for row in tags.values()) < 1_000
+    assert list(bounds_events.various("x", 20)) == list(bounds_events.various("x", 30))[:20]
+    (_, user_id, value), *_ = bounds_events.records("hot", bounds_events.hot_user(2))
+    assert (user_id, json.loads(value)["event_id"]) == ("hot-user", "hot-0")
 
 
 def test_load_client_knows_a_whole_answer() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import latency, memory, recommend, stream, textbook, weights
+from bench import bounds, latency, memory, recommend, stream, textbook, weights
 from bench.load_client import Load
 from bench.workbench import Workbench
 
@@ -69,3 +69,20 @@ def test_latency_at_rest_and_under_load(bench: Bench) -> None:
     assert len(report.data["at_rest"]["to_answer"]) == 3
     assert len(report.data["under_load"]["to_redis"]) == 3
     assert report.data["load"]["records"] > 0
+
+
+def test_bounds_hold_and_nothing_is_lost(bench: Bench) -> None:
+    """Each case is digested, and what Redis holds of its users is the recount's.
+
+    The last test of the stack, since the plain loop of the others keeps all tags of a user.
+    """
+    sizes = {"warm_up_records": 500, "hot_events": 1_000, "users": 1_500, "tags": 2_500, "away_seconds": 8, "rate": 100}
+    report = bounds.measure(bench(**sizes))
+    hot, users, tags, away = report.data["cases"]
+    for each in (hot, users, tags, away):
+        assert each["rows_wrong"] == 0
+        assert each["after"]["checkpoint"] > 0
+    assert users["rows_compared"] == 1_500
+    assert (tags["rows_compared"], hot["tags_dropped"]) == (1_000, 0)
+    assert tags["tags_dropped"] >= 1_500
+    assert away["records"] > 800

@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from deploy.local import Stack
-from faults.ledger import EXTRA_EVENT_TYPES
+from faults.ledger import EXTRA_EVENT_TYPES, MOST_TAGS_PER_USER
 from faults.traffic import Traffic
 from tests.event_cases import CASES
 
@@ -23,7 +23,11 @@ HOME = Path(__file__).resolve().parents[2] / ".local" / "test-whole"
 def whole() -> Iterator[Stack]:
     """A stack of all parts with nothing in it; the job has two subtasks of each step, so that rows change hands."""
     shutil.rmtree(HOME, ignore_errors=True)
-    chosen = {"EXTRA_EVENT_TYPES": EXTRA_EVENT_TYPES, "REWEIGH_PARALLELISM": "2"}
+    chosen = {
+        "EXTRA_EVENT_TYPES": EXTRA_EVENT_TYPES,
+        "MOST_TAGS_PER_USER": str(MOST_TAGS_PER_USER),
+        "REWEIGH_PARALLELISM": "2",
+    }
     with Stack(HOME, environment={**os.environ, **chosen}, tell=print) as stack:
         yield stack
 

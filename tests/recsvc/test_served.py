@@ -252,6 +252,7 @@ def test_metrics_are_those_of_all_workers(port: int, database: redis.Redis) -> N
     """Requests are grouped by route, counted over both workers, and the job's totals stand beside them."""
     totals = {"read:view-events": "7", "applied:view": "4", "dead:not_json": "1", "untagged": "2"}
     database.hset(layout.TOTALS, mapping=totals)
+    database.set(layout.DROPPED_TAGS, 8)
     threads = [threading.Thread(target=ask, args=(port, f"/recommend/user-{i}")) for i in range(12)]
     for thread in threads:
         thread.start()
@@ -263,6 +264,7 @@ def test_metrics_are_those_of_all_workers(port: int, database: redis.Redis) -> N
         'reweigh_stream_records_total{outcome="duplicate"} 2.0',
         'reweigh_dead_letters_total{reason="not_json"} 1.0',
         "reweigh_untagged_events_total 2.0",
+        "reweigh_dropped_tags_total 8.0",
     ):
         assert line in text
     assert "user-3" not in text

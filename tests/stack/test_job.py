@@ -131,6 +131,7 @@ def test_changed_settings_reach_a_running_job(tmp_path: Path) -> None:
         ({"EXTRA_EVENT_TYPES": "wishlist:wishlist-events"}, False),
         ({"VIEW_TOPIC": "looks"}, False),
         ({"TAG_EXPIRY_SECONDS": "60"}, False),
+        ({"MOST_TAGS_PER_USER": "20"}, False),
     ],
 )
 def test_state_of_another_shape_is_not_restored(tmp_path: Path, changed: dict[str, str], kept: bool) -> None:
