@@ -15,10 +15,10 @@ import redis
 from deploy.local import Stack
 from deploy.local.cluster_jobs import list_jobs
 from deploy.local.server import get_json
+from faults.at_rest import answer, compare_after_recovery, put_weights
+from faults.traffic import Traffic
 from reccore import layout
 from reweigh import cli
-from tests.end_to_end.at_rest import answer, compare_after_recovery, put_weights
-from tests.end_to_end.traffic import Traffic
 
 pytestmark = pytest.mark.timeout(1_200)
 
