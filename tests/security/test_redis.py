@@ -165,7 +165,6 @@ def test_verify_reads_everything(address: str) -> None:
 
 NOT_THEIRS = [
     (JOB, "HSET catalog:products p x"),
-    (JOB, "HDEL user:profile:ann shoes"),
     (JOB, "DEL user:profile:ann"),
     (JOB, "SET other x"),
     (JOB, "SCAN 0"),
