@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from bench.load_client import whole_http
 
 _MOST_CONNECTIONS = 4_000
-_GRACE_SECONDS = 2.0
+_GRACE_SECONDS = 10.0
 
 
 @dataclass
@@ -24,6 +24,8 @@ class Flood:
     failed: int = 0
     other: int = 0
     offered: int = 0
+    seconds: float = 0.0
+    """From the first request to the last answer."""
 
 
 @dataclass(slots=True)
@@ -46,6 +48,7 @@ def offer(address: tuple[str, int], requests: Iterator[bytes], rate: float, seco
                 _receive(selector, key.data, idle, busy, flood)
             if elapsed >= seconds and not busy:
                 break
+        flood.seconds = time.monotonic() - began
         flood.failed += len(busy)
         for key in list(selector.get_map().values()):
             key.data.socket.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from faults import broker, clocks, coordination, serving, stores, streams
+from faults import broker, clocks, coordination, serving, stores, streams, versions
 from faults.run import Run
 
 
@@ -40,8 +40,8 @@ _ROWS = (
     ("Z2", "ZooKeeper paused, session expired", "as Z1; serving unaffected", coordination.paused_zookeeper),
     ("Z3", "cold start without ZooKeeper", "last good weights; readyz says so", coordination.cold_start),
     ("Z4", "bad documents, 500 changes", "last good kept; ends on the last", coordination.bad_documents),
-    ("Z5", "racing PUTs", "one wins; history holds the winners", coordination.racing_changes),
-    ("Z6", "weights changed under load", "every answer exact for its version", coordination.changed_under_load),
+    ("Z5", "racing PUTs", "one wins; history holds the winners", versions.racing_changes),
+    ("Z6", "weights changed under load", "every answer exact for its version", versions.changed_under_load),
     ("H1", "slow clients", "health p95 below 100 ms", serving.crawled),
     ("H2", "oversized and cut requests", "413, 411, 431, 414; none taken", serving.oversized),
     ("H3", "fuzzing", "no 5xx; every 4xx a problem", serving.fuzzed),

@@ -23,6 +23,7 @@ from faults.slow_clients import slow_clients
 
 HEALTH_P95_MS = 100.0
 LEAST_GOODPUT = 0.8
+REFUSED_SECONDS = 1.0
 PROBLEM = b"application/problem+json"
 
 
@@ -261,11 +262,11 @@ def overloaded(run: Run) -> str:
     load = ask(address, _recommendations(run), whole_http, good_http, connections=16, seconds=seconds)
     run.note("peak: answers a second", load.answers_a_second)
     run.must(f"{load.failed} failed at the peak", load.failed == 0)
+    began = time.monotonic() + seconds
     flood = offer(address, _recommendations(run), 2 * load.answers_a_second, seconds)
-    began = time.monotonic()
     wait_until("an answer in time", lambda: _seconds_of(address, b"/recommend/user-1") < 0.1, pause=0.05)
     again = time.monotonic() - began
-    goodput = len(flood.good) / seconds / load.answers_a_second
+    goodput = len(flood.good) / flood.seconds / load.answers_a_second
     run.note("offered", flood.offered)
     run.note("good", len(flood.good))
     run.note("refused", len(flood.refused))
@@ -276,6 +277,7 @@ def overloaded(run: Run) -> str:
     run.note("answers in time again after s", again)
     run.must(f"{flood.failed} requests without an answer", flood.failed == 0)
     run.must(f"{flood.other} answers other than 200, 429 and 503", flood.other == 0)
+    run.in_time("p95 of the refusals", quantile(flood.refused, 0.95) if flood.refused else 0, REFUSED_SECONDS)
     if goodput < LEAST_GOODPUT:
         run.late.append(f"goodput fell to {100 * goodput:.0f} % of the peak, at least {100 * LEAST_GOODPUT:.0f} %")
     run.in_time("recovery from the flood", again, 10)
