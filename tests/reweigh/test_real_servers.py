@@ -140,7 +140,7 @@ def test_unjudged_lines_reach_kafka(servers: Stack, stack_env: Path, write_lines
 def test_catalog_load_stores_products_and_raises_the_version(
     servers: Stack, stack_env: Path, write_lines: Write, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Every valid product stands in Redis; a chunk raises the version once; wrong lines are named."""
+    """Every valid product stands in Redis; a chunk raises the version once; wrong lines are named; tags that stay are known."""
     products: list[object] = [
         {"product_id": f"c{number}", "name": f"N {number}", "tags": ["x"]} for number in range(1_500)
     ]
@@ -152,9 +152,16 @@ def test_catalog_load_stores_products_and_raises_the_version(
         assert "1,500 products stored, 1 lines rejected" in said.out
         assert "line 1501: invalid_price" in said.err
         stored = client.hgetall(layout.CATALOG)
-        assert json.loads(stored["c7"]) == {"name": "N 7", "tags": ["x"], "price": None, "category": None}
+        one = json.loads(stored["c7"])
+        since = one.pop("tags_since_ms")
+        assert one == {"name": "N 7", "tags": ["x"], "price": None, "category": None}
         assert "bad" not in stored
         assert int(client.get(layout.CATALOG_VERSION)) == version + 2
+        other = write_lines("again.jsonl", [products[7], {"product_id": "c8", "tags": ["y"]}])
+        assert main(["catalog", "load", str(other), "--env", str(stack_env)]) == 0
+        again = {name: json.loads(client.hget(layout.CATALOG, name))["tags_since_ms"] for name in ("c7", "c8")}
+        assert again["c7"] == since
+        assert again["c8"] > since
 
 
 def test_waiting_ends_when_the_totals_have_come_to_rest(servers: Stack) -> None:
