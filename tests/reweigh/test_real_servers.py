@@ -140,7 +140,7 @@ def test_unjudged_lines_reach_kafka(servers: Stack, stack_env: Path, write_lines
 def test_catalog_load_stores_products_and_raises_the_version(
     servers: Stack, stack_env: Path, write_lines: Write, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Valid products stand in Redis; a chunk raises the version once; wrong lines are named; tags that stay are known."""
+    """Valid products are in Redis; a chunk raises the version once; wrong lines are named; old tags keep their age."""
     products: list[object] = [
         {"product_id": f"c{number}", "name": f"N {number}", "tags": ["x"]} for number in range(1_500)
     ]
