@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from deploy.local import Stack, launch
-from deploy.local.home import CHECKOUT, STACK_ID_VARIABLE, cache_folder
+from deploy.local.home import CHECKOUT, cache_folder
 from deploy.local.ports import HOST, free_port
 from faults.errors import NotPossibleHere
 from faults.patience import wait_until
@@ -58,15 +58,15 @@ def executable() -> Path:
 class Toxiproxy:
     """A running proxy server: ``proxies`` gives for each name the port it listens on and the port behind it."""
 
-    def __init__(self, proxies: Mapping[str, tuple[int, int]], stack_id: str, log: Path) -> None:
+    def __init__(self, proxies: Mapping[str, tuple[int, int]], log: Path) -> None:
         self._proxies, self._log = proxies, log
-        self._environment = {STACK_ID_VARIABLE: stack_id, "LOG_LEVEL": "warn"}
         self._port = free_port()
         self._process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Self:
         argv = (str(executable()), "-host", HOST, "-port", str(self._port))
-        description = {"argv": argv, "env": self._environment, "cwd": str(CHECKOUT), "end_with_parent": 9}
+        # It is no process of the stack, which would end it as one that was left over.
+        description = {"argv": argv, "env": {"LOG_LEVEL": "warn"}, "cwd": str(CHECKOUT), "end_with_parent": 9}
         self._log.parent.mkdir(parents=True, exist_ok=True)
         with self._log.open("a") as log:
             self._process = subprocess.Popen(
@@ -123,7 +123,7 @@ class ProxiedStack(Stack):
         self._seen, behind = free_port(), free_port()
         super().__init__(home, environment={**environment, "REWEIGH_REDIS_PORT": str(behind)}, tell=tell)
         log = home.with_name("toxiproxy.log")
-        self.proxy = Toxiproxy({"redis": (self._seen, behind)}, self.home.stack_id, log)
+        self.proxy = Toxiproxy({"redis": (self._seen, behind)}, log)
 
     @property
     def env(self) -> dict[str, str]:
