@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -95,7 +95,8 @@ class Toxiproxy:
         try:
             yield
         finally:
-            self._ask("DELETE", f"/proxies/{proxy}/toxics/fault")
+            with suppress(OSError):  # it is gone when the whole run is being ended, which must not be hidden
+                self._ask("DELETE", f"/proxies/{proxy}/toxics/fault")
 
     def _answers(self) -> bool:
         try:
