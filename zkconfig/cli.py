@@ -114,6 +114,13 @@ def _weights(given: list[str], event_types: EventTypes) -> Weights:
 def _connected(arguments: argparse.Namespace) -> Iterator[Coordination]:
     hosts = arguments.zookeeper_hosts or os.environ.get("ZOOKEEPER_HOSTS") or "127.0.0.1:2181"
     auth = zookeeper_auth_setting(os.environ, lambda file: Path(file).read_text(encoding="utf-8"))
+    with connected(hosts, auth) as coordination:
+        yield coordination
+
+
+@contextmanager
+def connected(hosts: str, auth: str) -> Iterator[Coordination]:
+    """Give a connection that has been made. Raises :class:`ConfigUnavailable` when ZooKeeper doesn't answer."""
     coordination = KazooCoordination(hosts, auth=auth)
     coordination.start()
     try:

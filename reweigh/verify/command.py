@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from reweigh.errors import CommandError
 from reweigh.kafka import access_options
 from reweigh.progress import Bars
 from reweigh.settings import Settings
 from reweigh.verify.log import EventLog
 from reweigh.verify.run import Outcome, Plan, Verification, Weights
 from reweigh.verify.stored import Stored
-from zkconfig.kazoo_client import KazooCoordination
+from zkconfig.cli import connected
 from zkconfig.publisher import WeightsPublisher
-
-_CONNECT_SECONDS = 10.0
 
 
 def verify(settings: Settings, group: str, window_seconds: int | None) -> Outcome:
@@ -41,15 +37,7 @@ def verify(settings: Settings, group: str, window_seconds: int | None) -> Outcom
 @contextmanager
 def _weights(settings: Settings) -> Iterator[Weights]:
     """Ask ZooKeeper for the weights in force, as long as the context lasts."""
-    hosts = settings.required("ZOOKEEPER_HOSTS")
-    coordination = KazooCoordination(hosts, auth=settings.zookeeper_auth)
-    coordination.start()
-    try:
-        until = time.monotonic() + _CONNECT_SECONDS
-        while not coordination.connected:
-            if time.monotonic() > until:
-                raise CommandError(f"no ZooKeeper answers at {hosts}, so the weights in force are not known")
-            time.sleep(0.02)
+    with connected(settings.required("ZOOKEEPER_HOSTS"), settings.zookeeper_auth) as coordination:
         publisher = WeightsPublisher(coordination, settings.event_types)
 
         def ask() -> tuple[Mapping[str, float], int]:
@@ -57,5 +45,3 @@ def _weights(settings: Settings) -> Iterator[Weights]:
             return found.document.as_dict(), found.version
 
         yield ask
-    finally:
-        coordination.stop()

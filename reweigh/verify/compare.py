@@ -66,8 +66,8 @@ class Comparer:
             self._counts(),
             self._scores(),
             _PURCHASES,
-            self._products(),
-            self._tags(),
+            self._statistics("product", "product_id", "SELECT * FROM any_tags WHERE false"),
+            self._statistics("tag", "tag", self._any_of_everybody()),
             _TAGS_OF_PRODUCTS,
             _TOTALS,
             _OTHERS,
@@ -114,28 +114,21 @@ class Comparer:
                 {self._within("split_part(row, ';', 1)", "split_part(row, ';', 2)")} AS allowed
             FROM odd LEFT JOIN any_tags AS open USING (user_id)"""
 
-    def _products(self) -> str:
+    def _statistics(self, what: str, name: str, any_of: str) -> str:
+        """Compare the statistics of products or tags; ``any_of`` gives what may be counted for each of them besides."""
         return f"""
-            WITH wanted AS (SELECT *, {self._joined()} || ';' || newest_ms AS text FROM wanted_products),
+            WITH wanted AS (SELECT *, {self._joined()} || ';' || newest_ms AS text FROM wanted_{what}s),
             odd AS (
-                SELECT * FROM wanted FULL JOIN (SELECT *, {_SHORT_ROW} AS short FROM stored_products) USING (product_id)
+                SELECT * FROM wanted FULL JOIN (SELECT *, {_SHORT_ROW} AS short FROM stored_{what}s) USING ({name})
                 WHERE text IS DISTINCT FROM short
             )
-            SELECT 'product' AS what, product_id AS key, '' AS field, text AS wanted, row AS stored,
+            SELECT '{what}' AS what, {name} AS key, '' AS field, text AS wanted, row AS stored,
                 {self._within("split_part(short, ';', 1)", "split_part(short, ';', 2)")} AS allowed
-            FROM odd LEFT JOIN (SELECT * FROM any_tags WHERE false) AS open ON true"""
+            FROM odd LEFT JOIN ({any_of}) AS open ON true"""
 
-    def _tags(self) -> str:
-        return f"""
-            WITH wanted AS (SELECT *, {self._joined()} || ';' || newest_ms AS text FROM wanted_tags),
-            odd AS (
-                SELECT * FROM wanted FULL JOIN (SELECT *, {_SHORT_ROW} AS short FROM stored_tags) USING (tag)
-                WHERE text IS DISTINCT FROM short
-            )
-            SELECT 'tag' AS what, tag AS key, '' AS field, text AS wanted, row AS stored,
-                {self._within("split_part(short, ';', 1)", "split_part(short, ';', 2)")} AS allowed
-            FROM odd, (SELECT {", ".join(f"sum(c{code}) AS c{code}" for code in self._codes)},
-                              max(newest_ms) AS newest_ms FROM any_tags) AS open"""
+    def _any_of_everybody(self) -> str:
+        sums = ", ".join(f"sum(c{code}) AS c{code}" for code in self._codes)
+        return f"SELECT {sums}, max(newest_ms) AS newest_ms FROM any_tags"
 
     def _joined(self) -> str:
         return f"concat_ws(',', {', '.join(f'c{code}' for code in self._codes)})"
