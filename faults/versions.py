@@ -68,7 +68,7 @@ def changed_under_load(run: Run) -> str:
     run.compare()
     ledger = run.traffic.ledger
     # Users that get no events meanwhile: what they must get follows from the version alone.
-    still = {user: {tag: row.columns() for tag, row in ledger.users[user].items()} for user in list(ledger.users)[:40]}
+    still = {user: {tag: row.columns() for tag, row in ledger.kept(user).items()} for user in list(ledger.users)[:40]}
     documents = {ledger.version or run.weights_in_force(): dict(ledger.weights)}
     run.traffic.begin(f"{run.row}-load")
     run.traffic.user_prefix = f"load-{run.row}"
