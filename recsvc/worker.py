@@ -62,7 +62,7 @@ class ProblemWorker(ThreadWorker):  # type: ignore[misc]
         All workers wake up for it, and whoever is running already would take it, and the next, and with kept-alive
         connections do all the work from then on while the others have none.
         """
-        if self.nr_conns and self._submitted < self.cfg.threads:  # else there is no time to lose
+        if self.nr_conns and not self._is_full():  # who refuses has no time to lose
             time.sleep(min(self.nr_conns * _COURTESY_SECONDS, _MOST_COURTESY_SECONDS))
         super().accept(listener)
 
@@ -82,7 +82,7 @@ class ProblemWorker(ThreadWorker):  # type: ignore[misc]
             self.pending_conns.append(conn)
             self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._more_arrived, conn))
             _ask_for_more(conn, arrived or b"")
-        elif arrived and self._submitted >= self.cfg.threads + _MOST_WAITING and not never_refused(arrived):
+        elif arrived and self._is_full() and not never_refused(arrived):
             write_problem(conn.sock, 503, "Service Unavailable", "too many requests at once", _RETRY_LATER)
             self._part(conn)
         else:
@@ -95,6 +95,9 @@ class ProblemWorker(ThreadWorker):  # type: ignore[misc]
             self._part(conn)
         else:
             super().finish_request(conn, fs)
+
+    def _is_full(self) -> bool:
+        return self._submitted >= int(self.cfg.threads) + _MOST_WAITING
 
     def _submit(self, conn: Any) -> None:
         conn.data_ready = True
