@@ -93,7 +93,8 @@ class Comparer:
         return replace(found, events=tuple(place for (place,) in rows))
 
     def _count_fields(self) -> int:
-        tables = ("wanted_users", "wanted_users", "wanted_purchases", "wanted_products", "wanted_tags", "wanted_totals")
+        kept = "wanted_users WHERE kept"  # each has a count and a score
+        tables = (kept, kept, "wanted_purchases", "wanted_products", "wanted_tags", "wanted_totals")
         return sum(self._one(f"SELECT count(*) FROM {table}") for table in tables)
 
     def _count_users(self) -> int:
@@ -105,13 +106,16 @@ class Comparer:
 
     def _counts(self) -> str:
         return f"""
-            WITH wanted AS (SELECT *, {self._joined()} || ';' || newest_ms AS text FROM wanted_users),
+            WITH wanted AS (
+                SELECT *, CASE WHEN kept THEN {self._joined()} || ';' || newest_ms END AS text FROM wanted_users
+            ),
             odd AS (
                 SELECT * FROM wanted FULL JOIN stored_counts USING (user_id, tag)
                 WHERE text IS DISTINCT FROM regexp_extract(row, '^[^;]*;[^;]*')
             )
             SELECT 'counts' AS what, user_id AS key, odd.tag AS field, text AS wanted, row AS stored,
-                {self._within("split_part(row, ';', 1)", "split_part(row, ';', 2)")} AS allowed
+                (row IS NULL AND coalesce(may_miss, false))
+                    OR ({self._within("split_part(row, ';', 1)", "split_part(row, ';', 2)")}) AS allowed
             FROM odd LEFT JOIN any_tags AS open USING (user_id)"""
 
     def _statistics(self, what: str, name: str, any_of: str) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any, Final, cast
+from typing import Any, Final, TypeVar, cast
 
 import duckdb
 import pyarrow as pa
@@ -15,7 +15,11 @@ import redis
 from reweigh.errors import CommandError
 from reweigh.verify.recount import CatalogueTags
 
+_Item = TypeVar("_Item")
+
 _KEYS_A_CALL: Final = 500
+_USERS_AT_ONCE: Final = 100
+"""Read within one transaction: some milliseconds in which Redis serves nobody else."""
 _PROFILE: Final = "user:profile:"
 _BESIDE: Final = re.compile(
     r"\{user:profile:(?P<plain>[^{}]+)\}:(?P<what>counts|purchased)"
@@ -81,14 +85,24 @@ class Stored:
         return products
 
     def read_into(self, database: duckdb.DuckDBPyConnection, tell: Callable[[int, int], None]) -> None:
-        """Read every key into tables of ``database``; ``tell`` is given keys read and about how many there are."""
+        """Read every key into tables of ``database``; ``tell`` is given keys read and how many there are."""
         database.execute(_TABLES)
-        total = int(self._ask(self._client.dbsize))
-        read = 0
-        for keys in _batched(self._scan(), _KEYS_A_CALL):
-            self._read_keys(database, keys)
-            read += len(keys)
+        keys = _Keys()
+        for key in self._scan():
+            keys.sort_in(key)
+        read, total = 0, 2 * len(keys.counts_by_user) + len(keys.purchases)
+        for users in _batched(keys.counts_by_user.items(), _USERS_AT_ONCE):
+            self._read_profiles(database, users)
+            read += 2 * len(users)
             tell(read, total)
+        for bought in _batched(keys.purchases, _KEYS_A_CALL):
+            answers = self._pipelined([("SMEMBERS", key) for key, _ in bought])
+            members = [(user, each) for (_, user), found in zip(bought, answers, strict=True) for each in found]
+            if members:
+                _insert(database, "stored_purchases", *zip(*members, strict=True))
+            read += len(bought)
+            tell(read, total)
+        _insert(database, "stored_others", keys.others)
         for key, table in zip(_STATISTICS, ("stored_products", "stored_tags", "stored_totals"), strict=True):
             fields = self._ask(lambda key=key: self._client.hgetall(key))  # type: ignore[misc]
             _insert(database, table, list(fields), list(fields.values()))
@@ -103,40 +117,23 @@ class Stored:
             if cursor == 0:
                 return
 
-    def _read_keys(self, database: duckdb.DuckDBPyConnection, keys: list[str]) -> None:
-        scores, counts, bought = list[tuple[str, str]](), list[tuple[str, str]](), list[tuple[str, str]]()
-        others: list[str] = []
-        for key in keys:
-            if key.startswith(_PROFILE):
-                scores.append((key, key.removeprefix(_PROFILE)))
-            elif beside := _BESIDE.fullmatch(key):
-                user = beside["plain"] or beside["braces"]
-                named = counts if "counts" in (beside["what"], beside["what_too"]) else bought
-                named.append((key, user))
-            elif key not in _HOUSEKEEPING and key not in _STATISTICS:
-                others.append(key)
-        asked = [*(("HGETALL", key) for key, _ in scores + counts), *(("SMEMBERS", key) for key, _ in bought)]
-        answers = iter(self._ask(lambda: self._pipelined(asked)))
-        for table, named in (("stored_scores", scores), ("stored_counts", counts)):
-            users: list[str] = []
-            names: list[str] = []
-            values: list[str] = []
-            for _, user in named:
-                fields = cast("dict[str, str]", next(answers))
-                users += [user] * len(fields)
-                names += fields.keys()
-                values += fields.values()
-            _insert(database, table, users, names, values)
-        members = [(user, product) for _, user in bought for product in cast("set[str]", next(answers))]
-        if members:
-            _insert(database, "stored_purchases", *zip(*members, strict=True))
-        _insert(database, "stored_others", others)
+    def _read_profiles(self, database: duckdb.DuckDBPyConnection, users: Sequence[tuple[str, str]]) -> None:
+        """Read scores and counts of each user at one moment, so that no event comes in between."""
+        commands = [("HGETALL", key) for user, counts in users for key in (_PROFILE + user, counts)]
+        answers = self._pipelined(commands, transaction=True)
+        for table, found in (("stored_scores", answers[::2]), ("stored_counts", answers[1::2])):
+            names = [user for (user, _), fields in zip(users, found, strict=True) for _ in fields]
+            tags = [tag for fields in found for tag in fields]
+            _insert(database, table, names, tags, [value for fields in found for value in fields.values()])
 
-    def _pipelined(self, commands: Iterable[tuple[str, str]]) -> list[Any]:
-        with self._client.pipeline(transaction=False) as pipeline:
-            for command in commands:
-                pipeline.execute_command(*command)
-            return list(pipeline.execute())
+    def _pipelined(self, commands: Iterable[tuple[str, str]], transaction: bool = False) -> list[Any]:
+        def execute() -> list[Any]:
+            with self._client.pipeline(transaction=transaction) as pipeline:
+                for command in commands:
+                    pipeline.execute_command(*command)
+                return list(pipeline.execute())
+
+        return cast("list[Any]", self._ask(execute))
 
     def _ask(self, action: Callable[[], Any]) -> Any:
         try:
@@ -145,8 +142,32 @@ class Stored:
             raise CommandError(f"what Redis holds can't be read: {exc}") from exc
 
 
-def _batched(keys: Iterator[str], most: int) -> Iterator[list[str]]:
-    while batch := list(islice(keys, most)):
+class _Keys:
+    """The keys of a database by what they hold."""
+
+    def __init__(self) -> None:
+        self.counts_by_user: dict[str, str] = {}
+        self.purchases: list[tuple[str, str]] = []
+        self.others: list[str] = []
+
+    def sort_in(self, key: str) -> None:
+        """Take note of one key."""
+        if key.startswith(_PROFILE):
+            user = key.removeprefix(_PROFILE)
+            self.counts_by_user.setdefault(user, f"{{{key}}}:counts")  # if it has another name, that will come
+        elif beside := _BESIDE.fullmatch(key):
+            user = beside["plain"] or beside["braces"]
+            if "counts" in (beside["what"], beside["what_too"]):
+                self.counts_by_user[user] = key
+            else:
+                self.purchases.append((key, user))
+        elif key not in _HOUSEKEEPING and key not in _STATISTICS:
+            self.others.append(key)
+
+
+def _batched(items: Iterable[_Item], most: int) -> Iterator[list[_Item]]:
+    iterator = iter(items)
+    while batch := list(islice(iterator, most)):
         yield batch
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 from reccore.errors import RejectedEvent
 from reccore.event_types import EventTypes
 from reccore.events import Event, parse_event
+from reccore.tag_cap import TagCap
 from reweigh.verify.log import Place, Records
 from reweigh.verify.recount import CatalogueTags, Recount
 from tests.event_cases import CASES, RECORD_TIME_MS
@@ -31,10 +33,12 @@ Record = tuple[int, int, int, bytes | None]
 
 
 @contextmanager
-def recounted(log: Sequence[Record], applied: dict[int, int] | None = None, expiry_ms: int = 0) -> Iterator[Recount]:
+def recounted(
+    log: Sequence[Record], applied: dict[int, int] | None = None, expiry_ms: int = 0, most_tags: int = 1_000
+) -> Iterator[Recount]:
     """Give the recount of a log of which the job has applied everything, or ``applied`` by place."""
     with TemporaryDirectory() as folder:
-        recount = Recount(Path(folder), TYPES.topics, WINDOW_MS, expiry_ms)
+        recount = Recount(Path(folder), TYPES.topics, WINDOW_MS, expiry_ms, most_tags)
         kinds = (pa.int32(), pa.int64(), pa.int64(), pa.binary())
         columns = [pa.array(column, kind) for column, kind in zip(zip(*log, strict=True), kinds, strict=True)]
         recount.add(Records(PLACES, pa.table(columns, names=["place", "spot", "arrived", "value"])))
@@ -195,6 +199,40 @@ def test_a_tag_that_may_have_been_forgotten_is_unsure() -> None:
         assert wanted(recount) == {("u", "t"): (2, 2)}
     with recounted(log, expiry_ms=10**15) as recount:
         assert wanted(recount) == {("u", "t"): (2, 0)}
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.sampled_from("abcdef"), min_size=1, max_size=25), st.data())
+def test_which_tags_the_cap_leaves_depends_on_what_was_applied(tags: list[str], data: st.DataObject) -> None:
+    """Whatever had been applied by then, what is sure holds; at rest all is sure."""
+    log: list[Record] = [(0, spot, 1, event(tags=[tag])) for spot, tag in enumerate(tags)]
+    sure = data.draw(st.integers(0, len(tags)))
+    cap = TagCap(most=3)
+
+    def stored(upto: int) -> set[str]:
+        rows = {tag: f"{count},0,0,0;1" for tag, count in Counter(tags[:upto]).items()}
+        return rows.keys() - set(cap.leaving(rows, now=1.0)[1])
+
+    with recounted(log, {0: sure}, most_tags=3) as recount:
+        recount.count()
+        found = recount.database.sql("SELECT tag, kept, may_miss, u0 < c0 FROM wanted_users").fetchall()
+    assert {tag for tag, kept, *_ in found if kept} == stored(len(tags))
+    for upto in range(sure, len(tags) + 1):
+        assert stored(upto) <= {tag for tag, *_ in found}
+        assert stored(upto) >= {tag for tag, _, may_miss, begun in found if begun and not may_miss}
+    if sure == len(tags):
+        assert {tag for tag, *_ in found} == stored(sure)
+        assert not any(may_miss for _, _, may_miss, _ in found)
+
+
+def test_events_that_may_carry_any_tag_leave_the_cap_open() -> None:
+    """They can lift any tag, also such as no record names."""
+    log = [(0, spot, 1, event(tags=[tag])) for spot, tag in enumerate("aaabbbcd")]
+    with recounted([*log, (0, 8, 1, event())], most_tags=3) as recount:
+        recount.know_catalogue({"p": CatalogueTags(["x"], None)})
+        recount.count()
+        found = recount.database.sql("SELECT tag, kept, may_miss FROM wanted_users WHERE tag <> 'x'").fetchall()
+    assert sorted(found) == [("a", True, False), ("b", True, False), ("c", True, True), ("d", False, True)]
 
 
 @pytest.mark.parametrize("seed", range(3))
