@@ -16,6 +16,7 @@ from bench.registry import Benchmark, benchmarks
 from bench.workbench import Workbench
 from deploy.local import Stack, StackError
 from deploy.local.home import CHECKOUT
+from reweigh.progress import timed_lines
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,7 +43,7 @@ def _run_all(chosen: Sequence[Benchmark], output: Path, given: argparse.Namespac
     failed = []
     for benchmark in chosen:
         try:
-            run(benchmark, output, rounds=given.rounds, quick=given.quick, tell=_teller())
+            run(benchmark, output, rounds=given.rounds, quick=given.quick, tell=timed_lines())
         except (BenchmarkError, StackError) as exc:
             print(f"\n{benchmark.name}: {exc}\n", file=sys.stderr)
             failed.append(benchmark.name)
@@ -72,11 +73,6 @@ def run(benchmark: Benchmark, output: Path, *, rounds: int, quick: bool, tell: C
     file = output / f"{benchmark.name}.json"
     report.write(file, quick=quick, seconds=seconds)
     print(f"\n{report.text()}\n  · took {seconds:.0f} s, {file}\n", flush=True)
-
-
-def _teller() -> Callable[[str], None]:
-    began = time.monotonic()
-    return lambda line: print(f"[{time.monotonic() - began:4.0f} s] {line}", file=sys.stderr, flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:

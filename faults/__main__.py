@@ -7,8 +7,7 @@ import fcntl
 import json
 import signal
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +19,7 @@ from faults.errors import NotPossibleHere
 from faults.ground import Grounds
 from faults.registry import Row, rows
 from faults.runner import Outcome, Wanted, carry_out
+from reweigh.progress import timed_lines
 
 SOAK_MINUTES = 30.0
 QUICK_SOAK_MINUTES = 1.0
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run_all(chosen: Sequence[Row], output: Path, wanted: Wanted, outcomes: list[Outcome]) -> None:
-    tell = _teller()
+    tell = timed_lines()
     with Grounds(output, wanted.seed, tell) as grounds:
         for row in chosen:
             tell(f"{row.name}: {row.fault}")
@@ -105,11 +105,6 @@ def _report(outcomes: Sequence[Outcome], output: Path, wanted: Wanted) -> None:
     file = output / "faults.json"
     file.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
     print(f"\n  {file}", flush=True)
-
-
-def _teller() -> Callable[[str], None]:
-    began = time.monotonic()
-    return lambda line: print(f"[{time.monotonic() - began:5.0f} s] {line}", file=sys.stderr, flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:

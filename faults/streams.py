@@ -20,7 +20,7 @@ CLUSTER_SECONDS = 60.0
 
 def killed_taskmanager(run: Run) -> str:
     """S1: SIGKILL to the TaskManager at random moments, the last time inside a checkpoint."""
-    times = run.choose(3, 2)
+    times = run.choose(3, 1)
     with run.traffic.flowing():
         for turn in range(times):
             run.progress()
@@ -32,7 +32,7 @@ def killed_taskmanager(run: Run) -> str:
             began = time.monotonic()
             run.stack.kill("taskmanager")
             run.recovered("SIGKILL of the TaskManager", began, TASKMANAGER_SECONDS)
-    return f"SIGKILL of the TaskManager {times} times, once inside a checkpoint"
+    return f"SIGKILL of the TaskManager, {times} in all, the last inside a checkpoint"
 
 
 def _wait_inside_a_checkpoint(run: Run) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+import time
+from collections.abc import Callable
 from typing import Any
 
 from tqdm import tqdm
@@ -41,3 +43,9 @@ class Bars:
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+
+
+def timed_lines() -> Callable[[str], None]:
+    """Give what prints lines on standard error, each with the seconds since now."""
+    began = time.monotonic()
+    return lambda line: print(f"[{time.monotonic() - began:5.0f} s] {line}", file=sys.stderr, flush=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import shutil
 import subprocess
@@ -15,8 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from deploy.local import flink, jars
-from deploy.local.addresses import read_stack_env
+from deploy.local import flink, jars, launch
 from deploy.local.checkpoints import Restore, choose_checkpoint, complete_checkpoints
 from deploy.local.cluster_jobs import cancel, list_jobs, stop_running
 from deploy.local.errors import StackError
@@ -24,6 +22,7 @@ from deploy.local.flink_distribution import flink_home
 from deploy.local.home import CHECKOUT, STACK_ID_VARIABLE, Home
 from deploy.local.settings import Settings
 from deploy.local.submission import Submission, read_submission, shaped_since_ns, state_shape, write_submission
+from deploy.local.supervision import Program
 
 PACKAGES = ("reccore", "zkconfig", "flink_jobs")
 SUBMIT_SECONDS = 300
@@ -147,10 +146,7 @@ def submit(
         _remove_leftovers(flink.client_folder(home))
         command = job_command(stack_env, settings, build_archive(home), restore)
         began = time.monotonic()
-        # The client logs its whole environment, and whoever ran `make up` may have had the key in theirs.
-        environment = {**flink.environment(home), STACK_ID_VARIABLE: home.stack_id, "CONFIG_API_KEY": ""}
-        with log.open("ab") as sink:
-            _run_client(command, environment, sink.fileno())
+        _run_client(home, command, log)
         origin = f"from {restore.path}" if restore else "from the beginning of the topics"
         return f"submitted in {time.monotonic() - began:.1f} s, {origin}"
 
@@ -171,9 +167,7 @@ def submit_beside(
         StackError: The client failed or took longer than `SUBMIT_SECONDS`.
     """
     with _one_at_a_time(home):
-        command = (*job_command(stack_env, settings, build_archive(home), None), *further_options)
-        with log.open("ab") as sink:
-            _run_client(command, {**flink.environment(home), STACK_ID_VARIABLE: home.stack_id}, sink.fileno())
+        _run_client(home, (*job_command(stack_env, settings, build_archive(home), None), *further_options), log)
 
 
 def take_over(home: Home, stack_env: Mapping[str, str], settings: Settings, savepoint: Path) -> Path:
@@ -219,27 +213,6 @@ def retire(home: Home, rest: str, settings: Settings) -> str:
     return f"cancelled, {why}"
 
 
-def count_anew(home: Home, rest: str, settings: Settings) -> str:
-    """Have the job begin again with the first record of the topics, as after the loss of Redis, and say so.
-
-    Checkpoints and savepoints of before stay where they are, but nobody goes on from one of them any more. The job
-    keeper submits the job once the old one has ended.
-
-    Raises:
-        StackError: The JobManager does not answer, or the job does not end.
-    """
-    with _one_at_a_time(home):  # nobody submits it in between
-        cancel(rest)
-        deadline = time.monotonic() + 60
-        while any(job.exists for job in list_jobs(rest) or []):
-            if time.monotonic() > deadline:
-                raise StackError("the job was cancelled and did not end within 60 s")
-            time.sleep(0.2)
-        options = job_options(read_stack_env(home), settings)
-        write_submission(home, Submission(options, state_shape(settings), time.time_ns()))
-    return "cancelled; the topics are read from their first record"
-
-
 @contextmanager
 def _one_at_a_time(home: Home) -> Iterator[None]:
     home.flink.mkdir(parents=True, exist_ok=True)
@@ -255,18 +228,19 @@ def _remove_leftovers(folder: Path) -> None:
             shutil.rmtree(left, ignore_errors=True)
 
 
-def _run_client(command: tuple[str, ...], environment: Mapping[str, str], output: int) -> None:
+def _run_client(home: Home, command: tuple[str, ...], log: Path) -> None:
     """Run `flink run` so that it can't outlive its caller: an orphan might submit a second job."""
-    from deploy.local import launch
-
-    description = {"argv": command, "env": dict(environment), "cwd": str(CHECKOUT), "end_with_parent": 9}
-    try:
-        done = subprocess.run(
-            (sys.executable, "-S", launch.__file__, "-"),
-            input=json.dumps(description), text=True, stdout=output, stderr=output,
-            timeout=SUBMIT_SECONDS, check=False,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired as error:
-        raise StackError(f"`flink run` took longer than {SUBMIT_SECONDS} s and was ended") from error
+    # The client logs its whole environment, and whoever ran `make up` may have had the key in theirs.
+    environment = {**flink.environment(home), STACK_ID_VARIABLE: home.stack_id, "CONFIG_API_KEY": ""}
+    program = Program(name="flink-run", argv=command, env=environment)
+    with log.open("ab") as sink:
+        try:
+            done = subprocess.run(
+                (sys.executable, "-S", launch.__file__, "-"),
+                input=program.description(), text=True, stdout=sink, stderr=sink,
+                timeout=SUBMIT_SECONDS, check=False,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired as error:
+            raise StackError(f"`flink run` took longer than {SUBMIT_SECONDS} s and was ended") from error
     if done.returncode != 0:
         raise StackError(f"`flink run` failed with status {done.returncode}")

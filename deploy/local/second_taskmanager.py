@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from deploy.local import flink, launch
 from deploy.local.cluster_jobs import free_slots
 from deploy.local.errors import StackError
-from deploy.local.home import CHECKOUT, STACK_ID_VARIABLE
-from deploy.local.ports import HOST
+from deploy.local.home import STACK_ID_VARIABLE
+from deploy.local.ports import free_port
 from deploy.local.progress import log_tail
 from deploy.local.stack import Stack
 
@@ -40,19 +39,17 @@ class SecondTaskManager:
     def __enter__(self) -> Self:
         stack = self._stack
         _, task_manager = flink.servers(stack.home, stack.addresses.ports, stack.settings.sizes)
-        program = task_manager.program
-        description: dict[str, Any] = {
-            "argv": [*program.argv, *self._options()],
-            "env": {**program.env, STACK_ID_VARIABLE: stack.home.stack_id},
-            "cwd": str(CHECKOUT),
-            "end_with_parent": 9,
-        }
+        program = replace(
+            task_manager.program,
+            argv=(*task_manager.program.argv, *self._options()),
+            env={**task_manager.program.env, STACK_ID_VARIABLE: stack.home.stack_id},
+        )
         with (stack.home.log / f"{_NAME}.log").open("ab") as log:
             self._process = subprocess.Popen(
                 (sys.executable, "-S", launch.__file__, "-"), stdin=subprocess.PIPE, stdout=log, stderr=log
             )
         assert self._process.stdin is not None  # noqa: S101 - a pipe was asked for
-        self._process.stdin.write(json.dumps(description).encode())
+        self._process.stdin.write(program.description().encode())
         self._process.stdin.close()
         deadline = time.monotonic() + _START_SECONDS
         while free_slots(stack.addresses.flink_rest) < self._slots:
@@ -74,13 +71,10 @@ class SecondTaskManager:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _options(self) -> list[str]:
-        with socket.socket() as free:
-            free.bind((HOST, 0))
-            metrics_port = free.getsockname()[1]
         options = {
             "taskmanager.resource-id": _NAME,
             "taskmanager.numberOfTaskSlots": str(self._slots),
             "process.working-dir": str(self._folder),
-            "metrics.reporter.prom.port": str(metrics_port),
+            "metrics.reporter.prom.port": str(free_port()),
         }
         return [text for key, value in options.items() for text in ("-D", f"{key}={value}")]

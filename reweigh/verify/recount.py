@@ -18,9 +18,9 @@ from reweigh.verify.careful import CarefulReader, Dead
 from reweigh.verify.log import Offsets, Place, Records
 from reweigh.verify.names import PURCHASE
 from reweigh.verify.plain import PlainReader
+from reweigh.verify.within_cap import within_cap
 
 _MEMORY: Final = "1000MB"
-_MOST_TAGS_PER_EVENT: Final = 32
 
 _TABLES: Final = """
 CREATE TABLE places (place INTEGER, topic VARCHAR, partition INTEGER, type UTINYINT);
@@ -169,11 +169,7 @@ class Recount:
             "FROM counted WHERE any_tags GROUP BY user_id",
             f"CREATE OR REPLACE TABLE counted_users AS SELECT user_id, tag, {figures} "
             f"FROM ({by_tag_and_user}) GROUP BY user_id, tag",
-            _WITHIN_CAP.format(
-                total=" + ".join(f"c{code}" for code in codes),
-                unsure=" + ".join(f"u{code}" for code in codes),
-                most=self._most_tags,
-            ),
+            within_cap(codes, self._most_tags),
             f"CREATE OR REPLACE TABLE wanted_tags AS SELECT tag, {figures} FROM ({_BY_TAG}) GROUP BY tag",
             f"CREATE OR REPLACE TABLE wanted_products AS SELECT product_id, {figures} "
             "FROM (SELECT * REPLACE (false AS any_tags) FROM counted) GROUP BY product_id",
@@ -236,39 +232,6 @@ _FORGETTING: Final = f"""
         SELECT *, coalesce(lead(arrived) OVER (PARTITION BY user_id, tag ORDER BY arrived), epoch_ms(now())) - arrived
             >= {{expiry}} AS paused
         FROM ({_BY_TAG}))
-"""
-
-# A user's tags beyond the cap are not stored, but which ones these are depends on the events that had been applied by
-# then. A tag is sure to be stored if, with its sure events alone, it stands before the first that all events together
-# leave out; sure to be missing if enough others stand before it with their sure events alone. Events that may carry any
-# tag can lift any, also such as the log doesn't name.
-_WITHIN_CAP: Final = f"""
-CREATE OR REPLACE TABLE wanted_users AS
-    WITH possible AS (SELECT user_id, {{total}} AS more FROM any_tags),
-    crowded AS (
-        SELECT user_id, coalesce(any_value(more), 0) AS more FROM counted_users LEFT JOIN possible USING (user_id)
-        GROUP BY user_id HAVING count(*) + {_MOST_TAGS_PER_EVENT} * coalesce(any_value(more), 0) > {{most}}
-    ), figures AS (
-        SELECT user_id, tag, more, {{total}} AS total, {{total}} - ({{unsure}}) AS sure
-        FROM counted_users JOIN crowded USING (user_id)
-    ), ranked AS (
-        SELECT *, row_number() OVER (PARTITION BY user_id ORDER BY total DESC, tag) AS turn,
-            row_number() OVER (PARTITION BY user_id ORDER BY sure DESC, tag) AS sure_turn
-        FROM figures
-    ), edges AS (
-        SELECT user_id, max(total + more) FILTER (turn = {{most}} + 1) AS first_out,
-            max(tag) FILTER (turn = {{most}} + 1) AS first_out_tag,
-            max(sure) FILTER (sure_turn = {{most}}) AS last_in, max(tag) FILTER (sure_turn = {{most}}) AS last_in_tag
-        FROM ranked GROUP BY user_id
-    ), decided AS (
-        SELECT user_id, tag, turn <= {{most}} AS kept,
-            coalesce(sure > first_out OR (sure = first_out AND tag < first_out_tag), true)
-                AND (more = 0 OR sure > more) AS surely_kept,
-            coalesce(last_in > total + more OR (last_in = total + more AND last_in_tag < tag), false) AS surely_out
-        FROM ranked JOIN edges USING (user_id)
-    )
-    SELECT counted_users.*, coalesce(kept, true) AS kept, NOT coalesce(surely_kept, true) AS may_miss
-    FROM counted_users LEFT JOIN decided USING (user_id, tag) WHERE NOT coalesce(surely_out, false)
 """
 
 _TOTALS: Final = """

@@ -16,6 +16,11 @@ from faults.traffic import Traffic
 from tests.event_cases import CASES
 
 POISON = [(case.raw, str(case.expected)) for case in CASES if isinstance(case.expected, str)]
+SETTINGS = {
+    "EXTRA_EVENT_TYPES": EXTRA_EVENT_TYPES,
+    "MOST_TAGS_PER_USER": str(MOST_TAGS_PER_USER),
+    "REWEIGH_PARALLELISM": "2",
+}
 HOME = Path(__file__).resolve().parents[2] / ".local" / "test-whole"
 
 
@@ -23,12 +28,7 @@ HOME = Path(__file__).resolve().parents[2] / ".local" / "test-whole"
 def whole() -> Iterator[Stack]:
     """A stack of all parts with nothing in it; the job has two subtasks of each step, so that rows change hands."""
     shutil.rmtree(HOME, ignore_errors=True)
-    chosen = {
-        "EXTRA_EVENT_TYPES": EXTRA_EVENT_TYPES,
-        "MOST_TAGS_PER_USER": str(MOST_TAGS_PER_USER),
-        "REWEIGH_PARALLELISM": "2",
-    }
-    with Stack(HOME, environment={**os.environ, **chosen}, tell=print) as stack:
+    with Stack(HOME, environment={**os.environ, **SETTINGS}, tell=print) as stack:
         yield stack
 
 

@@ -14,8 +14,9 @@ from deploy.local import Stack
 from deploy.local.cluster_jobs import list_jobs
 from faults.patience import wait_until
 from reccore import layout
+from tests.end_to_end.conftest import SETTINGS
 
-EXPIRY_SECONDS = 20
+EXPIRY_SECONDS = 10
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -38,7 +39,8 @@ def answered(stack: Stack, user_id: str) -> dict[str, float]:
 def test_a_tag_without_events_is_forgotten(whole: Stack, client: redis.Redis) -> None:
     """``make up`` with an expiry replaces the job; then tags go from answers, from Redis, and from the job's state."""
     before = [job.identity for job in list_jobs(whole.env["FLINK_REST"]) or [] if job.exists]
-    Stack(whole.home.path, environment={**os.environ, "TAG_EXPIRY_SECONDS": str(EXPIRY_SECONDS)}, tell=print).up()
+    chosen = {**SETTINGS, "TAG_EXPIRY_SECONDS": str(EXPIRY_SECONDS)}
+    Stack(whole.home.path, environment={**os.environ, **chosen}, tell=print).up()
     after = [job.identity for job in list_jobs(whole.env["FLINK_REST"]) or [] if job.exists]
     assert len(after) == 1
     assert after != before

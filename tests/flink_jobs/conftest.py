@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import redis
 
 from deploy.local import Stack
+from flink_jobs.redis_store import RedisStore
+from reccore.tag_cap import TagCap
 
+UNCAPPED = TagCap(1_000_000)
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 
@@ -34,3 +37,19 @@ def client(redis_url: str) -> Iterator[redis.Redis]:
     """A client of that Redis."""
     with redis.Redis.from_url(redis_url, decode_responses=True) as found:
         yield found
+
+
+@pytest.fixture
+def open_store(redis_url: str) -> Iterator[Callable[..., RedisStore]]:
+    """Make stores that have taken the place of a subtask, and close them at the end."""
+    opened: list[RedisStore] = []
+
+    def make(subtask: int = 0, subtasks: int = 1, cap: TagCap = UNCAPPED, patience: float = 5) -> RedisStore:
+        store = RedisStore.connect(redis_url, patience_seconds=patience, cap=cap)
+        store.open("test", subtasks, subtask)
+        opened.append(store)
+        return store
+
+    yield make
+    for store in opened:
+        store.close()

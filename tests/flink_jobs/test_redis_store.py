@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import redis
@@ -14,22 +14,6 @@ from flink_jobs.redis_store import RedisStore, UserRows, WeightsStamp
 from reccore import layout
 
 STAMP = WeightsStamp(10, '{"view": 1}')
-
-
-@pytest.fixture
-def open_store(redis_url: str) -> Iterator[Callable[..., RedisStore]]:
-    """Make stores that have taken the place of a subtask, and close them at the end."""
-    opened: list[RedisStore] = []
-
-    def make(subtask: int = 0, subtasks: int = 1) -> RedisStore:
-        store = RedisStore.connect(redis_url, patience_seconds=0.5)
-        store.open("test", subtasks, subtask)
-        opened.append(store)
-        return store
-
-    yield make
-    for store in opened:
-        store.close()
 
 
 def row(user_id: str, tag: str, count: int, *bought: str) -> UserRows:
@@ -184,7 +168,7 @@ def test_other_writers_do_not_stop_a_batch(open_store: Callable[..., RedisStore]
 
 def test_refusal_for_good_fails_at_once(open_store: Callable[..., RedisStore], client: redis.Redis) -> None:
     """A key of another type isn't waited for; a Redis that is out of memory is."""
-    store = open_store()
+    store = open_store(patience=0.5)
     client.set(layout.profile_key("u"), "text")
     with pytest.raises(RedisRefusedError, match="WRONGTYPE"):
         store.commit_profiles([row("u", "tag", 1)], STAMP)

@@ -2,35 +2,20 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
-from deploy.local import Stack
 from tests.security.served import Served, served
 from tests.waiting import wait_until
 
 WEIGHTS = {"view": 1, "add_to_cart": 3, "purchase": 5}
 
 
-@pytest.fixture(scope="module")
-def stack() -> Iterator[Stack]:
-    """What a change of the weights needs."""
-    with (
-        tempfile.TemporaryDirectory(prefix="sec-", ignore_cleanup_errors=True) as home,
-        Stack(home=Path(home), parts=("zookeeper",)) as started,
-    ):
-        yield started
-
-
-def test_a_key_is_replaced_without_a_gap(stack: Stack, tmp_path: Path) -> None:
+def test_a_key_is_replaced_without_a_gap(real_hosts: str, tmp_path: Path) -> None:
     """Old; old and new; new: at each reload of the file one of them is valid all the time."""
     keys = tmp_path / "keys"
     keys.write_text("old\n")
     environment = {
-        "ZOOKEEPER_HOSTS": stack.addresses.zookeeper,
+        "ZOOKEEPER_HOSTS": real_hosts,
         "REDIS_URL": "redis://127.0.0.1:1/0",
         "KAFKA_BOOTSTRAP": "127.0.0.1:1",
         "CONFIG_API_KEY": "",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,21 +35,11 @@ RIGHT, WRONG = "reweigh:right:password", f"reweigh:{CANARY}"
 _NUMBERS = itertools.count()
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Stack]:
-    """ZooKeeper alone."""
-    with (
-        tempfile.TemporaryDirectory(prefix="sec-", ignore_cleanup_errors=True) as home,
-        Stack(home=Path(home), parts=("zookeeper",)) as stack,
-    ):
-        yield stack
-
-
 @pytest.fixture
-def hosts(server: Stack) -> str:
+def hosts(zookeeper_stack: Stack) -> str:
     """Its address with a root of its own, in which the weights were put by the right user."""
-    hosts = f"{server.addresses.zookeeper}/secured-{next(_NUMBERS)}"
-    with_root(server.addresses.zookeeper, hosts)
+    hosts = f"{zookeeper_stack.addresses.zookeeper}/secured-{next(_NUMBERS)}"
+    with_root(zookeeper_stack.addresses.zookeeper, hosts)
     session = connected(hosts, RIGHT)
     WeightsPublisher(session, TYPES).put(WEIGHTS)
     session.stop()
@@ -198,11 +187,11 @@ def test_commands_take_the_password_from_a_file(
 
 
 def test_doctor_names_its_user(
-    server: Stack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    zookeeper_stack: Stack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Where the root is closed, only the right user's node can be made."""
-    hosts = f"{server.addresses.zookeeper}/closed"
-    own = KazooClient(server.addresses.zookeeper, auth_data=[("digest", RIGHT)])
+    hosts = f"{zookeeper_stack.addresses.zookeeper}/closed"
+    own = KazooClient(zookeeper_stack.addresses.zookeeper, auth_data=[("digest", RIGHT)])
     own.start(timeout=30)
     user, _, password = RIGHT.partition(":")
     own.create("/closed", acl=[make_digest_acl(user, password, all=True)])

@@ -85,7 +85,7 @@ def test_reads_the_table_of_cases() -> None:
     assert plain[0][0] > 15, "both readers were at work"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(batch=st.lists(records, min_size=20, max_size=60), spaced=st.booleans())
 def test_reads_any_record_as_the_rule_does(batch: list[dict[str, Any]], spaced: bool) -> None:
     """Two parsers that share nothing come to the same verdict, reason and values."""
@@ -95,7 +95,7 @@ def test_reads_any_record_as_the_rule_does(batch: list[dict[str, Any]], spaced: 
         assert verdicts(recount, len(encoded)) == [by_the_rule(raw) for raw in encoded]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     damages=st.lists(
         st.tuples(st.sampled_from(CASES), st.integers(0, 120), st.binary(max_size=6), st.integers(0, 3)), min_size=20
@@ -201,7 +201,7 @@ def test_a_tag_that_may_have_been_forgotten_is_unsure() -> None:
         assert wanted(recount) == {("u", "t"): (2, 0)}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(st.sampled_from("abcdef"), min_size=1, max_size=25), st.data())
 def test_which_tags_the_cap_leaves_depends_on_what_was_applied(tags: list[str], data: st.DataObject) -> None:
     """Whatever had been applied by then, what is sure holds; at rest all is sure."""

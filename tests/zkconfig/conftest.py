@@ -1,44 +1,16 @@
-"""A real ZooKeeper for these tests, and a namespace of its own for each of them."""
+"""Sessions with ZooKeeper, real or in memory."""
 
 from __future__ import annotations
 
-import itertools
-import tempfile
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 from kazoo.client import KazooClient
 
-from deploy.local.stack import Stack
 from tests.waiting import wait_until
 from zkconfig.coordination import Coordination
 from zkconfig.kazoo_client import KazooCoordination
 from zkconfig.memory import MemoryCoordination, MemoryServer
-
-_NUMBERS = itertools.count()
-
-
-@pytest.fixture(scope="session")
-def zookeeper_stack() -> Iterator[Stack]:
-    """A stack of ZooKeeper alone, started once."""
-    with (
-        tempfile.TemporaryDirectory(prefix="zk-", ignore_cleanup_errors=True) as home,
-        Stack(home=Path(home), parts=("zookeeper",)) as stack,
-    ):
-        yield stack
-
-
-@pytest.fixture
-def real_hosts(zookeeper_stack: Stack) -> str:
-    """Hosts with a chroot that no other test uses."""
-    chroot = f"/test-{next(_NUMBERS)}"
-    client = KazooClient(zookeeper_stack.addresses.zookeeper)
-    client.start(timeout=30)
-    client.ensure_path(chroot)
-    client.stop()
-    client.close()
-    return zookeeper_stack.addresses.zookeeper + chroot
 
 
 @pytest.fixture
