@@ -61,7 +61,7 @@ check: $(STAMP) ## format, lint, types, architecture: seconds, no servers
 
 .PHONY: test
 test: check ## everything above and every test, on real servers
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder
 
 .PHONY: bench
 bench: $(STAMP) ## the benchmarks
