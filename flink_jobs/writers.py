@@ -6,6 +6,7 @@ is outstanding at a checkpoint.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Sequence, Sized
 from typing import Final, TypeAlias
@@ -91,7 +92,8 @@ class WriteProfiles(RedisWriter):
         parts = tags.tolist()
         columns = (user_ids.tolist(), parts, unescape_all(parts), newest_ms.tolist())
         numbers = list(zip(*(column.tolist() for column in counts), strict=True))
-        written_at = int(time.time()) if self._settings.tag_expiry_seconds else None
+        # Rounded up: Redis must not forget what the state still holds, or the next event would bring it all back.
+        written_at = math.ceil(time.time()) if self._settings.tag_expiry_seconds else None
         while True:
             weights = self._weights.current()
             newer = self._store.commit_profiles(self._by_user(columns, numbers, written_at, weights), weights.stamp)
