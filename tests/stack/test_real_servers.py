@@ -9,9 +9,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
-from deploy.local import Stack, StackError
+from deploy.local import Stack, StackError, redis_server
 from deploy.local.home import CHECKOUT
 from deploy.local.processes import processes_of
 from deploy.local.server import get_json
@@ -163,3 +164,14 @@ def test_the_command_line(tmp_path: Path) -> None:
     assert run("status").returncode == 1
     assert run("clean").returncode == 0
     assert not home.exists()
+
+
+def test_an_installed_redis_server_is_preferred(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `redis-server` is on the PATH runs, with the configuration that the package's server gets, too."""
+    installed = tmp_path / "bin" / "redis-server"
+    installed.parent.mkdir()
+    installed.symlink_to(redis_server.executable())
+    monkeypatch.setenv("PATH", f"{installed.parent}:{os.environ['PATH']}")
+    with Stack(tmp_path / "home", ("redis",)) as stack:
+        assert psutil.Process(stack.pid("redis")).cmdline()[0] == str(installed)
+        assert _redis(stack, "CONFIG", "GET", "appendonly").split() == ["*2", "$10", "appendonly", "$3", "yes"]
