@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import http.client
-import os
 import re
-import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from urllib.parse import urlsplit
 
 from bench.errors import BenchmarkError
 from bench.workbench import Workbench
-from deploy.local import flink
-from deploy.local.cluster_jobs import free_slots
-from deploy.local.home import CHECKOUT, STACK_ID_VARIABLE
-from deploy.local.job import build_archive, job_command
+from deploy.local import StackError
+from deploy.local.cluster_jobs import cancel_one, free_slots
+from deploy.local.home import CHECKOUT
+from deploy.local.job import build_archive, job_command, run_client
 from deploy.local.server import get_json
 
-_SUBMIT_SECONDS = 300
 _START_SECONDS = 300.0
 
 
@@ -54,7 +49,7 @@ def _profile_command(bench: Workbench) -> tuple[str, ...]:
 
 
 @contextmanager
-def _submitted(bench: Workbench, command: Sequence[str]) -> Iterator[str]:
+def _submitted(bench: Workbench, command: tuple[str, ...]) -> Iterator[str]:
     bench.tell("submitting the job")
     identity = _submit(bench, command)
     try:
@@ -65,18 +60,16 @@ def _submitted(bench: Workbench, command: Sequence[str]) -> Iterator[str]:
         _cancel(bench, identity)
 
 
-def _submit(bench: Workbench, command: Sequence[str]) -> str:
-    home = bench.stack.home
-    environment = {**os.environ, **flink.environment(home), STACK_ID_VARIABLE: home.stack_id}
-    done = subprocess.run(
-        command, env=environment, cwd=CHECKOUT, capture_output=True, text=True, timeout=_SUBMIT_SECONDS, check=False
-    )
-    (home.log / "bench-submit.log").write_text(done.stdout + done.stderr)
-    found = re.search(r"JobID ([0-9a-f]{32})", done.stdout)
-    if done.returncode or not found:
-        raise BenchmarkError(
-            f"`flink run` failed with status {done.returncode}:\n{(done.stdout + done.stderr)[-2000:]}"
-        )
+def _submit(bench: Workbench, command: tuple[str, ...]) -> str:
+    log = bench.stack.home.log / "bench-submit.log"
+    log.unlink(missing_ok=True)
+    try:
+        run_client(bench.stack.home, command, log)
+    except StackError as exc:
+        raise BenchmarkError(f"{exc}:\n{log.read_text()[-2000:]}") from exc
+    found = re.search(r"JobID ([0-9a-f]{32})", log.read_text())
+    if not found:
+        raise BenchmarkError(f"`flink run` told no id:\n{log.read_text()[-2000:]}")
     return found[1]
 
 
@@ -108,12 +101,8 @@ def _what_is_wrong(bench: Workbench, identity: str) -> str:
 def _cancel(bench: Workbench, identity: str) -> None:
     """Cancel a job and wait until its slots are free and its Python workers gone."""
     rest, sizes = bench.stack.addresses.flink_rest, bench.stack.settings.sizes
-    connection = http.client.HTTPConnection(urlsplit(rest).netloc, timeout=30)
     try:
-        connection.request("PATCH", f"/jobs/{identity}?mode=cancel")
-        connection.getresponse().read()
-    except (OSError, http.client.HTTPException) as exc:
+        cancel_one(rest, identity)
+    except StackError as exc:
         raise BenchmarkError(f"the job could not be cancelled: {exc}") from exc
-    finally:
-        connection.close()
     bench.until("the job's slots to be free", lambda: free_slots(rest) >= sizes.slots)

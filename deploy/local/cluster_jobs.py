@@ -108,7 +108,16 @@ def cancel(rest: str, name: str = JOB_NAME) -> None:
     """
     for job in list_jobs(rest, name) or []:
         if job.exists:
-            _ask("PATCH", f"{rest}/jobs/{job.identity}?mode=cancel")
+            cancel_one(rest, job.identity)
+
+
+def cancel_one(rest: str, identity: str) -> None:
+    """Cancel the job of that id; its checkpoints are kept.
+
+    Raises:
+        StackError: The JobManager refused.
+    """
+    _ask("PATCH", f"{rest}/jobs/{identity}?mode=cancel")
 
 
 def _job_state(item: Mapping[str, Any]) -> JobState:

@@ -146,7 +146,7 @@ def submit(
         _remove_leftovers(flink.client_folder(home))
         command = job_command(stack_env, settings, build_archive(home), restore)
         began = time.monotonic()
-        _run_client(home, command, log)
+        run_client(home, command, log)
         origin = f"from {restore.path}" if restore else "from the beginning of the topics"
         return f"submitted in {time.monotonic() - began:.1f} s, {origin}"
 
@@ -167,7 +167,7 @@ def submit_beside(
         StackError: The client failed or took longer than `SUBMIT_SECONDS`.
     """
     with _one_at_a_time(home):
-        _run_client(home, (*job_command(stack_env, settings, build_archive(home), None), *further_options), log)
+        run_client(home, (*job_command(stack_env, settings, build_archive(home), None), *further_options), log)
 
 
 def take_over(home: Home, stack_env: Mapping[str, str], settings: Settings, savepoint: Path) -> Path:
@@ -228,8 +228,17 @@ def _remove_leftovers(folder: Path) -> None:
             shutil.rmtree(left, ignore_errors=True)
 
 
-def _run_client(home: Home, command: tuple[str, ...], log: Path) -> None:
-    """Run `flink run` so that it can't outlive its caller: an orphan might submit a second job."""
+def run_client(home: Home, command: tuple[str, ...], log: Path) -> None:
+    """Run `flink run` so that it can't outlive its caller: an orphan might submit a second job.
+
+    Args:
+        home: The stack.
+        command: As of `job_command`.
+        log: The client's output is added to it.
+
+    Raises:
+        StackError: The client failed or took longer than `SUBMIT_SECONDS`.
+    """
     # The client logs its whole environment, and whoever ran `make up` may have had the key in theirs.
     environment = {**flink.environment(home), STACK_ID_VARIABLE: home.stack_id, "CONFIG_API_KEY": ""}
     program = Program(name="flink-run", argv=command, env=environment)
