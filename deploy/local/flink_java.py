@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from deploy.local import jars
+from deploy.local.class_archive import options_argument
 from deploy.local.errors import StackError
 from deploy.local.flink_distribution import flink_home
 from deploy.local.home import Home
@@ -49,6 +50,7 @@ def server_command(home: Home, name: str, options: Mapping[str, str], metrics_po
     jvm_options, memory_options = _memory(home, name, options)
     return (
         str(java),
+        options_argument(home, name, class_path(flink_home())),
         *_JIT_AND_COLLECTOR[name],
         *shlex.split(jvm_options),
         "-XX:+IgnoreUnrecognizedVMOptions",

@@ -9,20 +9,26 @@ from __future__ import annotations
 
 import argparse
 import logging
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain, repeat
 from pathlib import Path
 
 from deploy.local.addresses import read_stack_env
-from deploy.local.cluster_jobs import Step, free_slots, list_jobs, next_step
+from deploy.local.class_archive import write_archives
+from deploy.local.cluster_jobs import JobState, Step, free_slots, list_jobs, next_step
 from deploy.local.errors import StackError
+from deploy.local.flink_distribution import flink_home
+from deploy.local.flink_java import class_path
 from deploy.local.home import Home
 from deploy.local.job import is_outdated, retire, submit
 from deploy.local.settings import Settings, read_settings
+from deploy.local.supervision import Supervisor
 
 POLL_SECONDS = 1.0
 STEADY_SECONDS = 60.0
+WARM_SECONDS = 20.0
 log = logging.getLogger("job_keeper")
 
 
@@ -36,6 +42,7 @@ def keep(home: Home) -> None:
     waiting, failures = delays(), 0
     submitted_at = -STEADY_SECONDS
     said = ""
+    archiver = Archiver(home)
     while True:
         time.sleep(POLL_SECONDS)
         if home.job_stopped.exists():
@@ -58,6 +65,7 @@ def keep(home: Home) -> None:
             if time.monotonic() - submitted_at > STEADY_SECONDS:
                 waiting, failures = delays(), 0
             said = _say(said, f"the job exists: {jobs[0].identity}" if jobs else step.value)
+            archiver.look(jobs or [])
             continue
         if step is Step.WAIT:
             said = _say(said, step.value)
@@ -78,6 +86,35 @@ def keep(home: Home) -> None:
             time.sleep(delay)
             submitted_at = -STEADY_SECONDS  # the wait is over already
         said = ""
+
+
+class Archiver:
+    """Has Flink's servers keep the classes that they have loaded, once the job has run for a while."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._running_since: float | None = None
+        self._thread: threading.Thread | None = None
+
+    def look(self, jobs: Sequence[JobState]) -> None:
+        """Take note of whether the job runs; at the right moment begin to write, once."""
+        if not any(job.is_running for job in jobs):
+            self._running_since = None
+            return
+        now = time.monotonic()
+        self._running_since = self._running_since or now
+        if self._thread is None and now - self._running_since > WARM_SECONDS:
+            self._thread = threading.Thread(target=self._write, name="archiver", daemon=True)
+            self._thread.start()
+
+    def _write(self) -> None:
+        states = Supervisor(self._home).states()
+        pids: dict[str, int] = {name: states[name].pid for name in ("jobmanager", "taskmanager") if name in states}
+        try:
+            for name in write_archives(self._home, class_path(flink_home()), pids):
+                log.info("the next start of %s will be shorter: its classes are kept", name)
+        except StackError as error:
+            log.warning("%s", error)
 
 
 def _retire(home: Home, rest: str, settings: Settings) -> None:

@@ -18,6 +18,10 @@ from confluent_kafka.admin import AdminClient, NewPartitions
 from prometheus_client.parser import text_string_to_metric_families
 
 from deploy.local import Stack
+from deploy.local.class_archive import archive_file
+from deploy.local.flink_distribution import flink_home
+from deploy.local.flink_java import class_path
+from deploy.local.java import java_home
 from faults.at_rest import (
     answer,
     compare_after_recovery,
@@ -97,8 +101,14 @@ def test_new_partitions_are_read(whole: Stack, traffic: Traffic, client: redis.R
 def test_a_killed_jobmanager_leaves_one_job_and_every_count_exact(
     whole: Stack, traffic: Traffic, client: redis.Redis
 ) -> None:
-    """The JobManager dies, the job is submitted from the newest checkpoint, and there are never two of it."""
+    """The JobManager dies, the job is submitted from the newest checkpoint, and there are never two of it.
+
+    The new JobManager starts from the classes that the old one has left, where there is a Java that can write them.
+    """
     rest = whole.env["FLINK_REST"]
+    classes = archive_file("jobmanager", class_path(flink_home()))
+    if (java_home() / "bin" / "jcmd").exists():
+        wait_until("its classes are kept", classes.exists)
     with JobWatch(rest) as watch:
         with traffic.flowing(chunk=50):  # the machine has enough to do
             wait_until("the job seen", lambda: watch.seen)
@@ -114,6 +124,7 @@ def test_a_killed_jobmanager_leaves_one_job_and_every_count_exact(
     restored, path = restored_checkpoint(rest, second)
     assert restored >= newest > 0
     assert first in path
+    assert (str(classes) in Path(f"/proc/{whole.pid('jobmanager')}/maps").read_text()) == classes.exists()
 
 
 def test_weights_changed_in_heavy_traffic_leave_no_older_score(
