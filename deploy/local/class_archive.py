@@ -20,6 +20,7 @@ from deploy.local.home import Home, cache_folder
 from deploy.local.java import java_home
 
 _WRITE_SECONDS = 120
+_ALWAYS = "-Xshare:auto\n-Xlog:cds=error\n"  # or it names each of thousands of classes that it can't keep
 
 
 def archive_file(server: str, class_path: str) -> Path:
@@ -86,7 +87,7 @@ def _ask(command: Path, pid: int, draft: Path) -> None:
 def _write_options(home: Home, server: str, archive: Path) -> None:
     option = f"-XX:SharedArchiveFile={archive}" if archive.exists() else "-XX:+RecordDynamicDumpInfo"
     quoted = option.replace("\\", "\\\\").replace('"', '\\"')
-    _options_file(home, server).write_text(f'-Xshare:auto\n"{quoted}"\n')
+    _options_file(home, server).write_text(f'{_ALWAYS}"{quoted}"\n')
 
 
 def _options_file(home: Home, server: str) -> Path:
