@@ -62,7 +62,7 @@ class ProblemWorker(ThreadWorker):  # type: ignore[misc]
         All workers wake up for it, and whoever is running already would take it, and the next, and with kept-alive
         connections do all the work from then on while the others have none.
         """
-        if self.nr_conns and not self._is_full():  # who refuses has no time to lose
+        if self.nr_conns and self._submitted < 2 * self.cfg.threads:  # else there is no time to lose
             time.sleep(min(self.nr_conns * _COURTESY_SECONDS, _MOST_COURTESY_SECONDS))
         super().accept(listener)
 
