@@ -3,7 +3,7 @@
 Most of a TaskManager's start goes into loading some fifteen thousand classes, and after a crash everybody waits for it.
 Once the job has run for a while the job keeper has each server write those that it has loaded by then to a file in
 the cache (the JVM's dynamic class-data sharing, JEP 350). A JVM that can't map it, since anything has changed, starts
-without; so does one whose Java has no `jcmd`.
+without; so does one whose Java can't write it.
 """
 
 from __future__ import annotations
@@ -21,6 +21,11 @@ from deploy.local.java import java_home
 
 _WRITE_SECONDS = 120
 _ALWAYS = "-Xshare:auto\n-Xlog:cds=error\n"  # or it names each of thousands of classes that it can't keep
+
+
+def can_write() -> bool:
+    """Whether this Java has what it takes: `jcmd`, and an archive of its own classes, on which ours is built."""
+    return (java_home() / "bin" / "jcmd").exists() and (java_home() / "lib" / "server" / "classes.jsa").exists()
 
 
 def archive_file(server: str, class_path: str) -> Path:
@@ -50,8 +55,7 @@ def write_archives(home: Home, class_path: str, pids: Mapping[str, int]) -> list
     Raises:
         StackError: A server could not do it.
     """
-    command = java_home() / "bin" / "jcmd"
-    if not command.exists():
+    if not can_write():
         return []
     written = []
     for server, pid in pids.items():
@@ -60,7 +64,7 @@ def write_archives(home: Home, class_path: str, pids: Mapping[str, int]) -> list
             archive.parent.mkdir(parents=True, exist_ok=True)
             draft = archive.with_suffix(f".{os.getpid()}.draft")
             try:
-                _ask(command, pid, draft)
+                _ask(pid, draft)
                 draft.replace(archive)  # a server that is killed while it writes leaves half a file
             finally:
                 draft.unlink(missing_ok=True)
@@ -69,7 +73,8 @@ def write_archives(home: Home, class_path: str, pids: Mapping[str, int]) -> list
     return written
 
 
-def _ask(command: Path, pid: int, draft: Path) -> None:
+def _ask(pid: int, draft: Path) -> None:
+    command = java_home() / "bin" / "jcmd"
     try:
         done = subprocess.run(
             (command, str(pid), "VM.cds", "dynamic_dump", f'"{draft}"'),
@@ -85,9 +90,12 @@ def _ask(command: Path, pid: int, draft: Path) -> None:
 
 
 def _write_options(home: Home, server: str, archive: Path) -> None:
-    option = f"-XX:SharedArchiveFile={archive}" if archive.exists() else "-XX:+RecordDynamicDumpInfo"
-    quoted = option.replace("\\", "\\\\").replace('"', '\\"')
-    _options_file(home, server).write_text(f'{_ALWAYS}"{quoted}"\n')
+    if archive.exists():
+        quoted = str(archive).replace("\\", "\\\\").replace('"', '\\"')
+        further = f'"-XX:SharedArchiveFile={quoted}"\n'
+    else:
+        further = "-XX:+RecordDynamicDumpInfo\n" if can_write() else ""
+    _options_file(home, server).write_text(_ALWAYS + further)
 
 
 def _options_file(home: Home, server: str) -> Path:

@@ -18,10 +18,9 @@ from confluent_kafka.admin import AdminClient, NewPartitions
 from prometheus_client.parser import text_string_to_metric_families
 
 from deploy.local import Stack
-from deploy.local.class_archive import archive_file
+from deploy.local.class_archive import archive_file, can_write
 from deploy.local.flink_distribution import flink_home
 from deploy.local.flink_java import class_path
-from deploy.local.java import java_home
 from faults.at_rest import (
     answer,
     compare_after_recovery,
@@ -107,7 +106,7 @@ def test_a_killed_jobmanager_leaves_one_job_and_every_count_exact(
     """
     rest = whole.env["FLINK_REST"]
     classes = archive_file("jobmanager", class_path(flink_home()))
-    if (java_home() / "bin" / "jcmd").exists():
+    if can_write():
         wait_until("its classes are kept", classes.exists)
     with JobWatch(rest) as watch:
         with traffic.flowing(chunk=50):  # the machine has enough to do

@@ -8,12 +8,11 @@ from pathlib import Path
 import pytest
 
 from deploy.local import class_archive
-from deploy.local.class_archive import archive_file, options_argument, write_archives
+from deploy.local.class_archive import archive_file, can_write, options_argument, write_archives
 from deploy.local.errors import StackError
 from deploy.local.home import Home
 from deploy.local.java import java_home
 
-CAN_WRITE = (java_home() / "bin" / "jcmd").exists()
 HELLO = """public class Hello {
     public static void main(String[] words) throws Exception { System.out.println("here"); System.in.read(); }
 }"""
@@ -36,10 +35,12 @@ def test_another_class_path_has_another_archive(home: Home) -> None:
     assert archive_file("jobmanager", "b") in files
 
 
-@pytest.mark.skipif(not CAN_WRITE, reason="this Java has no jcmd; what happens then, the next test shows")
 def test_a_jvm_writes_its_classes_and_the_next_one_maps_them(home: Home, tmp_path: Path) -> None:
     """The same command line does either, by what the file of options says at the moment."""
     tools, class_path = java_home() / "bin", str(tmp_path / "hello.jar")
+    if not can_write():  # then there is no compiler either
+        assert write_archives(home, class_path, {"taskmanager": os.getpid()}) == []
+        return
     (tmp_path / "Hello.java").write_text(HELLO)
     subprocess.run((tools / "javac", "-d", tmp_path, tmp_path / "Hello.java"), check=True)
     subprocess.run((tools / "jar", "cf", class_path, "-C", tmp_path, "Hello.class"), check=True)
@@ -56,17 +57,17 @@ def test_a_jvm_writes_its_classes_and_the_next_one_maps_them(home: Home, tmp_pat
                 process.kill()
 
 
-def test_a_java_without_jcmd_goes_without(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_java_that_cannot_write_one_goes_without(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is written, and nothing fails."""
     monkeypatch.setattr(class_archive, "java_home", lambda: tmp_path)
     assert write_archives(home, "a.jar", {"taskmanager": os.getpid()}) == []
 
 
-@pytest.mark.skipif(not CAN_WRITE, reason="this Java has no jcmd")
 def test_a_server_that_is_gone_leaves_nothing(home: Home) -> None:
     """Half an archive is none."""
     with subprocess.Popen((sys.executable, "-c", "")) as process:
         process.wait()
-    with pytest.raises(StackError, match="no archive of classes was written"):
-        write_archives(home, "a.jar", {"taskmanager": process.pid})
-    assert list(archive_file("taskmanager", "a.jar").parent.iterdir()) == []
+    if can_write():
+        with pytest.raises(StackError, match="no archive of classes was written"):
+            write_archives(home, "a.jar", {"taskmanager": process.pid})
+    assert list(archive_file("taskmanager", "a.jar").parent.glob("*")) == []
