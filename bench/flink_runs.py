@@ -67,9 +67,10 @@ def _submit(bench: Workbench, command: tuple[str, ...]) -> str:
         run_client(bench.stack.home, command, log)
     except StackError as exc:
         raise BenchmarkError(f"{exc}:\n{log.read_text()[-2000:]}") from exc
-    found = re.search(r"JobID ([0-9a-f]{32})", log.read_text())
+    said = log.read_text()
+    found = re.search(r"JobID ([0-9a-f]{32})", said)
     if not found:
-        raise BenchmarkError(f"`flink run` told no id:\n{log.read_text()[-2000:]}")
+        raise BenchmarkError(f"`flink run` told no id:\n{said[-2000:]}")
     return found[1]
 
 

@@ -7,16 +7,16 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from deploy.local import Stack, launch
-from deploy.local.home import CHECKOUT, cache_folder
+from deploy.local import Stack
+from deploy.local.home import cache_folder
 from deploy.local.ports import HOST, free_port
+from deploy.local.supervision import Program, start_held
 from faults.errors import NotPossibleHere
 from faults.patience import wait_until
 
@@ -66,15 +66,9 @@ class Toxiproxy:
     def __enter__(self) -> Self:
         argv = (str(executable()), "-host", HOST, "-port", str(self._port))
         # It is no process of the stack, which would end it as one that was left over.
-        description = {"argv": argv, "env": {"LOG_LEVEL": "warn"}, "cwd": str(CHECKOUT), "end_with_parent": 9}
+        program = Program(name="toxiproxy", argv=argv, env={"LOG_LEVEL": "warn"})
         self._log.parent.mkdir(parents=True, exist_ok=True)
-        with self._log.open("a") as log:
-            self._process = subprocess.Popen(
-                (sys.executable, "-S", launch.__file__, "-"), stdin=subprocess.PIPE, stdout=log, stderr=log, text=True
-            )
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(description))
-        self._process.stdin.close()
+        self._process = start_held(program, self._log)
         wait_until("toxiproxy answers", self._answers, 30)
         for name, (port, behind) in self._proxies.items():
             self._ask("POST", "/proxies", {"name": name, "listen": f"{HOST}:{port}", "upstream": f"{HOST}:{behind}"})

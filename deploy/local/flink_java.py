@@ -48,9 +48,10 @@ def server_command(home: Home, name: str, options: Mapping[str, str], metrics_po
     java = java_home() / "bin" / "java"
     configuration = home.flink / "conf"
     jvm_options, memory_options = _memory(home, name, options)
+    classes = class_path(flink_home())
     return (
         str(java),
-        options_argument(home, name, class_path(flink_home())),
+        options_argument(home, name, classes),
         *_JIT_AND_COLLECTOR[name],
         *shlex.split(jvm_options),
         "-XX:+IgnoreUnrecognizedVMOptions",
@@ -58,7 +59,7 @@ def server_command(home: Home, name: str, options: Mapping[str, str], metrics_po
         *(("-Djava.security.manager=allow",) if (java_version(java) or 0) >= _SECURITY_MANAGER_GONE else ()),
         f"-Dlog4j.configurationFile={(configuration / 'log4j-console.properties').as_uri()}",
         "-classpath",
-        class_path(flink_home()),
+        classes,
         _MAIN_CLASS[name],
         "--configDir",
         str(configuration),

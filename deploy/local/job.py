@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from deploy.local import flink, jars, launch
+from deploy.local import flink, jars
 from deploy.local.checkpoints import Restore, choose_checkpoint, complete_checkpoints
 from deploy.local.cluster_jobs import cancel, list_jobs, stop_running
 from deploy.local.errors import StackError
@@ -22,7 +22,7 @@ from deploy.local.flink_distribution import flink_home
 from deploy.local.home import CHECKOUT, STACK_ID_VARIABLE, Home
 from deploy.local.settings import Settings
 from deploy.local.submission import Submission, read_submission, shaped_since_ns, state_shape, write_submission
-from deploy.local.supervision import Program
+from deploy.local.supervision import Program, start_held
 
 PACKAGES = ("reccore", "zkconfig", "flink_jobs")
 SUBMIT_SECONDS = 300
@@ -241,15 +241,13 @@ def run_client(home: Home, command: tuple[str, ...], log: Path) -> None:
     """
     # The client logs its whole environment, and whoever ran `make up` may have had the key in theirs.
     environment = {**flink.environment(home), STACK_ID_VARIABLE: home.stack_id, "CONFIG_API_KEY": ""}
-    program = Program(name="flink-run", argv=command, env=environment)
-    with log.open("ab") as sink:
-        try:
-            done = subprocess.run(
-                (sys.executable, "-S", launch.__file__, "-"),
-                input=program.description(), text=True, stdout=sink, stderr=sink,
-                timeout=SUBMIT_SECONDS, check=False,
-            )  # fmt: skip
-        except subprocess.TimeoutExpired as error:
-            raise StackError(f"`flink run` took longer than {SUBMIT_SECONDS} s and was ended") from error
-    if done.returncode != 0:
-        raise StackError(f"`flink run` failed with status {done.returncode}")
+    process = start_held(Program(name="flink-run", argv=command, env=environment), log)
+    try:
+        status = process.wait(SUBMIT_SECONDS)
+    except subprocess.TimeoutExpired as error:
+        raise StackError(f"`flink run` took longer than {SUBMIT_SECONDS} s and was ended") from error
+    finally:
+        process.kill()
+        process.wait()
+    if status != 0:
+        raise StackError(f"`flink run` failed with status {status}")

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import sys
 import time
 from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
-from deploy.local import flink, launch
+from deploy.local import flink
 from deploy.local.cluster_jobs import free_slots
 from deploy.local.errors import StackError
 from deploy.local.home import STACK_ID_VARIABLE
 from deploy.local.ports import free_port
 from deploy.local.progress import log_tail
 from deploy.local.stack import Stack
+from deploy.local.supervision import start_held
 
 _NAME = "taskmanager-2"
 _START_SECONDS = 120.0
@@ -34,7 +34,7 @@ class SecondTaskManager:
     def __init__(self, stack: Stack, slots: int) -> None:
         self._stack, self._slots = stack, slots
         self._folder = stack.home.flink / f"work-{_NAME}"
-        self._process: subprocess.Popen[bytes]
+        self._process: subprocess.Popen[str]
 
     def __enter__(self) -> Self:
         stack = self._stack
@@ -44,13 +44,7 @@ class SecondTaskManager:
             argv=(*task_manager.program.argv, *self._options()),
             env={**task_manager.program.env, STACK_ID_VARIABLE: stack.home.stack_id},
         )
-        with (stack.home.log / f"{_NAME}.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                (sys.executable, "-S", launch.__file__, "-"), stdin=subprocess.PIPE, stdout=log, stderr=log
-            )
-        assert self._process.stdin is not None  # noqa: S101 - a pipe was asked for
-        self._process.stdin.write(program.description().encode())
-        self._process.stdin.close()
+        self._process = start_held(program, stack.home.log / f"{_NAME}.log")
         deadline = time.monotonic() + _START_SECONDS
         while free_slots(stack.addresses.flink_rest) < self._slots:
             if self._process.poll() is not None or time.monotonic() > deadline:

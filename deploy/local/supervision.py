@@ -12,6 +12,7 @@ import os
 import shlex
 import signal
 import socket
+import subprocess
 import sys
 import time
 import xmlrpc.client
@@ -52,6 +53,18 @@ class Program:
             "end_with_parent": int(self.end_with_parent or 0),
         }
         return json.dumps(content, indent=1) + "\n"
+
+
+def start_held(program: Program, log: Path) -> subprocess.Popen[str]:
+    """Start a program without the supervisor, so that it can't outlive its caller; its output is added to `log`."""
+    with log.open("a") as sink:
+        process = subprocess.Popen(
+            (sys.executable, "-S", launch.__file__, "-"), stdin=subprocess.PIPE, stdout=sink, stderr=sink, text=True
+        )
+    assert process.stdin is not None  # noqa: S101 - a pipe was asked for
+    process.stdin.write(program.description())
+    process.stdin.close()
+    return process
 
 
 @dataclass(frozen=True)
