@@ -146,8 +146,8 @@ class Recount:
     def count(self) -> None:
         """Make ``counted``, a row an event that counts or may count, and from it all that is ``wanted``.
 
-        ``unsure`` says that it may or may not have been counted, ``any_tags`` that it took its tags from a catalogue
-        that has changed since, so that they are not known.
+        ``unsure`` says that it may or may not have been counted, ``late`` that it may just be being written,
+        ``any_tags`` that it took its tags from a catalogue that has changed since, so that they are not known.
         """
         for statement in (_REPEATED, _JUDGED.format(window=self._window_ms), _COUNTED, *self._aggregates()):
             self.database.execute(statement)
@@ -160,6 +160,7 @@ class Recount:
                 *(f"count(*) FILTER (type = {code} AND (unsure OR any_tags)) AS u{code}" for code in codes),
                 "max(time_ms) AS newest_ms",
                 "coalesce(max(time_ms) FILTER (NOT unsure AND NOT any_tags), 0) AS sure_ms",
+                "bool_or(late) AS late",
             ]
         )
         bought = self.types.index(PURCHASE)
@@ -214,10 +215,12 @@ CREATE OR REPLACE TABLE judged AS
 _COUNTED: Final = """
 CREATE OR REPLACE TABLE counted AS
     WITH once AS (
-        SELECT place, spot, arrived, user_id, product_id, type, time_ms, tags, spot >= upto AS unsure
+        SELECT place, spot, arrived, user_id, product_id, type, time_ms, tags, spot >= upto AS unsure,
+            spot >= upto AS late
         FROM (FROM events ANTI JOIN repeated USING (identity)) JOIN applied_upto USING (place)
         UNION ALL
-        SELECT place, spot, arrived, user_id, product_id, type, time_ms, tags, unsure FROM judged WHERE may_count
+        SELECT place, spot, arrived, user_id, product_id, type, time_ms, tags, unsure, late FROM judged
+        WHERE may_count
     )
     SELECT once.* EXCLUDE (tags), coalesce(once.tags, catalogue.tags, []) AS tags,
         once.tags IS NULL AND catalogue.product_id IS NOT NULL AND coalesce(arrived <= since, true) AS any_tags

@@ -2,7 +2,8 @@
 
 A user's tags beyond the cap are not stored, but which ones these are depends on the events that had been applied by
 then. A tag is sure to be stored if, with its sure events alone, it stands before the first that all events together
-leave out; sure to be missing if enough others stand before it with their sure events alone. Events that may carry any
+leave out; sure to be missing if enough others stand before it with their sure events alone, and none of its own may
+just be being written: a row is written first, and what is beyond the cap removed afterwards. Events that may carry any
 tag can lift any, also such as the log doesn't name.
 """
 
@@ -30,12 +31,12 @@ def within_cap(codes: Sequence[int], most: int) -> str:
 
 _STATEMENT: Final = f"""
 CREATE OR REPLACE TABLE wanted_users AS
-    WITH possible AS (SELECT user_id, {{total}} AS more FROM any_tags),
+    WITH possible AS (SELECT user_id, {{total}} AS more, late FROM any_tags),
     crowded AS (
-        SELECT user_id, coalesce(any_value(more), 0) AS more FROM counted_users LEFT JOIN possible USING (user_id)
-        GROUP BY user_id HAVING count(*) + {_MOST_TAGS_PER_EVENT} * coalesce(any_value(more), 0) > {{most}}
+        SELECT user_id, coalesce(any_value(more), 0) AS more, coalesce(any_value(possible.late), false) AS any_late
+        FROM counted_users LEFT JOIN possible USING (user_id) GROUP BY user_id HAVING count(*) + {_MOST_TAGS_PER_EVENT} * coalesce(any_value(more), 0) > {{most}}
     ), figures AS (
-        SELECT user_id, tag, more, {{total}} AS total, {{total}} - ({{unsure}}) AS sure
+        SELECT user_id, tag, more, late OR any_late AS late, {{total}} AS total, {{total}} - ({{unsure}}) AS sure
         FROM counted_users JOIN crowded USING (user_id)
     ), ranked AS (
         SELECT *, row_number() OVER (PARTITION BY user_id ORDER BY total DESC, tag) AS turn,
@@ -50,7 +51,8 @@ CREATE OR REPLACE TABLE wanted_users AS
         SELECT user_id, tag, turn <= {{most}} AS kept,
             coalesce(sure > first_out OR (sure = first_out AND tag < first_out_tag), true)
                 AND (more = 0 OR sure > more) AS surely_kept,
-            coalesce(last_in > total + more OR (last_in = total + more AND last_in_tag < tag), false) AS surely_out
+            NOT late AND coalesce(last_in > total + more OR (last_in = total + more AND last_in_tag < tag), false)
+                AS surely_out
         FROM ranked JOIN edges USING (user_id)
     )
     SELECT counted_users.*, coalesce(kept, true) AS kept, NOT coalesce(surely_kept, true) AS may_miss
