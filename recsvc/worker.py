@@ -20,7 +20,7 @@ from gunicorn import util
 from gunicorn.workers.gthread import ThreadWorker
 
 from recsvc.problems import PROBLEM_TYPE, problem_bytes
-from recsvc.whole_request import LARGEST_LOOK, awaits_continue, is_whole, never_refused
+from recsvc.whole_request import LARGEST_LOOK, awaits_continue, is_whole, never_refused, plain_length
 
 _TAGS = re.compile(r"<[^>]*>")
 _COURTESY_SECONDS: Final = 0.0001
@@ -33,12 +33,14 @@ _MOST_WAITING: Final = 64
 _RETRY_LATER: Final = "Retry-After: 1\r\n"
 
 
-def write_problem(sock: Any, status: int, reason: str, message: str, headers: str = "") -> None:
+def write_problem(
+    sock: Any, status: int, reason: str, message: str, headers: str = "", connection: str = "close"
+) -> None:
     """Answer in place of gunicorn's HTML page. ``headers`` are further lines, each with its end."""
     detail = _TAGS.sub("", html.unescape(message))[:200] or reason
     body = problem_bytes(status, detail)
     head = (
-        f"HTTP/1.1 {status} {reason}\r\nConnection: close\r\n"
+        f"HTTP/1.1 {status} {reason}\r\nConnection: {connection}\r\n"
         f"Content-Type: {PROBLEM_TYPE}\r\nContent-Length: {len(body)}\r\n{headers}\r\n"
     )
     util.write_nonblock(sock, head.encode("latin-1") + body)
@@ -83,8 +85,7 @@ class ProblemWorker(ThreadWorker):  # type: ignore[misc]
             self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._more_arrived, conn))
             _ask_for_more(conn, arrived or b"")
         elif arrived and self._is_full() and not never_refused(arrived):
-            write_problem(conn.sock, 503, "Service Unavailable", "too many requests at once", _RETRY_LATER)
-            self._part(conn)
+            self._refuse(conn, plain_length(arrived))
         else:
             self._submit(conn)
 
@@ -98,6 +99,30 @@ class ProblemWorker(ThreadWorker):  # type: ignore[misc]
 
     def _is_full(self) -> bool:
         return self._submitted >= int(self.cfg.threads) + _MOST_WAITING
+
+    def _refuse(self, conn: Any, length: int | None) -> None:
+        """Answer that there is too much to do.
+
+        The connection stays if the request's ``length`` is known: to close it, and to take the one that the client
+        opens next, costs this loop several times as much as the refusal.
+        """
+        stays = length is not None and self.alive
+        try:
+            if length is not None and stays:
+                conn.sock.recv(length)
+            write_problem(
+                conn.sock, 503, "Service Unavailable", "too many requests at once", _RETRY_LATER,
+                "keep-alive" if stays else "close",
+            )  # fmt: skip
+        except OSError:  # the client has gone, or does not read its answers
+            stays = False
+        if not stays:
+            self._part(conn)
+            return
+        conn.sock.setblocking(False)
+        conn.set_timeout()
+        self.keepalived_conns.append(conn)
+        self.poller.register(conn.sock, selectors.EVENT_READ, partial(self.on_client_socket_readable, conn))
 
     def _submit(self, conn: Any) -> None:
         conn.data_ready = True

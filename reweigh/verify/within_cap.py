@@ -34,7 +34,8 @@ CREATE OR REPLACE TABLE wanted_users AS
     WITH possible AS (SELECT user_id, {{total}} AS more, late FROM any_tags),
     crowded AS (
         SELECT user_id, coalesce(any_value(more), 0) AS more, coalesce(any_value(possible.late), false) AS any_late
-        FROM counted_users LEFT JOIN possible USING (user_id) GROUP BY user_id HAVING count(*) + {_MOST_TAGS_PER_EVENT} * coalesce(any_value(more), 0) > {{most}}
+        FROM counted_users LEFT JOIN possible USING (user_id)
+        GROUP BY user_id HAVING count(*) + {_MOST_TAGS_PER_EVENT} * coalesce(any_value(more), 0) > {{most}}
     ), figures AS (
         SELECT user_id, tag, more, late OR any_late AS late, {{total}} AS total, {{total}} - ({{unsure}}) AS sure
         FROM counted_users JOIN crowded USING (user_id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from recsvc.whole_request import LARGEST_LOOK, awaits_continue, is_whole, never_refused
+from recsvc.whole_request import LARGEST_LOOK, awaits_continue, is_whole, never_refused, plain_length
 
 HEAD = b"POST /update HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n"
 
@@ -47,3 +47,30 @@ def test_who_watches_is_never_refused() -> None:
     """Health and metrics are answered when nothing else is."""
     assert never_refused(b"GET /livez HTTP/1.1\r\n\r\n")
     assert not never_refused(b"GET /recommend/health HTTP/1.1\r\n\r\n")
+
+
+def test_a_plain_request_ends_where_it_says() -> None:
+    """What follows it is another one."""
+    for request in (b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n", HEAD + b"body"):
+        assert [plain_length(request[:size]) for size in range(len(request))] == [None] * len(request)
+        assert plain_length(request + b"GET /") == len(request)
+    assert plain_length(b"GET / HTTP/1.1\r\nConnection: Keep-Alive\r\n\r\n") == 42
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        b"Connection: close\r\n",
+        b"Connection: keep-alive, Upgrade\r\nUpgrade: h2c\r\n",
+        b"Transfer-Encoding: chunked\r\n",
+        b"Content-Length : 0\r\n",
+        b"Content-Length: +0\r\n",
+        b"Content-Length: 0\r\nContent-Length: 4\r\n",
+        b"X: y\nContent-Length: 0\r\n",
+        b"X: y\n\nGET / HTTP/1.1\r\n",
+    ],
+)
+def test_the_end_of_others_is_not_guessed(lines: bytes) -> None:
+    """Nor does a connection go on that its client wants closed."""
+    assert plain_length(b"POST /update HTTP/1.1\r\nHost: x\r\n" + lines + b"\r\n") is None
+    assert plain_length(b"GET / HTTP/1.0\r\n\r\n") is None
