@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from bench import bounds, latency, memory, proof, recommend, stream, textbook, weights
+from bench import bounds, ingest, latency, memory, proof, recommend, stream, textbook, weights
 from bench.report import Report
 from bench.workbench import Workbench
 
@@ -31,6 +31,7 @@ def benchmarks(output: Path) -> dict[str, Benchmark]:
         Benchmark("latency", "event sent → score in Redis → recommendation", latency.PARTS, latency.measure),
         Benchmark("weights", "PUT weights → every worker, and the stored scores", weights.PARTS, weights.measure),
         Benchmark("recommend", "GET /recommend beside a bare HGETALL", recommend.PARTS, recommend.measure),
+        Benchmark("ingest", "events over HTTP into Kafka", ingest.PARTS, ingest.measure),
         Benchmark("proof", "the log counted anew: verify and replay", proof.PARTS, proof.measure),
         Benchmark("bounds", "memory and state under what might let them grow", bounds.PARTS, bounds.measure),
         Benchmark("memory", "bytes a user, memory of each process", memory.PARTS, memory_after_stream),

@@ -105,6 +105,16 @@ class KafkaAccess:
         """Whether a user and a password are given."""
         return self.protocol.startswith("SASL")
 
+    def librdkafka_options(self) -> dict[str, str]:
+        """Give protocol, user and certificates under librdkafka's names."""
+        options = {"security.protocol": self.protocol}
+        if self.has_sasl:
+            login = {"mechanism": self.mechanism, "username": self.username, "password": self.password}
+            options |= {f"sasl.{name}": value for name, value in login.items()}
+        if self.ca_file:
+            options["ssl.ca.location"] = self.ca_file
+        return options
+
     @classmethod
     def from_settings(cls, settings: Mapping[str, str], read_file: ReadFile) -> KafkaAccess:
         """Read ``KAFKA_SECURITY_PROTOCOL``, ``KAFKA_SASL_…`` and ``KAFKA_SSL_CA_FILE``. Raises :class:`SettingError`.

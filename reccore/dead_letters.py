@@ -28,6 +28,24 @@ class Reason(StrEnum):
     INVALID_SESSION_ID = "invalid_session_id"
     INVALID_METADATA = "invalid_metadata"
 
+    @property
+    def field(self) -> str:
+        """The member that is wrong, "" where it is the record as a whole."""
+        return _FIELDS.get(self, "")
+
+
+_FIELDS: Final = {
+    Reason.INVALID_EVENT_ID: "event_id",
+    Reason.INVALID_USER_ID: "user_id",
+    Reason.INVALID_PRODUCT_ID: "product_id",
+    Reason.INVALID_EVENT_TYPE: "event_type",
+    Reason.WRONG_TOPIC: "event_type",
+    Reason.INVALID_TIMESTAMP: "timestamp",
+    Reason.INVALID_TAGS: "tags",
+    Reason.INVALID_SESSION_ID: "session_id",
+    Reason.INVALID_METADATA: "metadata",
+}
+
 
 def dead_letter_key(topic: str, partition: int, offset: int) -> str:
     """The message key, which names the record: a reader that sees a key twice has seen one dead letter."""

@@ -39,9 +39,26 @@ def parse_event(
     ``topic_type`` is the event type of the topic it came on (None: the event must name its own), ``record_time_ms`` the
     time that stands in for an absent timestamp. Raises :class:`RejectedEvent`.
     """
-    return event_from_fields(
-        _fields(raw), topic_type=topic_type, record_time_ms=record_time_ms, event_types=event_types
-    )
+    value, text = _decoded(raw)
+    return event_from_value(value, text, topic_type=topic_type, record_time_ms=record_time_ms, event_types=event_types)
+
+
+def event_from_value(
+    value: object,
+    raw: bytes,
+    *,
+    topic_type: str | None,
+    record_time_ms: int | None,
+    event_types: EventTypes,
+) -> Event:
+    """Read one event from decoded JSON, of which ``raw`` is the text. Raises :class:`RejectedEvent`."""
+    if not isinstance(value, dict):
+        raise RejectedEvent(Reason.NOT_AN_OBJECT, f"{shown(value)}, a JSON object is allowed")
+    if raw.count(b"{") + raw.count(b"[") > DEEPEST_NESTING:
+        _refuse_deep_nesting(value)
+    if b"\\u" in raw:
+        _refuse_lone_surrogates(value)
+    return event_from_fields(value, topic_type=topic_type, record_time_ms=record_time_ms, event_types=event_types)
 
 
 def event_from_fields(
@@ -71,7 +88,7 @@ def identity(event_id: str | None, topic: str, partition: int, offset: int) -> s
     return f"@{topic}:{partition}:{offset}" if event_id is None else f"={event_id}"
 
 
-def _fields(raw: bytes | None) -> dict[str, object]:
+def _decoded(raw: bytes | None) -> tuple[object, bytes]:
     if raw is None:
         raise RejectedEvent(Reason.NULL_VALUE, "the record has no value, a JSON object is allowed")
     try:
@@ -84,13 +101,7 @@ def _fields(raw: bytes | None) -> dict[str, object]:
         raise RejectedEvent(Reason.NOT_JSON, f"nested deeper than {DEEPEST_NESTING} levels") from exc
     except ValueError as exc:
         raise RejectedEvent(Reason.NOT_JSON, str(exc).splitlines()[0][:160]) from exc
-    if not isinstance(value, dict):
-        raise RejectedEvent(Reason.NOT_AN_OBJECT, f"{shown(value)}, a JSON object is allowed")
-    if raw.count(b"{") + raw.count(b"[") > DEEPEST_NESTING:
-        _refuse_deep_nesting(value)
-    if b"\\u" in raw:
-        _refuse_lone_surrogates(value)
-    return value
+    return value, raw
 
 
 def _refuse_constant(name: str) -> object:

@@ -7,13 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import orjson
+
+from reccore.dead_letters import Reason
 from reccore.errors import RejectedEvent
 from reccore.event_types import EventTypes
-from reccore.events import parse_event
+from reccore.events import Event, event_from_value, parse_event
 from recsvc.errors import FieldError, IngestUnavailable, Problem
 
 LARGEST_EVENT = 1_000_000
 """Bytes. With key and envelope a record of that size is below Kafka's own default limit of 1,048,588."""
+
+TOO_LARGE = "too_large"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,44 +58,65 @@ class Taken:
 
 
 class Ingest:
-    """Takes events for one process."""
+    """Takes events for one process.
+
+    An event without an id of its own takes that of its request, if there is one, so that the request can be repeated.
+    """
 
     def __init__(self, publisher: EventPublisher, event_types: EventTypes) -> None:
         self._publisher, self._event_types = publisher, event_types
 
-    def message(self, raw: bytes, now_ms: int) -> Message:
-        """Judge one event; ``now_ms`` stands in for an absent timestamp. Raises ``RejectedEvent``."""
-        event = parse_event(raw, topic_type=None, record_time_ms=now_ms, event_types=self._event_types)
-        return Message(self._event_types.topics[event.event_type], event.user_id.encode("utf-8"), raw)
+    def take(self, raw: bytes, now_ms: int, request_id: str | None = None) -> Placed:
+        """Take one event, of at most ``LARGEST_EVENT`` bytes; ``now_ms`` stands in for an absent timestamp.
 
-    def take(self, raw: bytes, now_ms: int) -> Placed:
-        """Take one event, of at most ``LARGEST_EVENT`` bytes. Raises ``RejectedEvent`` or ``IngestUnavailable``."""
-        placed = self._publisher.publish([self.message(raw, now_ms)])[0]
+        Raises ``RejectedEvent`` or ``IngestUnavailable``.
+        """
+        event = parse_event(raw, topic_type=None, record_time_ms=now_ms, event_types=self._event_types)
+        if event.event_id is None and request_id is not None:
+            raw = _utf_8(_with_id(json.loads(raw), request_id))
+        placed = self._publisher.publish([self._message(event, raw)])[0]
         if isinstance(placed, IngestUnavailable):
             raise placed
         return placed
 
-    def take_all(self, events: Sequence[object], now_ms: int) -> list[Taken]:
+    def take_all(self, events: Sequence[object], now_ms: int, request_id: str | None = None) -> list[Taken]:
         """Take the events of a batch, each on its own: a wrong one stops no other."""
-        judged: list[Message | RejectedEvent | Problem] = []
-        for position, event in enumerate(events):
-            raw = _utf_8(event)
-            if len(raw) > LARGEST_EVENT:
-                judged.append(_too_large(f"events[{position}]", len(raw)))
-                continue
-            try:
-                judged.append(self.message(raw, now_ms))
-            except RejectedEvent as exc:
-                judged.append(exc)
+        judged = [
+            self._judge(position, _with_id(event, None if request_id is None else f"{request_id}:{position}"), now_ms)
+            for position, event in enumerate(events)
+        ]
         placed = iter(self._publisher.publish([each for each in judged if isinstance(each, Message)]))
         return [_result(next(placed) if isinstance(each, Message) else each) for each in judged]
 
+    def _judge(self, position: int, event: object, now_ms: int) -> Message | RejectedEvent | Problem:
+        raw = _utf_8(event)
+        if len(raw) > LARGEST_EVENT:
+            return _too_large(f"events[{position}]", len(raw))
+        try:
+            known = event_from_value(event, raw, topic_type=None, record_time_ms=now_ms, event_types=self._event_types)
+        except RejectedEvent as exc:
+            return exc
+        return self._message(known, raw)
+
+    def _message(self, event: Event, raw: bytes) -> Message:
+        return Message(self._event_types.topics[event.event_type], event.user_id.encode("utf-8"), raw)
+
+
+def _with_id(event: object, event_id: str | None) -> object:
+    if event_id is None or not isinstance(event, dict) or event.get("event_id") is not None:
+        return event
+    return {**event, "event_id": event_id}
+
 
 def _utf_8(event: object) -> bytes:
+    """Write decoded JSON as the text that goes to Kafka."""
     try:
-        return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
-    except UnicodeEncodeError:  # half of a surrogate pair: written as an escape, it is refused like any wrong event
-        return json.dumps(event).encode()
+        return orjson.dumps(event)
+    except TypeError:  # an integer of more than 64 bits, half of a surrogate pair, or nested too deeply
+        try:
+            return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
+        except UnicodeEncodeError:  # written as an escape, it is refused like any wrong event
+            return json.dumps(event).encode()
 
 
 def _too_large(field: str, size: int) -> Problem:
@@ -104,5 +130,6 @@ def _result(outcome: Placed | IngestUnavailable | RejectedEvent | Problem) -> Ta
     if isinstance(outcome, IngestUnavailable):
         return Taken(503, {"detail": str(outcome)})
     if isinstance(outcome, RejectedEvent):
-        return Taken(400, {"reason": outcome.reason, "detail": outcome.detail})
-    return Taken(outcome.status, {"detail": outcome.detail, "errors": [each.as_dict() for each in outcome.errors]})
+        return Taken(400, {"field": Reason(outcome.reason).field, "reason": outcome.reason, "detail": outcome.detail})
+    errors = [each.as_dict() for each in outcome.errors]
+    return Taken(outcome.status, {"field": "", "reason": TOO_LARGE, "detail": outcome.detail, "errors": errors})

@@ -9,6 +9,7 @@ import flask_openapi_swagger  # type: ignore[import-untyped]
 from flask import Blueprint, Response, send_from_directory
 
 from reccore.events import LONGEST_ID
+from recsvc.ingest_routes import LONGEST_REQUEST_ID, MOST_EVENTS
 from recsvc.problems import json_response
 
 _STATIC = Path(flask_openapi_swagger.__file__).parent / "templates" / "swagger"
@@ -79,13 +80,20 @@ SCHEMAS: dict[str, Any] = {
         "properties": {
             "event_id": _STRING,
             "user_id": {"type": ["string", "integer"]},
-            "product_id": {"type": ["string", "integer"]},
-            "event_type": _STRING,
-            "timestamp": {"type": ["string", "number"]},
+            "product_id": {"type": ["string", "integer"], "description": "or `item_id`"},
+            "event_type": {**_STRING, "description": "or `action`; `click` and `cart` are known too"},
+            "timestamp": {"type": ["string", "number"], "description": "or `process_time`"},
             "tags": _list(_STRING),
         },
         "example": {"event_id": "e-1", "user_id": "u1", "product_id": "p1", "event_type": "view", "tags": ["shoes"]},
     },
+    "Batch": _object(
+        accepted=_INTEGER,
+        rejected=_list(_object(index=_INTEGER, field=_STRING, reason=_STRING, detail=_STRING)),
+        unavailable=_INTEGER,
+        took_ms=_NUMBER,
+        results=_list(_object(index=_INTEGER, status=_INTEGER, outcome=_STRING)),
+    ),
     "Problem": {
         **_object(type=_STRING, title=_STRING, status=_INTEGER, detail=_STRING),
         "description": "RFC 9457; `errors` names each wrong member",
@@ -117,10 +125,16 @@ def document(config_names: list[str]) -> dict[str, Any]:
     count = {"name": "n", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 100, "default": 10}}
     accepted = _object(status={"const": "accepted"}, topic=_STRING, partition=_INTEGER, offset=_INTEGER)
     user_ids = _object(user_ids={**_list({"type": ["string", "integer"]}), "maxItems": 500})
-    events = _object(events={**_list(_reference("Event")), "maxItems": 500})
+    events = _object(events={**_list(_reference("Event")), "maxItems": MOST_EVENTS})
     ok = {"200": _answer("it works", _FREE)}
     text = {"200": {"description": "metrics", "content": {"text/plain": {"schema": _STRING}}}}
     config = {"200": _answer("the document in force; its version is the ETag", _FREE)}
+    request_id = {
+        "name": "Idempotency-Key",
+        "in": "header",
+        "schema": {**_STRING, "minLength": 1, "maxLength": LONGEST_REQUEST_ID},
+        "description": "id of an event that has none (in a batch with ':' and its index), so that a repeat counts once",
+    }
     if_match = {"name": "If-Match", "in": "header", "schema": _STRING, "description": "ETag that must be in force"}
     paths: dict[str, Any] = {
         "/recommend/{user_id}": {
@@ -147,14 +161,16 @@ def document(config_names: list[str]) -> dict[str, Any]:
                 {"202": _answer("Kafka has acknowledged it", accepted)},
                 *(400, 411, 413, 415, 429, 503),
                 requestBody=_body(_reference("Event")),
+                parameters=[request_id],
             )
         },
         "/update/batch": {
             "post": _operation(
                 "Take several events, each with its own result",
-                {"202": _answer("all acknowledged", _FREE), "207": _answer("not all acknowledged", _FREE)},
+                {"202": _answer("Kafka has acknowledged all that were not rejected", _reference("Batch"))},
                 *(400, 411, 413, 415, 429, 503),
-                requestBody=_body(events),
+                requestBody=_body({"anyOf": [events, events["properties"]["events"]]}),
+                parameters=[request_id],
             )
         },
         "/livez": {"get": _operation("The process is alive", ok)},

@@ -9,10 +9,11 @@ from typing import Any
 
 from reccore.totals import Totals
 from recsvc import metrics
+from recsvc.confluent_publisher import ConfluentEventPublisher
 from recsvc.ingest import EventPublisher, Ingest
 from recsvc.kafka_publisher import KafkaEventPublisher
 from recsvc.recommender import Recommender
-from recsvc.settings import Settings
+from recsvc.settings import KAFKA_CLIENTS, Settings
 from recsvc.statistics_feed import StatisticsFeed
 from recsvc.totals_reader import TotalsReader
 from recsvc.user_store import RedisUserStore
@@ -83,12 +84,7 @@ def build_services(
     store = RedisUserStore(settings.redis_url, timeout_ms=settings.redis_timeout_ms)
     feed = StatisticsFeed(settings.redis_url, width=len(settings.event_types.names))
     totals = TotalsReader(settings.redis_url, timeout_ms=settings.redis_timeout_ms)
-    kafka = publisher or KafkaEventPublisher(
-        settings.kafka_bootstrap,
-        most_in_flight=settings.most_in_flight,
-        timeout_ms=settings.ingest_timeout_ms,
-        access=settings.kafka_access,
-    )
+    kafka = publisher or _publisher(settings)
     ranking = configurations["ranking"].watcher
     recommender = Recommender(
         store,
@@ -119,6 +115,16 @@ def build_services(
         totals=totals.read,
         starts=(seed_weights, store.start, feed.start, *(each.start for each in watchers)),
         stops=(totals.stop, store.stop, feed.stop, *(each.stop for each in watchers), kafka.stop),
+    )
+
+
+def _publisher(settings: Settings) -> EventPublisher:
+    chosen = ConfluentEventPublisher if settings.kafka_client == KAFKA_CLIENTS[0] else KafkaEventPublisher
+    return chosen(
+        settings.kafka_bootstrap,
+        most_in_flight=settings.most_in_flight,
+        timeout_ms=settings.ingest_timeout_ms,
+        access=settings.kafka_access,
     )
 
 

@@ -15,6 +15,8 @@ from recsvc.rate_limit import Rate
 
 _LOCAL_REDIS: Final = "redis://127.0.0.1:6379/0"
 _CONFIG_LIMIT: Final = "1200/minute"
+KAFKA_CLIENTS: Final = ("confluent", "kafka-python")
+"""What events are sent with; the first unless another is asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +38,8 @@ class Settings:
     tag_expiry_seconds: int = 0
     redis_timeout_ms: int = 100
     remembered_users: int = 10_000
-    most_in_flight: int = 2_000
+    kafka_client: str = KAFKA_CLIENTS[0]
+    most_in_flight: int = 20_000
     ingest_timeout_ms: int = 900
 
 
@@ -62,7 +65,8 @@ def settings_from(environment: Mapping[str, str] | None = None) -> Settings:
         tag_expiry_seconds=_number(env, "TAG_EXPIRY_SECONDS", 0, 0, 3_000_000_000),
         redis_timeout_ms=_number(env, "API_REDIS_TIMEOUT_MS", 100, 5, 100),
         remembered_users=_number(env, "API_REMEMBERED_USERS", 10_000, 0, 1_000_000),
-        most_in_flight=_number(env, "API_MOST_IN_FLIGHT", 2_000, 1, 100_000),
+        kafka_client=_choice(env, "API_KAFKA_CLIENT", KAFKA_CLIENTS),
+        most_in_flight=_number(env, "API_MOST_IN_FLIGHT", 20_000, 1, 1_000_000),
         ingest_timeout_ms=_number(env, "API_INGEST_TIMEOUT_MS", 900, 100, 30_000),
     )
 
@@ -77,6 +81,13 @@ def _number(env: Mapping[str, str], key: str, default: int, lowest: int, highest
     if not lowest <= number <= highest:
         raise SettingError(key, given, allowed)
     return number
+
+
+def _choice(env: Mapping[str, str], key: str, allowed: tuple[str, ...]) -> str:
+    given = env.get(key) or allowed[0]
+    if given not in allowed:
+        raise SettingError(key, given, f"one of {', '.join(allowed)}")
+    return given
 
 
 def _rate(env: Mapping[str, str], key: str, default: str) -> Rate | None:

@@ -79,12 +79,14 @@ class ProblemWorker(ThreadWorker):  # type: ignore[misc]
             self._submit(conn)  # what was read ahead is in no socket any more
             return
         arrived = _look(conn.sock)
-        if arrived is None or (arrived and not is_whole(arrived)):
+        if arrived == b"":
+            self._close(conn)
+        elif arrived is None or not is_whole(arrived):
             conn.timeout = time.monotonic() + _REQUEST_SECONDS
             self.pending_conns.append(conn)
             self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._more_arrived, conn))
             _ask_for_more(conn, arrived or b"")
-        elif arrived and self._is_full() and not never_refused(arrived):
+        elif self._is_full() and not never_refused(arrived):
             self._refuse(conn, plain_length(arrived))
         else:
             self._submit(conn)
@@ -139,8 +141,7 @@ class ProblemWorker(ThreadWorker):  # type: ignore[misc]
             conn.sock.shutdown(socket.SHUT_WR)
             conn.sock.setblocking(False)
         except OSError:
-            self.nr_conns -= 1
-            conn.close()
+            self._close(conn)
             return
         conn.timeout = time.monotonic() + _PARTING_SECONDS
         self.pending_conns.append(conn)
@@ -157,6 +158,9 @@ class ProblemWorker(ThreadWorker):  # type: ignore[misc]
             return
         self.poller.unregister(conn.sock)
         self.pending_conns.remove(conn)
+        self._close(conn)
+
+    def _close(self, conn: Any) -> None:
         self.nr_conns -= 1
         conn.close()
 
@@ -169,10 +173,10 @@ class ProblemWorker(ThreadWorker):  # type: ignore[misc]
         conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
         self.poller.unregister(conn.sock)
         self.pending_conns.remove(conn)
-        if len(arrived) > conn.arrived:
-            self.enqueue_req(conn)
-        else:
+        if arrived and len(arrived) == conn.arrived:
             self._submit(conn)
+        else:
+            self.enqueue_req(conn)
 
 
 def _look(sock: Any) -> bytes | None:

@@ -25,18 +25,7 @@ def _quiet(bootstrap: str, access: KafkaAccess = OPEN, told: list[kafka.KafkaErr
     options["socket.connection.setup.timeout.ms"] = 5_000
     if told is not None:
         options["error_cb"] = told.append
-    return options | access_options(access)
-
-
-def access_options(access: KafkaAccess) -> dict[str, Any]:
-    """Give the client's options for protocol, user and certificates."""
-    options: dict[str, Any] = {"security.protocol": access.protocol}
-    if access.has_sasl:
-        login = {"mechanism": access.mechanism, "username": access.username, "password": access.password}
-        options |= {f"sasl.{name}": value for name, value in login.items()}
-    if access.ca_file:
-        options["ssl.ca.location"] = access.ca_file
-    return options
+    return options | access.librdkafka_options()
 
 
 def check_topics(
@@ -136,6 +125,7 @@ class EventProducer:
                 "enable.idempotence": True,
                 "acks": "all",
                 "linger.ms": 20,
+                "partitioner": "murmur2_random",  # as Java's: a user's events in one partition, whoever sends them
                 "compression.type": "lz4",
                 "queue.buffering.max.messages": 100_000,
                 "queue.buffering.max.kbytes": 65_536,

@@ -87,7 +87,9 @@ def stop_running(rest: str, patience_seconds: float, name: str = JOB_NAME, folde
     if not jobs:
         return None
     target = {"targetDirectory": folder.as_uri()} if folder else {}
-    request = _ask("POST", f"{rest}/jobs/{jobs[0].identity}/stop", {"drain": False, **target})["request-id"]
+    # In RocksDB's own files: the canonical format is written, and read again, key by key.
+    wish = {"drain": False, "formatType": "NATIVE", **target}
+    request = _ask("POST", f"{rest}/jobs/{jobs[0].identity}/stop", wish)["request-id"]
     deadline = time.monotonic() + patience_seconds
     while time.monotonic() < deadline:
         answer = get_json(f"{rest}/jobs/{jobs[0].identity}/savepoints/{request}") or {}

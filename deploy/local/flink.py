@@ -53,7 +53,6 @@ def configuration(shipped: Mapping[str, Any], home: Home, ports: Mapping[str, in
         "taskmanager.resource-id": "local",
         "process.working-dir": str(home.flink / "work"),
         "env.java.opts.client": f"{' '.join(LITTLE_TO_DO)} -Djava.io.tmpdir={client_folder(home)}",
-        "io.tmp.dirs": str(home.flink / "tmp"),
         "rest.address": HOST,
         "rest.bind-address": HOST,
         "rest.port": str(ports["flink"]),
@@ -93,7 +92,6 @@ def write_configuration(home: Home, ports: Mapping[str, int], sizes: Sizes) -> d
         folder,
         checkpoints_folder(home),
         savepoints_folder(home),
-        home.flink / "tmp",
         home.flink / "pid",
         client_folder(home),
     ):
@@ -119,6 +117,11 @@ def environment(home: Home) -> dict[str, str]:
     }
 
 
+def temporary_folder(home: Home, name: str) -> Path:
+    """Return where a server keeps what it needs only while it runs: unpacked jars, code, files of downloads."""
+    return home.flink / "tmp" / name
+
+
 def servers(home: Home, ports: Mapping[str, int], sizes: Sizes) -> tuple[Server, Server]:
     """Describe JobManager and TaskManager, whose configuration is written."""
     rest = f"http://{HOST}:{ports['flink']}"
@@ -127,7 +130,11 @@ def servers(home: Home, ports: Mapping[str, int], sizes: Sizes) -> tuple[Server,
     def program(name: str) -> Program:
         return Program(
             name=name,
-            argv=server_command(home, name, options, ports[f"{name}_metrics"]),
+            argv=(
+                *server_command(home, name, options, ports[f"{name}_metrics"]),
+                *("-D", f"io.tmp.dirs={temporary_folder(home, name)}"),
+            ),
+            scratch=temporary_folder(home, name),
             env={**environment(home), **script_environment()},
             configuration=json.dumps(options, sort_keys=True),
         )

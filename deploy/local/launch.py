@@ -2,13 +2,15 @@
 
     python launch.py DESCRIPTION.json DIGEST
 
-The description holds `argv`, `env`, `cwd` and `end_with_parent`, a signal's number. It is read from standard
-input when it is named `-`. DIGEST is not read: it makes the supervisor see that a description changed.
+The description holds `argv`, `env`, `cwd`, `end_with_parent`, a signal's number, and `scratch`, a folder that the
+program finds empty, or null. It is read from standard input when it is named `-`. DIGEST is not read: it makes the
+supervisor see that a description changed.
 """
 
 import ctypes
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -31,6 +33,9 @@ def main(description_file: str) -> None:
     """Become the described program."""
     description = json.loads(sys.stdin.read() if description_file == "-" else Path(description_file).read_text())
     end_with_parent(description["end_with_parent"])
+    if description["scratch"] is not None:
+        shutil.rmtree(description["scratch"], ignore_errors=True)
+        Path(description["scratch"]).mkdir(parents=True, exist_ok=True)
     os.chdir(description["cwd"])
     environment = {**os.environ, **description["env"]}
     argv = description["argv"]

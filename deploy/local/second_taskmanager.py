@@ -34,6 +34,7 @@ class SecondTaskManager:
     def __init__(self, stack: Stack, slots: int) -> None:
         self._stack, self._slots = stack, slots
         self._folder = stack.home.flink / f"work-{_NAME}"
+        self._temporary = flink.temporary_folder(stack.home, _NAME)
         self._process: subprocess.Popen[str]
 
     def __enter__(self) -> Self:
@@ -43,6 +44,7 @@ class SecondTaskManager:
             task_manager.program,
             argv=(*task_manager.program.argv, *self._options()),
             env={**task_manager.program.env, STACK_ID_VARIABLE: stack.home.stack_id},
+            scratch=self._temporary,
         )
         self._process = start_held(program, stack.home.log / f"{_NAME}.log")
         deadline = time.monotonic() + _START_SECONDS
@@ -62,7 +64,8 @@ class SecondTaskManager:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        for folder in (self._folder, self._temporary):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _options(self) -> list[str]:
         options = {
@@ -70,5 +73,6 @@ class SecondTaskManager:
             "taskmanager.numberOfTaskSlots": str(self._slots),
             "process.working-dir": str(self._folder),
             "metrics.reporter.prom.port": str(free_port()),
+            "io.tmp.dirs": str(self._temporary),
         }
         return [text for key, value in options.items() for text in ("-D", f"{key}={value}")]

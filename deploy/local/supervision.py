@@ -33,7 +33,8 @@ class Program:
     """One process to keep running.
 
     `configuration` is the text that it reads at its start, so that a change of it calls for a restart. It is stopped
-    with `stop_patience` seconds of patience, and sent `end_with_parent` when its parent has died.
+    with `stop_patience` seconds of patience, and sent `end_with_parent` when its parent has died. At each start the
+    folder `scratch` is emptied, which a program that is killed can't do.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Program:
     configuration: str = ""
     stop_patience: int = 10
     end_with_parent: signal.Signals | None = signal.SIGKILL
+    scratch: Path | None = None
 
     def description(self) -> str:
         """Return what `launch.py` reads, as JSON."""
@@ -51,6 +53,7 @@ class Program:
             "cwd": str(CHECKOUT),
             "configuration": hashlib.sha256(self.configuration.encode()).hexdigest(),
             "end_with_parent": int(self.end_with_parent or 0),
+            "scratch": None if self.scratch is None else str(self.scratch),
         }
         return json.dumps(content, indent=1) + "\n"
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from reweigh.kafka import access_options
 from reweigh.progress import Bars
 from reweigh.settings import Settings
 from reweigh.verify.log import EventLog
@@ -24,7 +23,7 @@ def verify(settings: Settings, group: str, window_seconds: int | None) -> Outcom
         tag_expiry_seconds=settings.tag_expiry_seconds,
         most_tags_per_user=settings.most_tags_per_user,
     )
-    access = access_options(settings.kafka_access)
+    access = settings.kafka_access.librdkafka_options()
     log = EventLog(settings.required("KAFKA_BOOTSTRAP"), plan.topics.values(), access)
     stored = Stored(settings.required("REDIS_URL"))
     try:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import bounds, latency, memory, recommend, stream, textbook, weights
+from bench import bounds, ingest, latency, memory, recommend, stream, textbook, weights
 from bench.load_client import Load
 from bench.workbench import Workbench
 
@@ -37,6 +37,14 @@ def test_recommend_with_any_client(bench: Bench, monkeypatch: pytest.MonkeyPatch
         assert report.data["hgetall"][0]["answers_a_second"] > 0
     assert all(load.answers_a_second > 0 and load.failed == 0 for load in found)
     assert found[1].client == "bench"
+
+
+def test_events_over_http_reach_kafka(bench: Bench) -> None:
+    """Single ones and batches are all taken; both clients publish the same by themselves."""
+    report = ingest.measure(bench(seconds=1))
+    for name in ("single", "batch", "livez"):
+        assert all(load["answers_a_second"] > 0 and load["failed"] == 0 for load in report.data[name])
+    assert all(rate > 0 for rates in report.data["alone"].values() for rate in rates)
 
 
 def test_weights_reach_every_worker_and_all_stored_scores(bench: Bench) -> None:

@@ -9,6 +9,7 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 
 from deploy.local.stack import Stack
+from recsvc.confluent_publisher import ConfluentEventPublisher
 from recsvc.errors import IngestUnavailable
 from recsvc.ingest import EventPublisher, Message, Placed
 from recsvc.kafka_publisher import KafkaEventPublisher
@@ -19,14 +20,17 @@ TOPIC = "view-events"
 ReadBack = Callable[[Placed], tuple[bytes, bytes]]
 
 
-@pytest.fixture(params=["memory", "kafka"])
+REAL = (KafkaEventPublisher, ConfluentEventPublisher)
+
+
+@pytest.fixture(params=[MemoryEventPublisher, *REAL], ids=lambda used: used.__name__)
 def publisher(request: pytest.FixtureRequest, stack: Stack) -> Iterator[tuple[EventPublisher, ReadBack]]:
     """A publisher, and a function that reads key and value back from where a message was put."""
-    if request.param == "memory":
+    if request.param is MemoryEventPublisher:
         memory = MemoryEventPublisher()
         yield memory, lambda placed: (memory.messages[placed.offset].key, memory.messages[placed.offset].value)
         return
-    real = KafkaEventPublisher(stack.env["KAFKA_BOOTSTRAP"], most_in_flight=100, timeout_ms=10_000)
+    real: EventPublisher = request.param(stack.env["KAFKA_BOOTSTRAP"], most_in_flight=100, timeout_ms=10_000)
     consumer = Consumer({"bootstrap.servers": stack.env["KAFKA_BOOTSTRAP"], "group.id": "contract"})
 
     def read_back(placed: Placed) -> tuple[bytes, bytes]:
@@ -68,10 +72,24 @@ def test_nothing_to_publish(publisher: tuple[EventPublisher, ReadBack]) -> None:
     assert publisher[0].publish([]) == []
 
 
-def test_a_broker_that_is_away_is_told_for_each_message(stack: Stack) -> None:
+def test_all_put_a_user_into_one_partition(stack: Stack) -> None:
+    """Whichever is used: what reads one user in order finds it in one place."""
+    found = set()
+    for kind in REAL:
+        used = kind(stack.env["KAFKA_BOOTSTRAP"], most_in_flight=100, timeout_ms=10_000)
+        placed = used.publish([Message(TOPIC, f"user-{n}".encode(), b"{}") for n in range(40)])
+        found.add(tuple(each.partition for each in placed if isinstance(each, Placed)))
+        used.stop()
+    [partitions] = found
+    assert len(partitions) == 40
+    assert len(set(partitions)) > 1
+
+
+@pytest.mark.parametrize("kind", REAL)
+def test_a_broker_that_is_away_is_told_for_each_message(kind: type[EventPublisher], stack: Stack) -> None:
     """Nothing is raised: each message has its own answer, and afterwards the publisher works by itself again."""
     memory = MemoryEventPublisher()
-    real = KafkaEventPublisher(stack.env["KAFKA_BOOTSTRAP"], most_in_flight=10, timeout_ms=500)
+    real = kind(stack.env["KAFKA_BOOTSTRAP"], most_in_flight=10, timeout_ms=500)  # type: ignore[call-arg]
     message = Message(TOPIC, b"u", b"{}")
     wait_until(lambda: isinstance(real.publish([message])[0], Placed), 30)
     memory.up = False

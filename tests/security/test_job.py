@@ -22,8 +22,8 @@ from deploy.local.job import build_archive, job_command
 from reccore import layout
 from reccore.event_types import EventTypes
 from reccore.weights import parse_weights
+from recsvc.confluent_publisher import ConfluentEventPublisher
 from recsvc.ingest import Message, Placed
-from recsvc.kafka_publisher import KafkaEventPublisher
 from reweigh.kafka import end_offsets
 from tests.security.broker import PASSWORD, USER, SecuredBroker
 from tests.security.test_redis import JOB, acl_lines
@@ -124,7 +124,7 @@ def test_the_job_counts_with_credentials_and_tells_none(secured: Secured) -> Non
     """Events and a dead letter through TLS and SASL, as a Redis user and a ZooKeeper user; secrets show nowhere."""
     done = secured.submit(PASSWORD)
     assert done.returncode == 0, done.stdout + done.stderr
-    publisher = KafkaEventPublisher(
+    publisher = ConfluentEventPublisher(
         secured.broker.tls, most_in_flight=10, timeout_ms=20_000, access=secured.broker.access()
     )
     _publish(publisher, purchase("1"), Message("view-events", b"x", b"no"))
@@ -162,7 +162,7 @@ def purchase(event_id: str) -> Message:
     return Message("purchase-events", b"ann", json.dumps(event).encode())
 
 
-def _publish(publisher: KafkaEventPublisher, *messages: Message) -> None:
+def _publish(publisher: ConfluentEventPublisher, *messages: Message) -> None:
     wait_until(lambda: all(isinstance(each, Placed) for each in publisher.publish(messages)), 60)
 
 

@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 
 from reccore.access import OPEN, KafkaAccess
+from recsvc.confluent_publisher import ConfluentEventPublisher
 from recsvc.errors import IngestUnavailable
 from recsvc.ingest import Message, Placed
 from recsvc.kafka_publisher import KafkaEventPublisher
 from reweigh.cli import main
 from reweigh.errors import CommandError
-from reweigh.kafka import access_options, check_topics, end_offsets
+from reweigh.kafka import check_topics, end_offsets
 from reweigh.verify.log import EventLog
 from tests.security.broker import PASSWORD, USER, SecuredBroker
 from tests.waiting import wait_until
@@ -25,6 +26,8 @@ TOPIC = "view-events"
 # kafka-python leaves sockets that were refused under TLS to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 MESSAGE = Message(TOPIC, b"u", b'{"user_id": "u", "product_id": "p"}')
+Publisher = type[ConfluentEventPublisher] | type[KafkaEventPublisher]
+PUBLISHERS = pytest.mark.parametrize("kind", [ConfluentEventPublisher, KafkaEventPublisher])
 Reach = Callable[[SecuredBroker], tuple[str, KafkaAccess]]
 
 GOOD: dict[str, Reach] = {
@@ -43,26 +46,28 @@ BAD: dict[str, Reach] = {
 }
 
 
+@PUBLISHERS
 @pytest.mark.parametrize("how", GOOD)
-def test_the_service_publishes_with_the_right_credentials(broker: SecuredBroker, how: str) -> None:
+def test_the_service_publishes_with_the_right_credentials(broker: SecuredBroker, how: str, kind: Publisher) -> None:
     """Acknowledged, as on an open broker."""
     address, access = GOOD[how](broker)
-    publisher = KafkaEventPublisher(address, most_in_flight=10, timeout_ms=20_000, access=access)
+    publisher = kind(address, most_in_flight=10, timeout_ms=20_000, access=access)
     try:
         wait_until(lambda: isinstance(publisher.publish([MESSAGE])[0], Placed), 60)
     finally:
         publisher.stop()
 
 
+@PUBLISHERS
 @pytest.mark.parametrize("how", BAD)
 def test_the_service_is_refused_with_wrong_credentials(
-    broker: SecuredBroker, how: str, caplog: pytest.LogCaptureFixture
+    broker: SecuredBroker, how: str, kind: Publisher, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Nothing gets into the topic; the sender is told that it wasn't taken, and nobody is told the password."""
     caplog.set_level("DEBUG")
     before = records(broker)
     address, access = BAD[how](broker)
-    publisher = KafkaEventPublisher(address, most_in_flight=10, timeout_ms=3_000, access=access)
+    publisher = kind(address, most_in_flight=10, timeout_ms=3_000, access=access)
     try:
         for answer in publisher.publish([MESSAGE] * 2):
             assert isinstance(answer, IngestUnavailable)
@@ -114,10 +119,10 @@ def test_commands_are_refused_with_wrong_credentials(
 
 def test_verify_reads_the_log_with_the_credentials(broker: SecuredBroker) -> None:
     """Every record of the topic; with a wrong password it says that Kafka doesn't answer."""
-    log = EventLog(broker.tls, [TOPIC], access_options(broker.access()))
+    log = EventLog(broker.tls, [TOPIC], broker.access().librdkafka_options())
     ends = log.ends()
     assert sum(len(batch.table) for batch in log.read({}, ends)) == sum(ends.values()) == records(broker)
-    wrong = EventLog(broker.tls, [TOPIC], access_options(broker.access(password="wrong-7f3a")))
+    wrong = EventLog(broker.tls, [TOPIC], broker.access(password="wrong-7f3a").librdkafka_options())
     with pytest.raises(CommandError, match="does not answer"):
         wrong.ends()
 
