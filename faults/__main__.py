@@ -1,4 +1,8 @@
-"""``python -m faults [ROW …] [--seed N] [--quick] [--soak-minutes N] [--output DIR]``."""
+"""``python -m faults [ROW …] [--seed N] [--quick] [--soak-minutes N] [--output DIR]``.
+
+Exit status: 0 when every row holds, 1 when one does not or is late, 2 for wrong arguments, 3 when all that could be
+judged holds but this machine lacks what some row needs.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +30,7 @@ QUICK_SOAK_MINUTES = 1.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the rows that are named, or all; the exit status is 1 when one of them does not hold."""
+    """Run the rows that are named, or all, and give the exit status."""
     given = _parser().parse_args(arguments)
     every = rows()
     unknown = [name for name in given.rows if name not in every]
@@ -50,7 +54,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         finally:
             if outcomes:
                 _report(outcomes, output, wanted)
-    return 1 if any(each.broken or each.late for each in outcomes) else 0
+    return _exit_status(outcomes)
+
+
+def _exit_status(outcomes: Sequence[Outcome]) -> int:
+    """A row that could not be judged is no success: who only looks at the status must not take it for one."""
+    if any(each.broken or each.late for each in outcomes):
+        return 1
+    return 3 if any(each.not_possible for each in outcomes) else 0
 
 
 def _run_all(chosen: Sequence[Row], output: Path, wanted: Wanted, outcomes: list[Outcome]) -> None:
@@ -104,12 +115,19 @@ def _report(outcomes: Sequence[Outcome], output: Path, wanted: Wanted) -> None:
     }
     file = output / "faults.json"
     file.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
-    print(f"\n  {file}", flush=True)
+    print(f"\n  {file}")
+    missing = [f"{each.row} ({each.not_possible})" for each in outcomes if each.not_possible]
+    if missing:
+        print(f"\n  not judged, since it is not possible here: {'; '.join(missing)}")
+    sys.stdout.flush()
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m faults", description="Breaks what docs/reliability.md names, and compares the whole of Redis."
+        prog="python -m faults",
+        description="Breaks what docs/reliability.md names, and compares the whole of Redis.",
+        epilog="Exit status: 0 every row holds; 1 a row does not hold or is late; 2 wrong arguments; "
+        "3 nothing is broken or late, but some row is not possible on this machine.",
     )
     parser.add_argument("rows", nargs="*", metavar="ROW", help=", ".join(rows()) + " (all)")
     parser.add_argument("--seed", type=int, default=1, help="what is drawn by lot follows from it (1)")

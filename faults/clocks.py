@@ -127,9 +127,10 @@ def clock_library() -> Path:
 
 
 def soak(run: Run) -> str:
-    """T2: a steady load for a long time, with faults drawn by lot."""
+    """T2: a steady load for a long time, with faults drawn by lot. None of them ends the service: it must answer."""
     until = time.monotonic() + 60 * run.soak_minutes
     names: list[str] = []
+    answers = lost = 0
     with run.traffic.flowing(chunk=100, pause_seconds=0.3):
         run.progress(1_000)
         first = _settled(run)
@@ -143,11 +144,14 @@ def soak(run: Run) -> str:
                 fault(run)
                 run.recovered(name, began)
                 names.append(name)
-        found = asking.taken()
+                found = asking.taken()  # each time: half an hour of answers is too much to keep
+                answers, lost = answers + found.answers, lost + found.failed
+                run.must(f"{name}: nobody asked", found.answers > 0)
+                run.must(f"{name}: {found.failed} of {found.answers} failed ({found.failures})", found.failed == 0)
         last = _settled(run)
     run.note("faults", len(names))
-    run.note("answers", found.answers)
-    run.note("answers lost", found.failed)
+    run.note("answers", answers)
+    run.note("answers lost", lost)
     _judge_growth(run, first, last)
     return f"{run.soak_minutes:g} minutes of load with {len(names)} faults: " + ", ".join(
         f"{names.count(name)} × {name}" for name in sorted(set(names))

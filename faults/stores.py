@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import cast
+from types import TracebackType
+from typing import Self, cast
 
 from faults.patience import wait_until
 from faults.proxy import ProxiedStack
@@ -17,6 +19,8 @@ from reweigh.replay import Replay, Wish
 
 LONGER_THAN_A_WRITER_WAITS = 7
 """Seconds: so a writer sends its batch again, not knowing whether it was written."""
+AWAY_LONG_ENOUGH = 0.5
+"""Seconds without Redis that nobody misses who asks all the time."""
 NO_SERVER = ("127.0.0.1", "1")
 """Nobody listens there: a replica of nobody serves what it has and takes no writes."""
 
@@ -30,6 +34,7 @@ def lost_redis(run: Run) -> str:
         "out of memory": (_out_of_memory, run.choose(8, 4)),
         "read-only replica": (_replica, run.choose(8, 4)),
     }
+    redis_answers = next(each.is_ready for each in run.stack.servers() if each.name == "redis")
     with run.traffic.flowing(chunk=100):
         run.progress()
         normal = run.normal()
@@ -37,19 +42,50 @@ def lost_redis(run: Run) -> str:
         for name, (fault, seconds) in faults.items():
             run.progress()
             with run.reading() as asking:
-                with contextmanager(fault)(run):
+                with Away(redis_answers) as away, contextmanager(fault)(run):
                     time.sleep(seconds)
                 began = time.monotonic()
                 found = asking.taken()
                 run.recovered(name, began)
             run.must_serve(name, found, normal)
+            run.note(f"{name}: Redis did not answer for s", away.seconds)
             run.note(f"{name}: degraded answers", found.degraded)
-            run.must(f"{name}: no answer said that it is degraded", found.degraded > 0 or name != "SIGSTOP")
+            # Killed or ended it may be back at once; out of memory or a replica it answers whoever reads.
+            seen = name == "SIGSTOP" or away.seconds >= AWAY_LONG_ENOUGH
+            run.must(f"{name}: no answer said that it is degraded", found.degraded > 0 or not seen)
     if run.quick:
         return ", ".join(faults)
     run.compare()
     _emptied(run)
     return f"{', '.join(faults)}, FLUSHALL and a replay"
+
+
+class Away:
+    """Asks a server all the time, from a thread of its own: ``seconds`` is the longest time without an answer."""
+
+    def __init__(self, answers: Callable[[], bool]) -> None:
+        self.seconds = 0.0
+        self._answers = answers
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+
+    def _watch(self) -> None:
+        answered = time.monotonic()
+        while not self._over.wait(0.05):
+            if self._answers():
+                answered = time.monotonic()
+            else:
+                self.seconds = max(self.seconds, time.monotonic() - answered)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._thread.join()
 
 
 def _paused(run: Run) -> Iterator[None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from contextlib import suppress
 
 import psutil
 
@@ -99,13 +100,30 @@ def paused_taskmanager(run: Run) -> str:
     with run.traffic.flowing():
         for seconds in lengths:
             run.progress()
-            stopped = run.stack.kill("taskmanager", signal.SIGSTOP)
-            try:
-                time.sleep(seconds)
-            finally:
-                os.kill(stopped, signal.SIGCONT)
+            run.note(f"{seconds} s: Python workers paused", _pause_with_workers(run.stack, seconds))
             run.recovered(f"{seconds} s of SIGSTOP", time.monotonic())
-    return f"SIGSTOP of the TaskManager for {' and '.join(map(str, lengths))} s, then SIGCONT"
+    return f"SIGSTOP of the TaskManager and its Python workers for {' and '.join(map(str, lengths))} s, then SIGCONT"
+
+
+def _pause_with_workers(stack: Stack, seconds: float) -> int:
+    """Stop the TaskManager and its Python workers for some time, and give the number of the workers.
+
+    It is the workers that write to Redis. They are let go first: so they write what they hold as if nothing had been,
+    before the TaskManager hears that it was given up.
+    """
+    stopped = stack.kill("taskmanager", signal.SIGSTOP)
+    workers: list[psutil.Process] = []
+    try:
+        workers = python_workers(stack)  # only now, since from now on there are no others
+        for worker in workers:
+            worker.suspend()
+        time.sleep(seconds)
+    finally:
+        for worker in workers:
+            with suppress(psutil.NoSuchProcess):
+                worker.resume()
+        os.kill(stopped, signal.SIGCONT)
+    return len(workers)
 
 
 def rescaled(run: Run) -> str:

@@ -51,7 +51,7 @@ class ParseRecords(ScalarFunction):  # type: ignore[misc]
         """Make the parser and the catalogue look-up, which connects when the first event without tags comes."""
         quieten_worker_process()
         self._store = RedisStore.connect(
-            self._settings.redis_url, patience_seconds=self._settings.redis_patience_seconds
+            self._settings.catalog_url, patience_seconds=self._settings.redis_patience_seconds
         )
         self._parser = BatchParser(self._settings.event_types)
         self._catalogue = CatalogueTags(self._store)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 from reccore.access import OPEN, KafkaAccess, redis_url_setting, zookeeper_auth_setting
 from reccore.errors import SettingError
@@ -34,6 +35,8 @@ class JobSettings:
     job_name: str = JOB_NAME
     checkpoint_dir: str = ""
     """Empty: where the cluster's configuration says."""
+    catalog_database: int = -1
+    """Number of the Redis database that holds the catalogue; -1: that of ``redis_url``."""
     start_from_ms: int = 0
     """Records of an earlier Kafka time are left out."""
     parallelism: int = 1
@@ -48,6 +51,13 @@ class JobSettings:
     bundle_ms: int = 5
     bundle_rows: int = 10_000
     redis_patience_seconds: int = 20
+
+    @property
+    def catalog_url(self) -> str:
+        """Where the catalogue is read."""
+        if self.catalog_database < 0:
+            return self.redis_url
+        return urlunsplit(urlsplit(self.redis_url)._replace(path=f"/{self.catalog_database}"))
 
 
 def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> JobSettings:
@@ -144,6 +154,7 @@ _NUMBERS: tuple[tuple[str, int, str], ...] = (
     ("checkpoint_interval_ms", 100, "time between checkpoints"),
     ("deduplication_window_seconds", 1, "how long an event id is remembered"),
     ("tag_expiry_seconds", 0, "forget a user's tag after so long without events, 0 never"),
+    ("catalog_database", -1, "number of the Redis database that holds the catalogue, -1 that of the URL"),
     ("start_from_ms", 0, "leave out records of an earlier Kafka time, epoch ms"),
     ("most_tags_per_user", 1, "how many tags of a user are kept in Redis, those with the most events"),
     ("mini_batch_ms", 1, "how long counts are gathered before they are passed on"),

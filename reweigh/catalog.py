@@ -6,7 +6,8 @@ import json
 import math
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -98,17 +99,15 @@ def _json_fields(raw: bytes) -> dict[str, object]:
     return fields
 
 
-def _csv_fields(cells: dict[str, str]) -> dict[str, object]:
+def _csv_fields(cells: Mapping[str, object]) -> dict[str, object]:
     if not is_text(cells):
         raise RejectedEvent(Reason.NOT_UTF8, "a cell is not UTF-8")
     fields: dict[str, object] = dict(cells)
-    if "tags" in cells:
-        fields["tags"] = [tag for tag in (part.strip() for part in cells["tags"].split("|")) if tag]
-    if "price" in cells:
-        try:
-            fields["price"] = float(cells["price"])
-        except ValueError:
-            fields["price"] = cells["price"]
+    if isinstance(tags := cells.get("tags"), str):
+        fields["tags"] = [tag for tag in (part.strip() for part in tags.split("|")) if tag]
+    if isinstance(price := cells.get("price"), str):
+        with suppress(ValueError):
+            fields["price"] = float(price)
     return fields
 
 
@@ -129,13 +128,17 @@ def _price(value: object) -> float | None:
 
 
 def load_catalog(file: Path, client: redis.Redis, bar: Bar, fmt: str = AUTO) -> tuple[int, int]:
-    """Store every product of ``file``; give how many were stored and how many lines were rejected.
+    """Store every product of ``file``, of which a product's last line counts. See :func:`store_products`."""
+    return store_products(_parsed(read_rows(file, file_format(file, fmt)), bar), client)
 
-    The catalogue's version is raised with each chunk, in one transaction with it; a product that stands in the file
-    twice has its last line. Raises :class:`CommandError` when the file or Redis fails.
+
+def store_products(products: Iterator[CatalogProduct | None], client: redis.Redis) -> tuple[int, int]:
+    """Store products; give how many were stored and how many were None, which stands for a rejected line.
+
+    The catalogue's version is raised with each chunk, in one transaction with it. Raises :class:`CommandError` when
+    Redis fails.
     """
     stored = rejected = 0
-    products = _parsed(read_rows(file, file_format(file, fmt)), bar)
     while chunk := list(islice(products, CHUNK)):
         valid = [each for each in chunk if isinstance(each, CatalogProduct)]
         rejected += len(chunk) - len(valid)

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from reccore.errors import ReweighError
 from reweigh import commands
+from reweigh.lines import AUTO, CSV, FORMATS, JSON_LINES, PARQUET
 from reweigh.settings import export_settings
 from zkconfig.cli import add_weights_commands
 
@@ -127,8 +128,13 @@ def _add_data(subparsers: Any) -> None:
 
 def _add_load(subparsers: Any) -> None:
     load = _add(subparsers, "load", "send the events of a file to Kafka", commands.load, _LOAD)
-    load.add_argument("file", type=Path, metavar="FILE", help="JSON lines or CSV, also gzipped (.gz)")
-    load.add_argument("--format", choices=("auto", "jsonl", "csv", "retailrocket"), default="auto")
+    load.add_argument(
+        "file",
+        type=Path,
+        metavar="FILE",
+        help="Parquet, JSON lines or CSV, these also gzipped (.gz); or the folder of RetailRocket's files",
+    )
+    load.add_argument("--format", choices=FORMATS, default=AUTO)
     load.add_argument("--bootstrap", metavar="HOST:PORT", help="the broker; default: KAFKA_BOOTSTRAP")
     load.add_argument("--no-validate", action="store_true", help="send lines unjudged; the job refuses what is wrong")
     load.add_argument("--rejected", type=Path, metavar="FILE", help="write every rejected line with its reason there")
@@ -143,7 +149,7 @@ def _add_catalog(subparsers: Any) -> None:
     what = "store the products of a file (JSON lines or CSV: product_id, name, tags, price, category) in Redis"
     load = _add(group, "load", what, commands.catalog_load)
     load.add_argument("file", type=Path, metavar="FILE")
-    load.add_argument("--format", choices=("auto", "jsonl", "csv"), default="auto")
+    load.add_argument("--format", choices=(AUTO, JSON_LINES, CSV, PARQUET), default=AUTO)
     load.add_argument("--redis-url", metavar="URL", help="default: REDIS_URL")
     _add_env(load)
 
@@ -195,8 +201,17 @@ def _add_weights(subparsers: Any) -> None:
 
 def _add_job(subparsers: Any) -> None:
     group = _group(subparsers, "job", "the profile job of the local stack")
+    submit = _add(
+        group, "submit", "start it, from its newest state, or the first record where there is none", commands.job
+    )
+    submit.add_argument(
+        "--anew",
+        action="store_true",
+        help="count in place from the first record where it can't read the state there is",
+    )
+    submit.set_defaults(action="submit")
+    _add_home(submit)
     for name, what in (
-        ("submit", "start it, from its newest state if it has any"),
         ("stop", "stop it with a savepoint"),
         ("status", "show it and its newest checkpoint"),
         ("command", "print the command line that would submit it"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterable
@@ -82,8 +83,16 @@ def load(options: argparse.Namespace) -> int:
     """`reweigh load`: exit code 1 when lines were rejected."""
     loading = need("reweigh.loading", "data")
     settings = read_settings(options.env)
+    file: Path = options.file
+    if file.is_dir():
+        retailrocket, catalog = need("reweigh.retailrocket", "data"), need("reweigh.catalog", "data")
+        folder = retailrocket.find(file)
+        with _redis(settings.required("REDIS_URL")) as client, loading.counting_bar(folder.size, "items", "B") as bar:
+            stored, _ = catalog.store_products(retailrocket.products(folder, bar), client)
+        print(f"{stored:,} products stored")
+        file = folder.events
     report = loading.load_events(
-        options.file,
+        file,
         options.bootstrap or settings.required("KAFKA_BOOTSTRAP"),
         settings.event_types,
         fmt=options.format,
@@ -96,13 +105,16 @@ def load(options: argparse.Namespace) -> int:
     return 1 if report.rejected else 0
 
 
+def _redis(url: str) -> Any:
+    return need("redis", "data").Redis.from_url(url, socket_timeout=10.0, socket_connect_timeout=10.0)
+
+
 def catalog_load(options: argparse.Namespace) -> int:
     """`reweigh catalog load`: exit code 1 when lines were rejected."""
-    catalog, loading, redis = need("reweigh.catalog", "data"), need("reweigh.loading", "data"), need("redis", "data")
+    catalog, loading = need("reweigh.catalog", "data"), need("reweigh.loading", "data")
     given = {"REDIS_URL": options.redis_url} if options.redis_url else {}
     url = redis_url_setting(given, str) or read_settings(options.env).required("REDIS_URL")
-    client = redis.Redis.from_url(url, socket_timeout=10.0, socket_connect_timeout=10.0)
-    with client, loading.progress_bar(options.file) as bar:
+    with _redis(url) as client, loading.progress_bar(options.file) as bar:
         stored, rejected = catalog.load_catalog(options.file, client, bar, options.format)
     print(f"{stored:,} products stored" + (f", {rejected:,} lines rejected" if rejected else ""))
     return 1 if rejected else 0
@@ -207,12 +219,14 @@ def job(options: argparse.Namespace) -> int:
     control = need("reweigh.job", "stack").JobControl(_stack(local, options.home))
     if options.action == "status":
         print("\n".join(control.status()))
+    elif options.action == "submit":
+        print(control.submit(anew=options.anew))
     elif options.action == "resume":
         print(control.resume(options.path))
     elif options.action == "rescale":
         print(control.rescale(options.parallelism))
     else:
-        print({"submit": control.submit, "stop": control.stop, "command": control.command}[options.action]())
+        print({"stop": control.stop, "command": control.command}[options.action]())
     return 0
 
 
@@ -226,6 +240,8 @@ def replay(options: argparse.Namespace) -> int:
     wish = replaying.Wish(
         check=options.check, database=options.database, keep=options.keep, from_ms=_since(options.since)
     )
+    for number in (signal.SIGTERM, signal.SIGHUP):  # ends by way of what puts everything back
+        signal.signal(number, lambda ending, _frame: sys.exit(128 + ending))
     with progress.Bars() as bars:
         done = replaying.Replay(_stack(local, options.home), wish, bars.tell, bars.say).run()
     print(
@@ -233,7 +249,9 @@ def replay(options: argparse.Namespace) -> int:
         f"{done.rate:,.0f} a second once it ran"
     )
     if wish.check:
-        print(f"{len(done.differences):,} keys differ" + "".join(f"\n  {key}" for key in done.differences[:20]))
+        meanwhile = f" ({done.left_out:,} records arrived meanwhile; what they concern was left out)"
+        print(f"{len(done.differences):,} keys differ{meanwhile if done.left_out else ''}")
+        print("".join(f"  {key}\n" for key in done.differences[:20]), end="")
         return 1 if done.differences else 0
     if not wish.keep:
         print(f"live; for {done.waiting_seconds:.1f} s new events waited for the exchange")
@@ -244,7 +262,7 @@ def _stack(local: Any, home: Path | None) -> Any:
     stack = local.Stack(home)
     if not stack.home.stack_env.exists():
         raise CommandError(f"no local stack was started in {stack.home.path}: `make up` starts one")
-    return stack
+    return local.Stack(home, stack.started_parts() or stack.parts)
 
 
 def _since(text: str) -> int:

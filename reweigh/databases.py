@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, TypeVar, cast
 from urllib.parse import urlsplit, urlunsplit
 
@@ -52,7 +52,7 @@ class Databases:
         self.beside.close()
 
     def prepare(self) -> None:
-        """Empty the database beside, which nobody else may use, and give it what can't be rebuilt."""
+        """Empty the database beside, which nobody else may use, and mark it as ours."""
         if _asked(self.live.info, "cluster").get("cluster_enabled"):
             raise CommandError("a Redis Cluster has one database only, so nothing can be rebuilt beside it")
         if _asked(self.beside.dbsize) and not _asked(self.beside.exists, _BEING_REBUILT):
@@ -62,7 +62,16 @@ class Databases:
             )
         _asked(self.beside.flushdb)
         _asked(self.beside.set, _BEING_REBUILT, 1)
-        self.copy_what_is_kept()
+
+    @property
+    def live_number(self) -> int:
+        """Number of the live database."""
+        return self._live_number
+
+    @property
+    def has_catalogue(self) -> bool:
+        """Whether the live database holds a catalogue."""
+        return bool(_asked(self.live.exists, layout.CATALOG))
 
     def copy_what_is_kept(self) -> None:
         """Copy what can't be rebuilt.
@@ -75,9 +84,22 @@ class Databases:
         _asked(self.beside.incr, layout.CATALOG_VERSION)
 
     def swap(self) -> None:
-        """Exchange the two at once, for every client; then let go of what was the live one."""
-        _asked(self.beside.delete, _BEING_REBUILT)
-        _asked(self.live.swapdb, self._live_number, self._number)
+        """Exchange the two at once, for every client; then let go of what was the live one.
+
+        Refused when the database beside has been emptied meanwhile: what it holds is not all of it.
+        """
+        if not _asked(self.beside.exists, _BEING_REBUILT):
+            raise CommandError(
+                f"database {self._number} of Redis was emptied meanwhile, so nothing was exchanged: run it again"
+            )
+
+        def exchange() -> None:
+            with self.live.pipeline(transaction=True) as pipeline:
+                pipeline.swapdb(self._live_number, self._number)
+                pipeline.delete(_BEING_REBUILT)  # of the one that is live from here on
+                pipeline.execute()
+
+        _asked(exchange)
         _asked(self.beside.flushdb, True)
 
     def drop(self) -> None:
@@ -93,22 +115,18 @@ class Databases:
         totals = cast("dict[str, str]", _asked(self.beside.hgetall, layout.TOTALS))
         return sum(int(count) for name, count in totals.items() if name.startswith("read:"))
 
-    def differences(self, keys: set[str] | None = None) -> set[str]:
-        """Give the keys that don't hold the same in both, of ``keys`` or of all."""
-        if keys is None:
-            keys = {*self._keys(self.live), *self._keys(self.beside)}
-        wanted = sorted(keys - _NOT_COMPARED)
-        found: set[str] = set()
+    def weights_versions(self) -> tuple[str | None, str | None]:
+        """Give the versions of the weights in force, in the live database and in the one beside."""
+        live, beside = (_asked(each.hget, layout.WEIGHTS_IN_FORCE, "version") for each in (self.live, self.beside))
+        return live, beside
+
+    def pairs(self, keys: Iterable[str] | None = None) -> Iterator[tuple[str, Any, Any]]:
+        """Give each key that one of them holds, or each of ``keys``, with what is live and what is beside."""
+        chosen = {*self._keys(self.live), *self._keys(self.beside)} if keys is None else set(keys)
+        wanted = sorted(chosen - _NOT_COMPARED)
         for start in range(0, len(wanted), _KEYS_A_CALL):
             some = wanted[start : start + _KEYS_A_CALL]
-            found |= {
-                key
-                for key, live, rebuilt in zip(
-                    some, _contents(self.live, some), _contents(self.beside, some), strict=True
-                )
-                if live != rebuilt
-            }
-        return found
+            yield from zip(some, _contents(self.live, some), _contents(self.beside, some), strict=True)
 
     def _keys(self, client: Any) -> set[str]:
         return _asked(lambda: set(client.scan_iter(count=_KEYS_A_CALL)))

@@ -14,7 +14,7 @@ from reccore.event_types import EventTypes
 from reccore.events import Event, event_from_fields, parse_event
 from reweigh.catalog import CatalogProduct, parse_product
 from reweigh.errors import CommandError
-from reweigh.event_files import csv_fields
+from reweigh.event_files import row_fields
 from reweigh.lines import JSON_LINES, file_format, read_rows
 
 Integers = NDArray[np.int64]
@@ -123,7 +123,7 @@ def _events(file: Path, event_types: EventTypes) -> Iterable[Event]:
             if fmt == JSON_LINES:
                 yield parse_event(row.raw, topic_type=None, record_time_ms=None, event_types=event_types)
             else:
-                fields = csv_fields(row, fmt)
+                fields = row_fields(row, fmt)
                 yield event_from_fields(fields, topic_type=None, record_time_ms=None, event_types=event_types)
         except RejectedEvent:
             continue

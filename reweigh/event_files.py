@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,7 +13,8 @@ from reccore.dead_letters import Reason
 from reccore.errors import RejectedEvent
 from reccore.event_types import EventTypes
 from reccore.events import event_from_fields, parse_event
-from reweigh.lines import JSON_LINES, RETAILROCKET, Row, is_text
+from reweigh.behaviour import as_event, columns
+from reweigh.lines import BEHAVIOUR, JSON_LINES, PARQUET, RETAILROCKET, Row, is_text
 
 # What RetailRocket calls the fields.
 _RETAILROCKET: Final = {"visitorid": "user_id", "itemid": "product_id", "event": "event_type", "timestamp": "timestamp"}
@@ -41,7 +43,7 @@ def reader(fmt: str, event_types: EventTypes, *, namespace: str = "", validate: 
         return lambda row: as_it_is(row, fmt, event_types)
     if fmt == JSON_LINES:
         return lambda row: _from_json(row, event_types, namespace)
-    return lambda row: _from_fields(csv_fields(row, fmt), row, event_types, namespace)
+    return lambda row: _from_fields(row_fields(row, fmt), row, event_types, namespace)
 
 
 def made_id(namespace: str, row: Row) -> str:
@@ -68,28 +70,63 @@ def _from_fields(fields: dict[str, object], row: Row, event_types: EventTypes, n
     return Record(event.event_type, event.user_id.encode(), json.dumps(fields).encode())
 
 
-def csv_fields(row: Row, fmt: str) -> dict[str, object]:
-    """Give a row of CSV as the members of an event. Raises ``RejectedEvent`` for what is no text or no object."""
-    if row.fields is None:
+def row_fields(row: Row, fmt: str) -> dict[str, object]:
+    """Give a row as the members of an event. Raises ``RejectedEvent`` for what is no text or no object."""
+    given = row.fields
+    if given is None and fmt == BEHAVIOUR:
+        given = _object(row.raw)
+    if given is None:
         raise RejectedEvent(Reason.NOT_AN_OBJECT, "not a row of CSV")
-    if not is_text(row.fields):
+    if not is_text(given):
         raise RejectedEvent(Reason.NOT_UTF8, "a cell is not UTF-8")
+    if fmt == BEHAVIOUR:
+        return as_event(given, columns(list(given)))
+    if fmt == PARQUET:
+        return _parquet_fields(given)
     if fmt == RETAILROCKET:
-        named = {name: row.fields[column] for column, name in _RETAILROCKET.items() if column in row.fields}
-    else:
-        named = row.fields
-    fields: dict[str, object] = dict(named)
+        return _csv_fields({name: given[column] for column, name in _RETAILROCKET.items() if column in given})
+    return _csv_fields(given)
+
+
+def _object(line: bytes) -> Mapping[str, object]:
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError) as exc:
+        raise RejectedEvent(Reason.NOT_JSON, "a JSON object is required") from exc
+    if not isinstance(value, dict):
+        raise RejectedEvent(Reason.NOT_AN_OBJECT, "a JSON object is required")
+    return value
+
+
+def _csv_fields(cells: Mapping[str, object]) -> dict[str, object]:
+    fields: dict[str, object] = dict(cells)
     for name in ("timestamp", "process_time"):
-        if name in named:
-            fields[name] = _number_or_text(named[name])
-    if "tags" in named:
-        fields["tags"] = [tag for tag in (part.strip() for part in named["tags"].split("|")) if tag]
-    if "metadata" in named:
-        try:
-            fields["metadata"] = json.loads(named["metadata"])
-        except ValueError as exc:
-            raise RejectedEvent(Reason.INVALID_METADATA, "metadata: a JSON object is allowed") from exc
+        if name in cells:
+            fields[name] = _number_or_text(str(cells[name]))
+    if "tags" in cells:
+        fields["tags"] = [tag for tag in (part.strip() for part in str(cells["tags"]).split("|")) if tag]
+    if "metadata" in cells:
+        fields["metadata"] = _metadata(str(cells["metadata"]))
     return fields
+
+
+def _parquet_fields(cells: Mapping[str, object]) -> dict[str, object]:
+    """Take typed columns: whole numbers as ids, also where a missing one has made floats of them, texts as JSON."""
+    fields: dict[str, object] = {}
+    for name, value in cells.items():
+        if isinstance(value, float) and not math.isfinite(value):  # how some writers say that there is none
+            continue
+        fields[name] = int(value) if isinstance(value, float) and value.is_integer() else value
+    if isinstance(metadata := fields.get("metadata"), str):
+        fields["metadata"] = _metadata(metadata)
+    return fields
+
+
+def _metadata(text: str) -> object:
+    try:
+        return json.loads(text)
+    except ValueError as exc:
+        raise RejectedEvent(Reason.INVALID_METADATA, "metadata: a JSON object is allowed") from exc
 
 
 def _number_or_text(text: str) -> int | float | str:
@@ -112,10 +149,10 @@ def as_it_is(row: Row, fmt: str, event_types: EventTypes) -> Record:
             fields = None
     else:
         try:
-            fields = csv_fields(row, fmt)
+            fields = row_fields(row, fmt)
         except RejectedEvent:
             fields = {**(row.fields or {})}
-        value = json.dumps(fields).encode()
+        value = json.dumps(fields, default=str).encode()
     if not isinstance(fields, dict):
         return Record(event_types.names[0], None, value)
     named = fields.get("event_type") or fields.get("action")

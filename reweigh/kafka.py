@@ -148,12 +148,17 @@ class EventProducer:
         self._producer.poll(0)
         self._check()
 
-    def close(self) -> None:
-        """Wait until every record is acknowledged. Raises :class:`CommandError` when one isn't."""
+    def flush(self) -> None:
+        """Wait until every record so far is acknowledged. Raises :class:`CommandError` when one isn't."""
         left = self._producer.flush(self._give_up_seconds + 5)
         self._check()
         if left:
             raise CommandError(f"{left} records were not acknowledged within {self._give_up_seconds:.0f} s")
+
+    def close(self) -> None:
+        """Wait for the same, and send no more."""
+        self.flush()
+        self._producer.close()
 
     def _delivered(self, error: object, _message: object) -> None:
         if error is None:

@@ -1,4 +1,4 @@
-"""Rows of a file, read one by one: JSON lines and CSV, plain or gzipped."""
+"""Rows of a file, read one by one: JSON lines and CSV, plain or gzipped, and Parquet."""
 
 from __future__ import annotations
 
@@ -6,32 +6,42 @@ import csv
 import gzip
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
-from typing import BinaryIO, Final, cast
+from typing import Any, BinaryIO, Final, cast
 
+from reweigh.behaviour import RATINGS_HEADER, is_behaviour, is_rating
 from reweigh.errors import CommandError
 
 JSON_LINES: Final = "jsonl"
 CSV: Final = "csv"
+PARQUET: Final = "parquet"
 RETAILROCKET: Final = "retailrocket"
+BEHAVIOUR: Final = "behaviour"
 AUTO: Final = "auto"
+FORMATS: Final = (AUTO, JSON_LINES, CSV, PARQUET, RETAILROCKET, BEHAVIOUR)
+
+_PARQUET_MAGIC: Final = b"PAR1"
+_ROWS_A_BATCH: Final = 10_000
 
 RETAILROCKET_COLUMNS: Final = ("timestamp", "visitorid", "event", "itemid", "transactionid")
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row. ``raw`` is the line of JSON lines as it is; a row of CSV has ``fields``, empty cells left out.
+    """One row. ``raw`` is the line of JSON lines as it is; other rows have ``fields``, empty cells left out.
 
-    ``number`` is the line's, from 1; ``position`` the bytes of the file read so far (compressed ones when it is).
+    ``number`` is the line's, or in Parquet the row's, from 1; ``position`` the bytes of the file read so far
+    (compressed ones when it is).
     """
 
     number: int
     position: int
     raw: bytes
-    fields: dict[str, str] | None
+    fields: Mapping[str, object] | None
 
 
 def open_binary(file: Path) -> tuple[BinaryIO, BinaryIO]:
@@ -46,30 +56,106 @@ def open_binary(file: Path) -> tuple[BinaryIO, BinaryIO]:
 
 
 def file_format(file: Path, chosen: str = AUTO) -> str:
-    """Tell the format by the first line that isn't blank: an object is JSON lines, a header of columns is CSV."""
+    """Tell the format by the first line that isn't blank: an object is JSON lines, a header of columns is CSV.
+
+    Files whose columns, or first object, have an event's members under other names only are behaviour files.
+    """
     if chosen != AUTO:
         return chosen
-    content, plain = open_binary(file)
-    with plain, content:
-        head = next((line for line in content if line.strip()), b"").lstrip(b"\xef\xbb\xbf").strip()
+    head = _head(file)
+    if head.startswith(_PARQUET_MAGIC):
+        return BEHAVIOUR if is_behaviour(_parquet(file).schema_arrow.names) else PARQUET
     if head.startswith(b"{"):
-        return JSON_LINES
+        return BEHAVIOUR if is_behaviour(_members(head)) else JSON_LINES
     columns = tuple(name.strip() for name in head.decode("utf-8", "replace").split(","))
     if columns[:4] == RETAILROCKET_COLUMNS[:4]:
         return RETAILROCKET
+    if is_behaviour(columns) or is_rating(columns):
+        return BEHAVIOUR
     if len(columns) > 1:
         return CSV
-    raise CommandError(f"{file} is neither JSON lines nor CSV with a header: name its format with --format")
+    raise CommandError(f"{file} is neither Parquet nor JSON lines nor CSV with a header: name its format with --format")
 
 
 def read_rows(file: Path, fmt: str) -> Iterator[Row]:
     """Read the rows of a file, in bounded memory; blank lines are left out. Raises :class:`CommandError`."""
+    head = _head(file) if fmt == BEHAVIOUR else b""
+    if fmt == PARQUET or head.startswith(_PARQUET_MAGIC):
+        yield from _parquet_rows(file)
+        return
     content, plain = open_binary(file)
     with plain, content:
         try:
-            yield from _json_rows(content, plain) if fmt == JSON_LINES else _csv_rows(content, plain, file)
+            if fmt == JSON_LINES or head.startswith(b"{"):
+                yield from _json_rows(content, plain)
+            else:
+                given = RATINGS_HEADER if is_rating(head.decode("utf-8", "replace").split(",")) else ()
+                yield from _csv_rows(content, plain, file, given)
         except (OSError, EOFError, csv.Error) as exc:
             raise CommandError(f"{file} can't be read to its end: {exc}") from exc
+
+
+def _head(file: Path) -> bytes:
+    """Give the first line that isn't blank."""
+    content, plain = open_binary(file)
+    with plain, content:
+        try:
+            return next((line for line in content if line.strip()), b"").lstrip(b"\xef\xbb\xbf").strip()
+        except (OSError, EOFError) as exc:
+            raise CommandError(f"{file} can't be read: {exc}") from exc
+
+
+def _members(line: bytes) -> list[str]:
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        return []
+    return list(value) if isinstance(value, dict) else []
+
+
+def _parquet(file: Path) -> Any:
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError as exc:
+        raise CommandError(f"{file}: Parquet needs pyarrow: pip install 'reweigh[data]'") from exc
+    try:
+        return parquet.ParquetFile(file)
+    except (OSError, pyarrow.ArrowException) as exc:
+        raise CommandError(f"{file} can't be read as Parquet: {exc}") from exc
+
+
+def _parquet_rows(file: Path) -> Iterator[Row]:
+    opened, size = _parquet(file), file.stat().st_size
+    count, number = max(1, opened.metadata.num_rows), 0
+    with opened:
+        try:
+            for batch in opened.iter_batches(batch_size=_ROWS_A_BATCH):
+                for given in batch.to_pylist():
+                    number += 1
+                    fields = {name: _plain(value) for name, value in given.items() if value is not None}
+                    raw = json.dumps(fields, sort_keys=True, default=str).encode("utf-8", "surrogateescape")
+                    yield Row(number, size * number // count, raw, fields)
+        except (OSError, ValueError) as exc:  # Arrow's errors are among them
+            raise CommandError(f"{file} can't be read to its end: {exc}") from exc
+
+
+def _plain(value: object) -> object:
+    """Give a value of Arrow as JSON has it; a time without an offset is UTC, in epoch milliseconds."""
+    if isinstance(value, datetime):
+        aware = value if value.tzinfo else value.replace(tzinfo=UTC)
+        return int(aware.timestamp() * 1000)
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "surrogateescape")
+    if isinstance(value, dict):
+        return {name: _plain(each) for name, each in value.items() if each is not None}
+    if isinstance(value, list):
+        return [_plain(each) for each in value]
+    return value
 
 
 def _json_rows(content: BinaryIO, plain: BinaryIO) -> Iterator[Row]:
@@ -81,11 +167,11 @@ def _json_rows(content: BinaryIO, plain: BinaryIO) -> Iterator[Row]:
             yield Row(number, position, raw, None)
 
 
-def _csv_rows(content: BinaryIO, plain: BinaryIO, file: Path) -> Iterator[Row]:
+def _csv_rows(content: BinaryIO, plain: BinaryIO, file: Path, given: Sequence[str] = ()) -> Iterator[Row]:
     # Bytes that are not UTF-8 become lone surrogates, which are refused row by row and don't end the reading.
     with io.TextIOWrapper(content, encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
         reader = csv.reader(text)
-        header = [name.strip() for name in next(reader, [])]
+        header = list(given) or [name.strip() for name in next(reader, [])]
         if not header or len(set(header)) != len(header):
             raise CommandError(f"{file}: the first line must name each column once, it is {','.join(header)!r}")
         for cells in reader:
@@ -94,10 +180,10 @@ def _csv_rows(content: BinaryIO, plain: BinaryIO, file: Path) -> Iterator[Row]:
                 yield Row(reader.line_num, plain.tell(), json.dumps(cells).encode(), fields)
 
 
-def is_text(fields: dict[str, str]) -> bool:
-    """Whether every cell was UTF-8."""
+def is_text(fields: Mapping[str, object]) -> bool:
+    """Whether every text was UTF-8."""
     try:
-        "".join(fields.values()).encode("utf-8")
+        json.dumps(fields, ensure_ascii=False, default=str).encode("utf-8")
     except UnicodeEncodeError:
         return False
     return True

@@ -8,28 +8,36 @@ but the moment in between in which new events wait.
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final, Protocol
 
 from deploy.local import Stack
-from deploy.local.cluster_jobs import cancel, free_slots, list_jobs, stop_running
+from deploy.local.cluster_jobs import JOB_NAME, cancel, free_slots, list_jobs, stop_running
 from deploy.local.errors import StackError
-from deploy.local.job import submit_beside, take_over
+from deploy.local.job import submit, submit_beside, take_over
 from deploy.local.second_taskmanager import SecondTaskManager
+from deploy.local.settings import read_settings
+from deploy.local.topics import create_topics
+from flink_jobs.settings import MOST_TAGS_PER_USER
 from reweigh.databases import Databases
 from reweigh.errors import CommandError
-from reweigh.kafka import delete_group, delete_topic, end_offsets, ensure_topic, first_offsets
+from reweigh.kafka import delete_group, delete_topic, end_offsets, ensure_topic
+from reweigh.rebuilt import Comparer, different_keys
+from reweigh.verify.log import EventLog, Offsets
 
 JOB: Final = "reweigh-replay"
 _POLL_SECONDS: Final = 0.3
 _STUCK_SECONDS: Final = 180.0
 _SAVEPOINT_SECONDS: Final = 120.0
 _START_SECONDS: Final = 180.0
-_TURNS: Final = 10
+_COVERED_AFTER_SECONDS: Final = 5.0
 _CLOSE_BEHIND: Final = 5_000
 """Records: so close behind the end the live job may be stopped, since the rest takes a second or so."""
 
@@ -72,6 +80,8 @@ class Done:
     rate: float
     waiting_seconds: float = 0.0
     differences: tuple[str, ...] = ()
+    left_out: int = 0
+    """Records that arrived while it was compared: what they concern was left out."""
 
 
 class Replay:
@@ -82,6 +92,9 @@ class Replay:
         self._env, self._settings = stack.env, stack.settings
         self._rest = self._env["FLINK_REST"]
         self._folder = stack.home.flink / "replay"
+        self._log = EventLog(self._env["KAFKA_BOOTSTRAP"], self._settings.topics)
+        self._helpers = ExitStack()
+        """What the second job needs; it ends before the live job goes on."""
         self._first_seen = (time.monotonic(), 0)
         self._group = f"{JOB}-{int(time.time())}"
         self._dead_letters = f"{self._settings.dead_letter_topic}-{self._group}"
@@ -91,57 +104,76 @@ class Replay:
     def run(self) -> Done:
         """Rebuild, and do with it what is wished."""
         try:
-            return self._run()
+            with self._alone():
+                done = self._run()
+            if self._live_settings_differ:
+                self._stack.up()  # the service and the sweeper have to know of the change, too
+            return done
         except StackError as exc:
             raise CommandError(str(exc)) from exc
 
     def _run(self) -> Done:
-        self._refuse_unless_complete()
+        if not self._wish.from_ms:
+            self._log.refuse_unless_complete()
         databases = Databases(self._env["REDIS_URL"], self._wish.database)
         with ExitStack() as afterwards:
             afterwards.callback(databases.close)
             self._end_earlier()
             databases.prepare()
-            afterwards.callback(self._end_second_job)
+            if not databases.has_catalogue:
+                self._say("there is no catalogue in Redis: events that name no tags will have none")
+            create_topics(self._bootstrap, self._settings)
             afterwards.callback(delete_group, self._bootstrap, self._group)
             ensure_topic(self._bootstrap, self._dead_letters)
             afterwards.callback(delete_topic, self._bootstrap, self._dead_letters)
+            afterwards.enter_context(self._helpers)
             if free_slots(self._rest) < self._settings.sizes.parallelism:
                 self._say("no free slot: starting a second TaskManager")
-                afterwards.enter_context(SecondTaskManager(self._stack, self._settings.sizes.parallelism))
+                self._helpers.enter_context(SecondTaskManager(self._stack, self._settings.sizes.parallelism))
+            afterwards.callback(self._end_second_job)
             began = time.monotonic()
-            self._submit(databases.url_beside)
+            before, _ = databases.weights_versions()
+            self._submit(databases)
             records = self._wait_until_read(databases, None)
             ended = time.monotonic()
             first_at, first = self._first_seen
             done = Done(records, ended - began, (records - first) / max(ended - first_at, _POLL_SECONDS))
             if self._wish.check:
-                done = replace(done, differences=tuple(sorted(self._compare(databases))))
+                differences, left_out = self._compare(databases, before)
+                done = replace(done, differences=differences, left_out=left_out)
                 databases.drop()
             elif self._wish.keep:
-                self._wait_until_read(databases, self._end())
+                self._stop_second_job(databases)
                 databases.keep()
             else:
                 done = replace(done, waiting_seconds=self._take_over(databases))
             return done
 
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Hold the lock of this home: never two rebuilds at once."""
+        with (self._stack.home.flink / "replay.lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as exc:
+                raise CommandError("another replay is under way on this stack") from exc
+            yield
+
+    @property
+    def _live_settings_differ(self) -> bool:
+        """Whether the rebuild has replaced the live one under other settings than the stack was started with."""
+        replaced = not self._wish.check and not self._wish.keep
+        return replaced and read_settings(self._stack.home, {}) != self._settings
+
     @property
     def _bootstrap(self) -> str:
         return self._env["KAFKA_BOOTSTRAP"]
 
-    def _refuse_unless_complete(self) -> None:
-        gone = {topic: first for topic, first in first_offsets(self._bootstrap, self._settings.topics).items() if first}
-        if gone and not self._wish.from_ms:
-            raise CommandError(
-                "the log is not complete: "
-                + ", ".join(f"{topic} lacks its first {n:,} records" for topic, n in gone.items())
-            )
-
-    def _submit(self, redis_url: str) -> None:
-        self._say(f"a second job counts the log anew into {redis_url}")
+    def _submit(self, databases: Databases) -> None:
+        self._say(f"a second job counts the log anew into {databases.url_beside}")
         submit_beside(
             self._stack.home,
-            {**self._env, "REDIS_URL": redis_url},
+            {**self._env, "REDIS_URL": databases.url_beside},
             self._settings,
             (
                 "--job-name", JOB,
@@ -149,6 +181,7 @@ class Replay:
                 "--dead-letter-topic", self._dead_letters,
                 "--checkpoint-dir", self._folder.as_uri(),
                 "--start-from-ms", str(self._wish.from_ms),
+                "--catalog-database", str(databases.live_number),
             ),
             self._stack.home.log / "replay-submit.log",
         )  # fmt: skip
@@ -159,60 +192,87 @@ class Replay:
         while True:
             read, end = databases.read_by_rebuild(), self._end() if records is None else records
             self._tell("records counted anew", read, end)
-            if read >= (end - _CLOSE_BEHIND if records is None else end) and read > 0:
+            if end == 0 or (read >= (end - _CLOSE_BEHIND if records is None else end) and read > 0):
                 return read
-            if self._wish.from_ms and last == read and time.monotonic() - moved_at > 10:
-                return read  # how many records there are of that time nobody knows
-            if end == 0:
-                return 0
             if read != last:
                 last, moved_at = read, time.monotonic()
                 self._first_seen = self._first_seen if self._first_seen[1] else (moved_at, read)
-            if time.monotonic() - moved_at > _STUCK_SECONDS:
+            still = time.monotonic() - moved_at
+            if still > _COVERED_AFTER_SECONDS and self._covers(self._group, self._log.ends()):
+                return read  # the rest of the offsets are no records, or older ones than were asked for
+            if still > _STUCK_SECONDS:
                 raise CommandError(
                     f"the second job has read {read:,} of {end:,} records and does not go on; see "
                     f"{self._stack.home.log / 'taskmanager.log'}"
                 )
             time.sleep(_POLL_SECONDS)
 
+    def _covers(self, group: str, ends: Offsets) -> bool:
+        """Whether a group has committed all records up to these ends."""
+        committed = self._log.committed(group)
+        gap = {place: upto for place, upto in ends.items() if committed.get(place, 0) < upto}
+        return not gap or not self._log.has_records(committed, gap)
+
     def _end(self) -> int:
         return sum(end_offsets(self._bootstrap, self._settings.topics).values())
 
-    def _compare(self, databases: Databases) -> set[str]:
-        """Compare the two, again where they differ: two jobs apply the newest events at different moments."""
+    def _stop_second_job(self, databases: Databases) -> Path:
+        """Let it read what there is by now, and stop it; Redis then holds all that its savepoint covers."""
         self._wait_until_read(databases, self._end())
-        different = databases.differences()
-        for _ in range(_TURNS):
-            if not different:
-                break
-            time.sleep(1.0)
-            different = databases.differences(different)
-        return different
+        savepoint = stop_running(self._rest, _SAVEPOINT_SECONDS, JOB, self._folder)
+        if savepoint is None:
+            raise CommandError("the second job is gone; nothing was changed")
+        self._wait_until(lambda: not _exists(self._rest, JOB), "the second job has ended")
+        return savepoint
+
+    def _compare(self, databases: Databases, weights_before: str | None) -> tuple[tuple[str, ...], int]:
+        """Compare the two, but for what events concern that only the live job has seen."""
+        self._stop_second_job(databases)
+        begin = self._log.committed(self._group)
+        self._wait_until(lambda: self._covers(JOB_NAME, begin), "the live job has applied what was rebuilt")
+        self._say("comparing")
+        live_weights, rebuilt_weights = databases.weights_versions()
+        scores = weights_before == live_weights == rebuilt_weights
+        handed_on = self._settings.handed_on
+        comparer = Comparer(
+            scores=scores,
+            partial=bool(self._wish.from_ms),
+            expiry=handed_on.get("TAG_EXPIRY_SECONDS", "0") != "0",
+            most_tags=int(handed_on.get("MOST_TAGS_PER_USER", MOST_TAGS_PER_USER)),
+        )
+        if not scores:
+            self._say("the weights have changed meanwhile: stored scores are not compared")
+        return different_keys(databases, comparer, self._log, begin, self._settings.event_types)
 
     def _take_over(self, databases: Databases) -> float:
         home = self._stack.home
         self._say("stopping the live job")
         began = time.monotonic()
-        home.job_stopped.touch()
-        try:
+        with self._stack.alone():  # `make up` would start the live job again
+            home.job_stopped.write_text(str(os.getpid()))
             try:
-                stop_running(self._rest, _SAVEPOINT_SECONDS)
-            except StackError as exc:
-                self._say(f"{exc}; it is cancelled")
-                cancel(self._rest)
-            self._wait_until(lambda: not _exists(self._rest), "the live job has ended")
-            self._wait_until_read(databases, self._end())
-            savepoint = stop_running(self._rest, _SAVEPOINT_SECONDS, JOB, self._folder)
-            if savepoint is None:
-                raise CommandError("the second job is gone; nothing was changed")
-            self._wait_until(lambda: not _exists(self._rest, JOB), "the second job has ended")
-            databases.copy_what_is_kept()
-            take_over(home, self._env, self._settings, savepoint)
-            databases.swap()
-            self._say("the databases are exchanged")
-        finally:
-            home.job_stopped.unlink(missing_ok=True)
-        self._stack.wait_ready("job_keeper", _START_SECONDS)
+                try:
+                    stop_running(self._rest, _SAVEPOINT_SECONDS)
+                except StackError as exc:
+                    self._say(f"{exc}; it is cancelled")
+                    cancel(self._rest)
+                self._wait_until(lambda: not _exists(self._rest), "the live job has ended")
+                savepoint = self._stop_second_job(databases)
+                self._helpers.close()
+                databases.copy_what_is_kept()
+                databases.swap()
+                take_over(home, self._env, self._settings, savepoint)
+                self._say("the databases are exchanged")
+            except BaseException:
+                home.job_stopped.unlink(missing_ok=True)
+                raise
+        if self._live_settings_differ:
+            return time.monotonic() - began  # the keeper has to be told of them first
+        home.job_stopped.unlink(missing_ok=True)
+        if self._stack.pid("job_keeper"):
+            self._stack.wait_ready("job_keeper", _START_SECONDS)
+        else:
+            submit(home, self._env, self._settings, home.log / "job-submit.log")
         return time.monotonic() - began
 
     def _wait_until(self, condition: Callable[[], bool], what: str) -> None:

@@ -196,6 +196,18 @@ def stop_with_savepoint(home: Home, rest: str, patience_seconds: float = 60) -> 
         raise
 
 
+def is_stopped_on_purpose(home: Home) -> bool:
+    """Whether nobody is to start the job. A command that stops it for a while only leaves its process id there."""
+    try:
+        owner = home.job_stopped.read_text().strip()
+    except FileNotFoundError:
+        return False
+    if owner.isdecimal() and not Path(f"/proc/{owner}").exists() and Path("/proc/self").exists():
+        home.job_stopped.unlink(missing_ok=True)  # it was killed
+        return False
+    return True
+
+
 def retire(home: Home, rest: str, settings: Settings) -> str:
     """End a job that was submitted with other settings, and say how; the job keeper then submits it with these.
 

@@ -22,7 +22,7 @@ from deploy.local.errors import StackError
 from deploy.local.flink_distribution import flink_home
 from deploy.local.flink_java import class_path
 from deploy.local.home import Home
-from deploy.local.job import is_outdated, retire, submit
+from deploy.local.job import is_outdated, is_stopped_on_purpose, retire, submit
 from deploy.local.settings import Settings, read_settings
 from deploy.local.supervision import Supervisor
 
@@ -45,7 +45,7 @@ def keep(home: Home) -> None:
     archiver = Archiver(home)
     while True:
         time.sleep(POLL_SECONDS)
-        if home.job_stopped.exists():
+        if is_stopped_on_purpose(home):
             said = _say(said, f"stopped on purpose; remove {home.job_stopped} to start it again")
             continue
         stack_env = read_stack_env(home)

@@ -90,7 +90,7 @@ class Stack:
             StackError: A part does not start; what runs stays and is ended by `down`.
         """
         self.home.create()
-        with self._alone():
+        with self.alone():
             self._progress.begin()
             settings = self.settings
             remember_settings(self.home, self._environment)
@@ -121,7 +121,7 @@ class Stack:
         if not self.home.path.exists():
             end_stack(self.home.stack_id, 5)
             return
-        with self._alone():
+        with self.alone():
             self._progress.begin()
             if self.supervisor.is_alive:
                 for wave in STOP_ORDER:
@@ -183,7 +183,7 @@ class Stack:
         self.down()
 
     @contextmanager
-    def _alone(self, patience_seconds: float = 180) -> Iterator[None]:
+    def alone(self, patience_seconds: float = 180) -> Iterator[None]:
         """Hold the lock of this home: never two `up` or `down` at once."""
         deadline = time.monotonic() + patience_seconds
         with (self.home.path / "lock").open("w") as lock:

@@ -70,6 +70,7 @@ class Comparer:
             self._statistics("tag", "tag", self._any_of_everybody()),
             _TAGS_OF_PRODUCTS,
             _TOTALS,
+            _IN_ALL,
             _OTHERS,
         ):
             self._database.execute(f"CREATE OR REPLACE TEMP TABLE odd_ones AS {statement}")
@@ -215,6 +216,17 @@ SELECT 'total' AS what, name AS key, '' AS field, count::VARCHAR AS wanted, row 
     coalesce(TRY_CAST(row AS BIGINT), 0) BETWEEN count - unsure AND count AS allowed
 FROM wanted_totals FULL JOIN stored_totals USING (name)
 WHERE count::VARCHAR IS DISTINCT FROM row
+"""
+
+# A row of its own, since each total by itself leaves open what one id with several contents was.
+_IN_ALL: Final = """
+WITH applied AS (
+    SELECT sum(TRY_CAST(row AS BIGINT)) AS total FROM stored_totals WHERE starts_with(name, 'applied:')
+)
+SELECT 'total' AS what, 'applied' AS key, '' AS field, events::VARCHAR AS wanted, total::VARCHAR AS stored,
+    coalesce(total, 0) BETWEEN least AND most AS allowed
+FROM wanted_in_all, applied
+WHERE coalesce(total, 0) <> events
 """
 
 _OTHERS: Final = """

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -99,7 +100,12 @@ class EventLog:
                 coming = pool.submit(next, batches, None)
                 yield batch
 
-    def _batches(self, begin: Offsets, end: Offsets) -> Iterator[Records]:
+    def has_records(self, begin: Offsets, end: Offsets) -> bool:
+        """Whether there is a record between: offsets are also taken by the markers of transactions."""
+        with closing(self._batches(begin, end)) as batches:
+            return next(batches, None) is not None
+
+    def _batches(self, begin: Offsets, end: Offsets) -> Generator[Records]:
         left = {place: upto for place, upto in end.items() if upto > begin.get(place, 0)}
         index = {(place.topic, place.partition): number for number, place in enumerate(self.places)}
         consumer = kafka.Consumer(

@@ -177,6 +177,7 @@ class Recount:
             "CREATE OR REPLACE TABLE wanted_purchases AS SELECT user_id, product_id, bool_and(unsure) AS unsure "
             f"FROM counted WHERE type = {bought} GROUP BY user_id, product_id",
             _TOTALS.format(types=list(self.types)),
+            _IN_ALL,
         ]
 
 
@@ -250,6 +251,18 @@ CREATE OR REPLACE TABLE wanted_totals AS
         FROM counted, (SELECT {types} AS type_names) GROUP BY ALL
     UNION ALL SELECT 'untagged', count(*), count(*) FILTER (unsure OR any_tags)
         FROM counted WHERE len(tags) = 0 OR any_tags HAVING count(*) > 0
+"""
+
+# Which of several contents was counted is left to arrival, but not that one was: so events are counted by identity too.
+_IN_ALL: Final = """
+CREATE OR REPLACE TABLE wanted_in_all AS
+    WITH once_each AS (
+        SELECT spot < upto AS sure, 1 AS most
+        FROM (FROM events ANTI JOIN repeated USING (identity)) JOIN applied_upto USING (place)
+        UNION ALL
+        SELECT NOT all_late, count(*) FILTER (beyond_window OR turn = 1) FROM judged GROUP BY identity, all_late
+    )
+    SELECT count(*) AS events, count(*) FILTER (sure) AS least, coalesce(sum(most), 0) AS most FROM once_each
 """
 
 

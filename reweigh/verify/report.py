@@ -9,7 +9,7 @@ from typing import Any
 from reweigh.verify.compare import Difference
 from reweigh.verify.run import Outcome
 
-_READ, _APPLIED, _DEAD = "read:", "applied:", "dead:"
+_READ, _DEAD = "read:", "dead:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +27,12 @@ class Sums:
 
 
 def sums(outcome: Outcome) -> Sums:
-    """Add up the totals of an outcome."""
+    """Add up an outcome. An event is applied once, so not by the totals: these have each content that may count."""
 
     def total(prefix: str) -> int:
         return sum(count for name, count in outcome.totals.items() if name.startswith(prefix))
 
-    return Sums(total(_READ), total(_APPLIED), total(_DEAD))
+    return Sums(total(_READ), outcome.events, total(_DEAD))
 
 
 def is_right(outcome: Outcome) -> bool:
@@ -42,7 +42,7 @@ def is_right(outcome: Outcome) -> bool:
 
 def as_dict(outcome: Outcome) -> dict[str, Any]:
     """Give the outcome for JSON."""
-    added_up = sums(outcome)
+    added_up, arrival = sums(outcome), outcome.arrival
     return {
         "differences": [asdict(each) for each in outcome.comparison.differences],
         "left_to_arrival": [asdict(each) for each in outcome.comparison.open],
@@ -50,9 +50,12 @@ def as_dict(outcome: Outcome) -> dict[str, Any]:
         "totals": dict(outcome.totals),
         "users": outcome.comparison.users,
         "fields": outcome.comparison.fields,
-        "ids_with_different_contents": outcome.contested,
-        "ids_repeated_beyond_the_window": outcome.beyond_window,
-        "events_with_tags_of_a_changed_catalogue": outcome.any_tags,
+        "ids_with_different_contents": arrival.contested.count,
+        "ids_repeated_beyond_the_window": arrival.beyond_window.count,
+        "events_with_tags_of_a_changed_catalogue": arrival.any_tags.count,
+        "first_ids_with_different_contents": arrival.contested.first,
+        "first_ids_repeated_beyond_the_window": arrival.beyond_window.first,
+        "first_events_with_tags_of_a_changed_catalogue": [place for (place,) in arrival.any_tags.first],
         "moving": outcome.moving,
         "weights_version": outcome.weights_version,
         "seconds": round(outcome.seconds, 1),
@@ -75,13 +78,14 @@ def lines(outcome: Outcome) -> Iterator[str]:
     )
     if outcome.moving:
         yield "events went on arriving: what they touch was compared with the least and the most that it may be"
-    for count, what in (
-        (outcome.contested, "ids were used with different contents"),
-        (outcome.beyond_window, "ids were repeated beyond the window in which repeats are known"),
-        (outcome.any_tags, "events took their tags from a catalogue that has changed since"),
+    for cases, what in (
+        (outcome.arrival.contested, "ids were used with different contents"),
+        (outcome.arrival.beyond_window, "ids were repeated beyond the window in which repeats are known"),
+        (outcome.arrival.any_tags, "events took their tags from a catalogue that has changed since"),
     ):
-        if count:
-            yield f"left to arrival: {count:,} {what}"
+        if cases.count:
+            yield f"left to arrival: {cases.count:,} {what}, the first of them:"
+            yield from (f"  {', '.join(places)}" for places in cases.first)
     if compared.open:
         yield f"  {len(compared.open)} fields differ within what that leaves open, the first of them:"
         yield from (f"    {_line(each)}" for each in compared.open[:5])

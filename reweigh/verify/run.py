@@ -11,12 +11,15 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from reweigh.errors import CommandError
+from reweigh.verify.arrival import LeftToArrival, left_to_arrival
 from reweigh.verify.compare import Comparer, Comparison
 from reweigh.verify.log import EventLog, Place
 from reweigh.verify.recount import Recount
 from reweigh.verify.stored import Stored
 
 _POLL_SECONDS: Final = 0.2
+_STANDSTILL_SECONDS: Final = 5.0
+"""Longer than the job takes from one checkpoint to the next."""
 
 
 class Weights(Protocol):
@@ -47,7 +50,7 @@ class Plan:
         most_tags_per_user: How many tags of a user the job keeps in Redis.
         patience_seconds: How long the job may stand still before verifying gives up.
         rounds: How often what moved meanwhile is looked at again.
-        most_shown: How many differences of each kind are kept.
+        most_shown: How many of each kind are kept, of differences and of what is left to arrival.
     """
 
     topics: Mapping[str, str]
@@ -62,13 +65,15 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came out: the last comparison, the recount's totals by name, and what the log leaves to arrival."""
+    """What came out: the last comparison, the recount's totals by name, and what the log leaves to arrival.
+
+    Each of ``totals`` is the most that it may be; ``events`` is how many there are, each id once whatever its contents.
+    """
 
     comparison: Comparison
     totals: Mapping[str, int]
-    contested: int
-    beyond_window: int
-    any_tags: int
+    events: int
+    arrival: LeftToArrival
     moving: bool
     weights_version: int
     seconds: float
@@ -98,9 +103,8 @@ class Verification:
             return Outcome(
                 comparison,
                 dict(recount.database.sql("SELECT name, count FROM wanted_totals").fetchall()),
-                _count(recount, "SELECT count(DISTINCT identity) FROM judged WHERE contested"),
-                _count(recount, "SELECT count(DISTINCT identity) FROM judged WHERE beyond_window"),
-                _count(recount, "SELECT count(*) FROM counted WHERE any_tags"),
+                _count(recount, "SELECT events FROM wanted_in_all"),
+                left_to_arrival(recount.database, self._plan.most_shown),
                 moving,
                 version,
                 time.monotonic() - began,
@@ -131,8 +135,11 @@ class Verification:
             self._tell("records", done, total)
 
     def _wait_until_applied(self, ends: Mapping[Place, int]) -> None:
-        """Wait for a checkpoint that covers these records: a committed offset is applied."""
-        before, moved_at = -1, time.monotonic()
+        """Wait for a checkpoint that covers these records: a committed offset is applied.
+
+        At the end of a partition there may be none to apply: a transaction's marker takes an offset too.
+        """
+        before, moved_at, looked = -1, time.monotonic(), False
         while True:
             committed = self._log.committed(self._plan.group)
             done = sum(min(committed.get(place, 0), upto) for place, upto in ends.items())
@@ -141,8 +148,13 @@ class Verification:
             if done >= total:
                 return
             if done != before:
-                before, moved_at = done, time.monotonic()
-            if time.monotonic() - moved_at > self._plan.patience_seconds:
+                before, moved_at, looked = done, time.monotonic(), False
+            standstill = time.monotonic() - moved_at
+            if standstill > _STANDSTILL_SECONDS and not looked:
+                if not self._log.has_records(committed, ends):
+                    return
+                looked = True
+            if standstill > self._plan.patience_seconds:
                 raise CommandError(
                     f"the job has applied {done:,} of {total:,} records by the offsets that {self._plan.group} has "
                     "committed, and does not go on: `make status` shows whether it runs"

@@ -62,7 +62,7 @@ def test_service_needs_no_flink_and_job_no_flask() -> None:
 
 def test_what_counts_anew_shares_nothing_with_the_job() -> None:
     """``reweigh verify`` would prove nothing if it read records or counted by the code that it checks."""
-    for name in ("names", "plain", "careful", "recount", "stored", "compare"):
+    for name in ("names", "plain", "careful", "recount", "within_cap", "arrival", "stored", "compare"):
         path = ROOT / "reweigh" / "verify" / f"{name}.py"
         imports = {
             node.module

@@ -15,7 +15,7 @@ import redis
 from deploy.local import Stack
 from deploy.local.cluster_jobs import list_jobs
 from deploy.local.server import get_json
-from faults.at_rest import answer, compare_after_recovery, put_weights
+from faults.at_rest import answer, compare_after_recovery, put_weights, whole_answer
 from faults.traffic import Traffic
 from reccore import layout
 from reweigh import cli
@@ -88,9 +88,18 @@ def test_a_job_goes_on_with_another_parallelism(
 
 
 def test_replay_after_redis_has_lost_everything(
-    whole: Stack, traffic: Traffic, client: redis.Redis, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    whole: Stack,
+    traffic: Traffic,
+    client: redis.Redis,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """All is counted anew beside the job that goes on, and takes its place; the service answers all the while."""
+    """All is counted anew beside the job that goes on, and takes its place, with other settings if there are any.
+
+    The service answers all the while.
+    """
+    monkeypatch.setenv("DEDUPLICATION_WINDOW_SECONDS", "1209600")
     ledger = traffic.ledger
     with traffic.flowing(chunk=50):
         client.flushall()
@@ -102,6 +111,8 @@ def test_replay_after_redis_has_lost_everything(
         assert cli.main(["catalog", "load", str(catalogue), "--redis-url", whole.env["REDIS_URL"]]) == 0
         assert cli.main(["replay", "--home", str(whole.home.path)]) == 0
         assert answer(whole, "/recommend/user-0")["source"] == "profile"
+    monkeypatch.undo()
+    assert whole.settings.handed_on["DEDUPLICATION_WINDOW_SECONDS"] == "1209600", "it is in force from now on"
     version = put_weights(whole, ledger, {"view": 1, "add_to_cart": 3, "purchase": 5, "wishlist": 2})
     capsys.readouterr()
     code, found = verified(whole, capsys)
@@ -110,12 +121,22 @@ def test_replay_after_redis_has_lost_everything(
     assert found["weights_version"] == version
     # What named its tags itself is the ledger's to the last field; the rest has today's catalogue's.
     for user in ledger.users.keys() - {"browser", "wanderer"}:
-        assert answer(whole, f"/profile/{user}")["tags"] == ledger.scores(user)
+        assert whole_answer(whole, f"/profile/{user}")["tags"] == ledger.scores(user)
 
 
-def test_replay_that_only_checks(whole: Stack, capsys: pytest.CaptureFixture[str]) -> None:
-    """The log counted anew is what is live; nothing is changed, and nothing stays behind."""
+def test_replay_that_only_checks(
+    whole: Stack, traffic: Traffic, client: redis.Redis, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The log counted anew is what is live, also while events arrive; nothing is changed, and nothing stays behind."""
     before = [each.identity for each in list_jobs(whole.env["FLINK_REST"]) or [] if each.exists]
-    assert cli.main(["replay", "--check", "--home", str(whole.home.path)]) == 0
-    assert "0 keys differ" in capsys.readouterr().out
+    key = layout.counts_key("mute")
+    with traffic.flowing(chunk=20, pause_seconds=1, users=20):
+        client.hset(key, "never-sent", "1,0,0,0;1")
+        assert cli.main(["replay", "--check", "--home", str(whole.home.path)]) == 1
+    client.delete(key)
+    said = capsys.readouterr().out
+    assert "1 keys differ" in said
+    assert key in said
+    with redis.Redis.from_url(f"{whole.env['REDIS_URL'].rpartition('/')[0]}/1") as beside:
+        assert beside.dbsize() == 0
     assert [each.identity for each in list_jobs(whole.env["FLINK_REST"]) or [] if each.exists] == before

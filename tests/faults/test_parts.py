@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import os
+import signal
 import socketserver
 import subprocess
 import sys
 import threading
 import time
+from contextlib import nullcontext
 from itertools import cycle, repeat
 from pathlib import Path
+from types import SimpleNamespace
 
+import psutil
 import pytest
 
+from faults import __main__ as command
+from faults import streams
 from faults.__main__ import main
 from faults.clocks import clock_library
 from faults.errors import DoesNotHold
@@ -22,6 +28,7 @@ from faults.patience import wait_until
 from faults.poison import LARGE_POISON, POISON
 from faults.registry import rows
 from faults.runner import Outcome
+from faults.stores import Away
 from flink_jobs.fast_parse import BatchParser
 from reccore.event_types import EventTypes
 
@@ -132,6 +139,47 @@ def test_another_clock_is_changed_while_it_runs(tmp_path: Path) -> None:
     assert -4_000 < behind - time.time() < -3_000
 
 
+def test_the_python_workers_are_paused_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They write to Redis: with the TaskManager alone standing still there would be no zombie that writes."""
+    worker = "import time; print('there', flush=True); time.sleep(60)"
+    program = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {worker!r}])"
+    seen: list[list[str]] = []
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
+        process.stdout.readline()
+        both = [psutil.Process(process.pid), *psutil.Process(process.pid).children()]
+        monkeypatch.setattr(streams.time, "sleep", lambda _: seen.append([each.status() for each in both]))
+        stack = SimpleNamespace(
+            pid=lambda _: process.pid, kill=lambda _, number: os.kill(process.pid, number) or process.pid
+        )
+        run = SimpleNamespace(
+            quick=True,
+            stack=stack,
+            traffic=SimpleNamespace(flowing=nullcontext),
+            progress=lambda: None,
+            note=lambda *_: None,
+            recovered=lambda *_: seen.append([each.status() for each in both]),
+        )
+        try:
+            done = streams.paused_taskmanager(run)
+        finally:
+            for each in both:
+                each.kill()
+    assert seen[0] == [psutil.STATUS_STOPPED] * 2
+    assert psutil.STATUS_STOPPED not in seen[-1]
+    assert "Python workers for 10 s" in done
+
+
+def test_time_away_is_measured() -> None:
+    """The longest time without an answer; none is none."""
+    with Away(lambda: True) as answering:
+        time.sleep(0.12)
+    assert answering.seconds == 0
+    back = time.monotonic() + 0.3
+    with Away(lambda: time.monotonic() > back) as away:
+        time.sleep(0.5)
+    assert 0.15 < away.seconds < 0.35
+
+
 def test_every_row_is_documented() -> None:
     """The page has a line for each row."""
     page = PAGE.read_text(encoding="utf-8")
@@ -142,3 +190,31 @@ def test_unknown_rows_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     """Nothing is started for a name that is none; the ones that exist are named."""
     assert main(["S9"]) == 2
     assert "S1, S2" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "status"),
+    [
+        ([{}], 0),
+        ([{"late": ["took 3 s"]}], 1),
+        ([{"not_possible": "no compiler"}], 3),
+        ([{"not_possible": "no compiler"}, {"broken": ["lost"]}], 1),
+    ],
+)
+def test_exit_status(
+    outcomes: list[dict[str, object]],
+    status: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A row that could not be judged is told from one that holds, and the last line names it."""
+    made = [Outcome("T1", "fault", "must hold", **each) for each in outcomes]
+    monkeypatch.setattr(command, "_run_all", lambda _rows, _output, _wanted, found: found.extend(made))
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        assert main(["T1", "--output", str(tmp_path)]) == status
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert ("T1 (no compiler)" in last) is any("not_possible" in each for each in outcomes)

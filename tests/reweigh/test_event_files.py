@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from reccore.errors import RejectedEvent
@@ -15,6 +19,7 @@ from reweigh.catalog import parse_product
 from reweigh.errors import CommandError
 from reweigh.event_files import Record, reader
 from reweigh.lines import Row, file_format, read_rows
+from reweigh.resume import Loaded, LoadState
 
 TYPES = EventTypes.from_settings({})
 EVENT = {"user_id": 7, "item_id": "p", "action": "cart", "timestamp": 1_700_000_000}
@@ -98,6 +103,105 @@ def test_retailrocket_is_recognised(tmp_path: Path) -> None:
     assert isinstance(found[0], Record)
     event = json.loads(found[0].value)
     assert (event["user_id"], event["product_id"], event["timestamp"]) == ("257597", "355908", 1433221332117)
+
+
+def events_of(file: Path) -> list[dict[str, Any] | str]:
+    """Each row's event, or the reason why it was rejected."""
+    return [each if isinstance(each, str) else json.loads(each.value) for each in records(file)]
+
+
+def test_parquet_keeps_types(tmp_path: Path) -> None:
+    """Whole numbers, also where a missing one has made floats of them, times, lists, structs and JSON text."""
+    when = datetime(2024, 1, 1, tzinfo=UTC)
+    table = pa.table(
+        {
+            "user_id": pa.array([7.0, None, 9.0]),
+            "product_id": ["p", "q", "r"],
+            "event_type": ["view", "view", "cart"],
+            "timestamp": pa.array([when, when, None], pa.timestamp("us", "UTC")),
+            "tags": [["a", "b"], None, []],
+            "metadata": [{"n": 1}, None, {"n": None}],
+        }
+    )
+    file = tmp_path / "e.parquet"
+    pq.write_table(table, file)
+    assert file_format(file) == "parquet"
+    first, second, third = events_of(file)
+    assert isinstance(first, dict)
+    made = first.pop("event_id")
+    assert first == {
+        "user_id": 7, "product_id": "p", "event_type": "view", "timestamp": 1_704_067_200_000, "tags": ["a", "b"],
+        "metadata": {"n": 1},
+    }  # fmt: skip
+    assert second == "2: invalid_user_id"
+    assert isinstance(third, dict)
+    assert "timestamp" not in third
+    assert events_of(file)[0] == {**first, "event_id": made}
+    (tmp_path / "cut.parquet").write_bytes(file.read_bytes()[:100])
+    with pytest.raises(CommandError, match="can't be read as Parquet"):
+        file_format(tmp_path / "cut.parquet")
+
+
+def test_ratings_without_a_header_become_events(tmp_path: Path) -> None:
+    """User, item, stars, seconds, as Amazon's reviews have been published; the stars say how strong the interest is."""
+    file = tmp_path / "ratings_Books.csv"
+    file.write_text("A1,B1,5.0,1383350400\nA2,B1,3.0,1383350401\nA2,B2,1.0,1383350402\nA3,B2,x,1383350403\n")
+    assert file_format(file) == "behaviour"
+    *good, bad = events_of(file)
+    assert [(each["user_id"], each["product_id"], each["event_type"]) for each in good if isinstance(each, dict)] == [
+        ("A1", "B1", "purchase"), ("A2", "B1", "add_to_cart"), ("A2", "B2", "view")
+    ]  # fmt: skip
+    assert isinstance(good[0], dict)
+    assert good[0]["timestamp"] == 1_383_350_400
+    assert bad == "4: invalid_event_type"
+
+
+def test_behaviour_under_other_names(tmp_path: Path, write_lines: Any) -> None:
+    """Reviews as JSON lines, and a log of views, carts and purchases with categories and times of its own kind."""
+    review = {"reviewerID": "A1", "asin": "B1", "overall": 4.0, "unixReviewTime": 1_383_350_400, "summary": "good"}
+    lines = write_lines("reviews.jsonl", [review, "[]"])
+    assert file_format(lines) == "behaviour"
+    event, wrong = events_of(lines)
+    assert isinstance(event, dict)
+    assert event.pop("event_id")
+    assert event == {"user_id": "A1", "product_id": "B1", "event_type": "purchase", "timestamp": 1_383_350_400}
+    assert wrong == "2: not_an_object"
+    log = tmp_path / "log.csv"
+    log.write_text(
+        "event_time,event_type,product_id,category_id,category_code,brand,price,user_id,user_session\n"
+        "2019-10-01 00:00:00 UTC,cart,44,21,electronics.smartphone,apple,1.5,541,s1\n"
+    )
+    assert file_format(log) == "behaviour"
+    [event] = events_of(log)
+    assert isinstance(event, dict)
+    assert event.pop("event_id")
+    assert event == {
+        "user_id": "541", "product_id": "44", "event_type": "cart", "timestamp": "2019-10-01 00:00:00",
+        "tags": ["electronics", "smartphone"], "session_id": "s1",
+    }  # fmt: skip
+    parquet = tmp_path / "b.parquet"
+    pq.write_table(pa.table({"userId": [1], "itemId": [2], "behavior": ["pv"], "time": [1_383_350_400]}), parquet)
+    [event] = events_of(parquet)
+    assert isinstance(event, dict)
+    assert (event["user_id"], event["event_type"]) == (1, "view")
+
+
+def test_an_interrupted_load_knows_how_far_it_was(tmp_path: Path) -> None:
+    """Of the same file under the same options only; where nothing can be kept, it begins anew."""
+    file = tmp_path / "e.csv"
+    file.write_text("x")
+    state = LoadState(file, {"format": "csv"})
+    assert state.read() == Loaded()
+    done = Loaded(7, Counter(view=5), Counter(not_json=2), 120)
+    assert state.write(done)
+    assert LoadState(file, {"format": "csv"}).read() == done
+    assert LoadState(file, {"format": "jsonl"}).read() == Loaded()
+    file.write_text("xy")
+    assert LoadState(file, {"format": "csv"}).read() == Loaded()
+    state.forget()
+    assert [each.name for each in tmp_path.iterdir()] == ["e.csv"]
+    (tmp_path / ".e.csv.loading-new").mkdir()
+    assert not state.write(done)
 
 
 def test_unjudged_lines_go_as_they_are(write_lines: Any) -> None:

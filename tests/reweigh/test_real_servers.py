@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import confluent_kafka
 import pytest
@@ -135,6 +136,66 @@ def test_unjudged_lines_reach_kafka(servers: Stack, stack_env: Path, write_lines
     assert main(["load", str(write_lines("x.jsonl", ['{"x": NaN'])), "--env", str(stack_env), "--no-validate"]) == 0
     [message] = records_since(servers.addresses.kafka, begin)
     assert (message.topic(), message.key(), message.value()) == ("view-events", None, b'{"x": NaN')
+
+
+def test_an_interrupted_load_goes_on_where_it_was(
+    servers: Stack,
+    stack_env: Path,
+    write_lines: Write,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """What Kafka has acknowledged by then is not sent again, and a rejected line is reported once."""
+    events: list[object] = [
+        {"user_id": "u", "product_id": "p", "event_type": "view", "event_id": f"stop-{n}"} for n in range(9_000)
+    ]
+    file, bad = write_lines("long.jsonl", [*events[:10], "{", *events[10:]]), stack_env.with_name("long.bad")
+    begin = positions(servers.addresses.kafka)
+    command = ["load", str(file), "--env", str(stack_env), "--rejected", str(bad)]
+    monkeypatch.setattr("reweigh.loading._SECONDS_BETWEEN_STATES", 0.0)
+    send, sent = EventProducer.send, iter(range(10_000))
+
+    def interrupted(producer: EventProducer, *record: Any) -> None:
+        if next(sent) == 5_000:
+            raise KeyboardInterrupt
+        send(producer, *record)
+
+    monkeypatch.setattr(EventProducer, "send", interrupted)
+    assert main(command) == 130
+    monkeypatch.setattr(EventProducer, "send", send)
+    assert main(command) == 1
+    assert "went on after row 4,000 of a load that was interrupted: 9,000 in all" in capsys.readouterr().out
+    ids = [json.loads(each.value() or b"")["event_id"] for each in records_since(servers.addresses.kafka, begin)]
+    assert len(set(ids)) == 9_000
+    assert len(ids) < 11_000
+    assert [json.loads(line)["line"] for line in bad.read_text().splitlines()] == [11]
+    assert not file.with_name(".long.jsonl.loading").exists()
+
+
+def test_a_folder_of_retailrocket_brings_its_catalogue_and_its_events(
+    servers: Stack, stack_env: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Tags are an item's newest category and all above it; then the events go to their topics."""
+    (tmp_path / "category_tree.csv").write_text("categoryid,parentid\n7,3\n3,1\n1,\n8,8\n")
+    header = "timestamp,itemid,property,value\n"
+    (tmp_path / "item_properties_part1.csv").write_text(
+        f"{header}2,rr1,categoryid,7\n9,rr1,available,1\n1,rr2,764,n5\n"
+    )
+    (tmp_path / "item_properties_part2.csv").write_text(f"{header}1,rr1,categoryid,8\n5,rr3,categoryid,8\n")
+    assert main(["load", str(tmp_path), "--env", str(stack_env)]) == 1
+    assert "without events.csv" in capsys.readouterr().err
+    (tmp_path / "events.csv").write_text("timestamp,visitorid,event,itemid,transactionid\n1433221332117,5,view,rr1,\n")
+    begin = positions(servers.addresses.kafka)
+    assert main(["load", str(tmp_path), "--env", str(stack_env)]) == 0
+    said = capsys.readouterr().out
+    assert "2 products stored" in said
+    assert "1 events in" in said
+    [message] = records_since(servers.addresses.kafka, begin)
+    assert (message.topic(), message.key()) == ("view-events", b"5")
+    with redis.Redis.from_url(servers.addresses.redis_url) as client:
+        tags = {each: json.loads(client.hget(layout.CATALOG, each) or "{}")["tags"] for each in ("rr1", "rr3")}
+        assert tags == {"rr1": ["category-7", "category-3", "category-1"], "rr3": ["category-8"]}
+        client.hdel(layout.CATALOG, *tags)
 
 
 def test_catalog_load_stores_products_and_raises_the_version(

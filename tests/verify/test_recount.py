@@ -32,6 +32,13 @@ Record = tuple[int, int, int, bytes | None]
 """Place (index into ``PLACES``), offset, Kafka's time, value."""
 
 
+def batch(log: Sequence[Record]) -> Records:
+    """A log as it is read from Kafka."""
+    kinds = (pa.int32(), pa.int64(), pa.int64(), pa.binary())
+    columns = [pa.array(column, kind) for column, kind in zip(zip(*log, strict=True), kinds, strict=True)]
+    return Records(PLACES, pa.table(columns, names=["place", "spot", "arrived", "value"]))
+
+
 @contextmanager
 def recounted(
     log: Sequence[Record], applied: dict[int, int] | None = None, expiry_ms: int = 0, most_tags: int = 1_000
@@ -39,9 +46,7 @@ def recounted(
     """Give the recount of a log of which the job has applied everything, or ``applied`` by place."""
     with TemporaryDirectory() as folder:
         recount = Recount(Path(folder), TYPES.topics, WINDOW_MS, expiry_ms, most_tags)
-        kinds = (pa.int32(), pa.int64(), pa.int64(), pa.binary())
-        columns = [pa.array(column, kind) for column, kind in zip(zip(*log, strict=True), kinds, strict=True)]
-        recount.add(Records(PLACES, pa.table(columns, names=["place", "spot", "arrived", "value"])))
+        recount.add(batch(log))
         recount.know_applied(PLACES, {place: (applied or {}).get(n, 10**9) for n, place in enumerate(PLACES)})
         try:
             yield recount
@@ -126,6 +131,13 @@ def totals(recount: Recount) -> dict[str, tuple[int, int]]:
     return {name: (count, unsure) for name, count, unsure in rows}
 
 
+def in_all(recount: Recount) -> tuple[int, int, int]:
+    """How many events there are, and the least and the most that may have been counted."""
+    recount.count()
+    ((events, least, most),) = recount.database.sql("SELECT events, least, most FROM wanted_in_all").fetchall()
+    return events, least, most
+
+
 def test_an_id_counts_once_and_its_absence_each_time() -> None:
     """Equal ids are one event, wherever they stand; records without one are events of their own."""
     log = [
@@ -177,6 +189,27 @@ def test_what_may_not_have_been_applied_yet_is_unsure() -> None:
     with recounted(log, {0: 1}) as recount:
         assert wanted(recount) == {("u", "t"): (2, 1)}
         assert totals(recount) == {"read:view-events": (4, 3), "applied:view": (2, 1), "dead:not_json": (1, 1)}
+
+
+def test_events_in_all() -> None:
+    """An id is one event whatever its contents; repeats beyond the window and late events leave the sum open."""
+    log = [
+        (0, 0, 0, event(event_id="a", tags=["one"])),
+        (1, 0, 0, event(event_id="a", tags=["other"])),
+        (2, 0, 0, event(event_id="a")),
+        (0, 1, 0, event(event_id="b")),
+        (0, 2, 1, event(event_id="b")),
+        (0, 3, 0, event()),
+        (0, 4, 0, b"nonsense"),
+    ]
+    with recounted(log) as recount:
+        assert in_all(recount) == (3, 3, 3)
+    with recounted(log, {0: 0, 1: 1}) as recount:
+        assert in_all(recount) == (3, 1, 3)
+    with recounted([*log, (1, 1, WINDOW_MS + 1, event(event_id="b"))]) as recount:
+        assert in_all(recount) == (3, 3, 5)
+    with recounted([(0, 0, 0, b"nonsense")]) as recount:
+        assert in_all(recount) == (0, 0, 0)
 
 
 def test_tags_of_the_catalogue() -> None:
