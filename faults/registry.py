@@ -26,7 +26,7 @@ _ROWS = (
     ("S1", "TaskManager killed", "running again within 20 s", streams.killed_taskmanager),
     ("S2", "JobManager, whole cluster killed", "within 60 s; never two jobs", streams.killed_jobmanager),
     ("S3", "Python worker killed", "no hang", streams.killed_python_worker),
-    ("S4", "TaskManager paused", "the zombie changes nothing", streams.paused_taskmanager),
+    ("S4", "TaskManager and its Python workers paused", "the zombie changes nothing", streams.paused_taskmanager),
     ("S5", "savepoint, parallelism 1 → 2 → 1", "state identical", streams.rescaled),
     ("K1", "broker ended and killed", "every acknowledged event counted", broker.killed_broker),
     ("K2", "broker paused", "503 within 2 s; memory bounded", broker.paused_broker),
@@ -48,7 +48,7 @@ _ROWS = (
     ("H4", "worker killed, reload, SIGTERM", "no failed request on reload or drain", serving.lost_workers),
     ("H5", "far more requests than can be answered", "goodput 80 % of the peak; recovers in 10 s", serving.overloaded),
     ("T1", "wrong clocks", "no negative time; counted once", clocks.wrong_clock),
-    ("T2", "soak with random faults", "memory and files flat", clocks.soak),
+    ("T2", "soak with random faults", "no read fails; memory and files flat", clocks.soak),
 )
 _SETTINGS = {"K6": _ONE_PARTITION}
 _BEHIND_PROXY = {"R2"}

@@ -113,6 +113,7 @@ class Replay:
             raise CommandError(str(exc)) from exc
 
     def _run(self) -> Done:
+        create_topics(self._bootstrap, self._settings)  # a further event type has one that nobody has needed so far
         if not self._wish.from_ms:
             self._log.refuse_unless_complete()
         databases = Databases(self._env["REDIS_URL"], self._wish.database)
@@ -122,7 +123,6 @@ class Replay:
             databases.prepare()
             if not databases.has_catalogue:
                 self._say("there is no catalogue in Redis: events that name no tags will have none")
-            create_topics(self._bootstrap, self._settings)
             afterwards.callback(delete_group, self._bootstrap, self._group)
             ensure_topic(self._bootstrap, self._dead_letters)
             afterwards.callback(delete_topic, self._bootstrap, self._dead_letters)
