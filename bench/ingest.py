@@ -51,7 +51,7 @@ def measure(bench: Workbench) -> Report:
             publisher.stop()
         rate = EVENTS_A_BATCH * found["batch"][-1].answers_a_second
         bench.tell(f"{found['single'][-1].answers_a_second:,.0f} single and {rate:,.0f} batched events/s")
-    return _report(found, alone)
+    return _report(found, alone, seconds)
 
 
 def _in_batches(items: list[Item]) -> Iterator[list[Item]]:
@@ -82,13 +82,16 @@ def _published_a_second(publisher: EventPublisher, batches: list[list[Message]])
     return len(batches) * EVENTS_A_BATCH / (time.perf_counter() - began)
 
 
-def _report(found: dict[str, list[Load]], alone: dict[str, list[float]]) -> Report:
+def _report(found: dict[str, list[Load]], alone: dict[str, list[float]], seconds: float) -> Report:
     rows = [
-        _row(f"POST /update, {SINGLE_CONNECTIONS} connections", found["single"], 1),
+        _row(f"POST /update, {SINGLE_CONNECTIONS} connections", found["single"], 1, seconds),
         _row(
-            f"POST /update/batch of {EVENTS_A_BATCH:,}, {BATCH_CONNECTIONS} connections", found["batch"], EVENTS_A_BATCH
+            f"POST /update/batch of {EVENTS_A_BATCH:,}, {BATCH_CONNECTIONS} connections",
+            found["batch"],
+            EVENTS_A_BATCH,
+            seconds,
         ),
-        _row("GET /livez: gunicorn, Flask and metrics alone", found["livez"], 1),
+        _row("GET /livez: gunicorn, Flask and metrics alone", found["livez"], 1, seconds),
     ]
     for name, rates in alone.items():
         rounded = [significant(rate) for rate in rates]
@@ -112,7 +115,7 @@ def _refused(found: dict[str, list[Load]]) -> int:
     return sum(load.failed for loads in found.values() for load in loads)
 
 
-def _row(name: str, loads: list[Load], events: int) -> tuple[Cell, ...]:
-    rates = [significant(events * each.answers_a_second) for each in loads]
+def _row(name: str, loads: list[Load], events: int, seconds: float) -> tuple[Cell, ...]:
+    rates = [significant(events * (each.answers_a_second - each.failed / seconds)) for each in loads]
     p50, p95 = median([each.p50_ms for each in loads]), median([each.p95_ms for each in loads])
     return name, significant(median(rates)), spread(rates), round(p50, 2), round(p95, 2)
