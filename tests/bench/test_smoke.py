@@ -39,15 +39,6 @@ def test_recommend_with_any_client(bench: Bench, monkeypatch: pytest.MonkeyPatch
     assert found[1].client == "bench"
 
 
-def test_events_over_http_reach_kafka(bench: Bench) -> None:
-    """Single ones and batches are answered; both clients publish the same by themselves."""
-    report = ingest.measure(bench(seconds=1))
-    for name in ("single", "batch", "livez"):
-        assert all(load["answers_a_second"] > 0 for load in report.data[name])
-    assert "so that they were refused" in report.text()
-    assert all(rate > 0 for rates in report.data["alone"].values() for rate in rates)
-
-
 def test_weights_reach_every_worker_and_all_stored_scores(bench: Bench) -> None:
     """Each change is seen by both workers, and after the sweep no score of an older version is left."""
     report = weights.measure(bench(users=200, few_users=50, changes=3))
@@ -95,3 +86,12 @@ def test_bounds_hold_and_nothing_is_lost(bench: Bench) -> None:
     assert (tags["rows_compared"], hot["tags_dropped"]) == (1_000, 0)
     assert tags["tags_dropped"] >= 1_500
     assert away["records"] > 800
+
+
+def test_events_over_http_reach_kafka(bench: Bench) -> None:
+    """Single ones and batches are answered; both clients publish the same by themselves."""
+    report = ingest.measure(bench(seconds=1))
+    for name in ("single", "batch", "livez"):
+        assert all(load["answers_a_second"] > 0 for load in report.data[name])
+    assert "so that they were refused" in report.text()
+    assert all(rate > 0 for rates in report.data["alone"].values() for rate in rates)
