@@ -62,25 +62,13 @@ def end_offsets(
         consumer.close()
 
 
-def first_offsets(bootstrap: str, topics: Iterable[str], seconds: float = _PATIENCE_SECONDS) -> dict[str, int]:
-    """Count the records of each topic that are gone: the sum of its partitions' first offsets."""
-    admin: Any = AdminClient(_quiet(bootstrap))
-    stubless: Any = kafka.admin  # its stub leaves out most of what it exports
+def have_leaders(bootstrap: str, topics: Iterable[str]) -> bool:
+    """Whether every partition of the topics answers: of a new one that takes a moment."""
     try:
-        present = admin.list_topics(timeout=seconds).topics
-        places = [
-            kafka.TopicPartition(topic, number)
-            for topic in topics
-            if topic in present
-            for number in present[topic].partitions
-        ]
-        found = admin.list_offsets(dict.fromkeys(places, stubless.OffsetSpec.earliest()), request_timeout=seconds)
-        counted = dict.fromkeys(topics, 0)
-        for place, future in found.items():
-            counted[place.topic] += future.result(seconds).offset
-        return counted
-    except (kafka.KafkaException, TimeoutError) as exc:
-        raise CommandError(f"Kafka at {bootstrap} does not answer: {_reason(exc)}") from exc
+        end_offsets(bootstrap, topics)
+    except CommandError:
+        return False
+    return True
 
 
 def ensure_topic(bootstrap: str, topic: str, seconds: float = _PATIENCE_SECONDS) -> None:

@@ -28,7 +28,7 @@ from deploy.local.topics import create_topics
 from flink_jobs.settings import MOST_TAGS_PER_USER
 from reweigh.databases import Databases
 from reweigh.errors import CommandError
-from reweigh.kafka import delete_group, delete_topic, end_offsets, ensure_topic
+from reweigh.kafka import delete_group, delete_topic, end_offsets, ensure_topic, have_leaders
 from reweigh.rebuilt import Comparer, different_keys
 from reweigh.verify.log import EventLog, Offsets
 
@@ -90,9 +90,9 @@ class Replay:
     def __init__(self, stack: Stack, wish: Wish, tell: Progress, say: Callable[[str], None]) -> None:
         self._stack, self._wish, self._tell, self._say = stack, wish, tell, say
         self._env, self._settings = stack.env, stack.settings
-        self._rest = self._env["FLINK_REST"]
+        self._rest, self._bootstrap = self._env["FLINK_REST"], self._env["KAFKA_BOOTSTRAP"]
         self._folder = stack.home.flink / "replay"
-        self._log = EventLog(self._env["KAFKA_BOOTSTRAP"], self._settings.topics)
+        self._log = EventLog(self._bootstrap, self._settings.topics)
         self._helpers = ExitStack()
         """What the second job needs; it ends before the live job goes on."""
         self._first_seen = (time.monotonic(), 0)
@@ -113,7 +113,10 @@ class Replay:
             raise CommandError(str(exc)) from exc
 
     def _run(self) -> Done:
-        create_topics(self._bootstrap, self._settings)  # a further event type has one that nobody has needed so far
+        if create_topics(self._bootstrap, self._settings):  # of a further event type
+            self._wait_until(
+                lambda: have_leaders(self._bootstrap, self._settings.topics), "the new topics have leaders"
+            )
         if not self._wish.from_ms:
             self._log.refuse_unless_complete()
         databases = Databases(self._env["REDIS_URL"], self._wish.database)
@@ -164,10 +167,6 @@ class Replay:
         """Whether the rebuild has replaced the live one under other settings than the stack was started with."""
         replaced = not self._wish.check and not self._wish.keep
         return replaced and read_settings(self._stack.home, {}) != self._settings
-
-    @property
-    def _bootstrap(self) -> str:
-        return self._env["KAFKA_BOOTSTRAP"]
 
     def _submit(self, databases: Databases) -> None:
         self._say(f"a second job counts the log anew into {databases.url_beside}")
@@ -227,12 +226,12 @@ class Replay:
 
     def _compare(self, databases: Databases, weights_before: str | None) -> tuple[tuple[str, ...], int]:
         """Compare the two, but for what events concern that only the live job has seen."""
+        ends = self._log.ends()
+        self._wait_until(lambda: self._covers(self._group, ends), "the second job has a checkpoint of all there was")
         self._stop_second_job(databases)
         begin = self._log.committed(self._group)
         self._wait_until(lambda: self._covers(JOB_NAME, begin), "the live job has applied what was rebuilt")
-        self._say("comparing")
-        live_weights, rebuilt_weights = databases.weights_versions()
-        scores = weights_before == live_weights == rebuilt_weights
+        scores = {weights_before} == set(databases.weights_versions())
         handed_on = self._settings.handed_on
         comparer = Comparer(
             scores=scores,
