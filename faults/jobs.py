@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 import urllib.error
 import urllib.request
-from types import TracebackType
 from typing import Any, Self
 
 from faults.patience import wait_until
+from faults.watching import Watching
 
 _ENDED = {"FAILED", "CANCELED", "FINISHED", "SUSPENDED"}
 
@@ -76,36 +75,28 @@ def wait_for_checkpoint(rest: str) -> None:
     wait_until("a checkpoint", completed)
 
 
-class JobWatch:
-    """Looks at the list of jobs all the time, from a thread of its own; those that ended before don't count."""
+class JobWatch(Watching):
+    """Looks at the list of jobs all the time; those that ended before don't count."""
 
     def __init__(self, rest: str) -> None:
+        super().__init__(pause=0.1)
         self.seen: set[str] = set()
         self.most_at_once = 0
         self.running = ""
         self._rest = rest
         self._before: set[str] = set()
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch)
 
-    def _watch(self) -> None:
-        while not self._over.wait(0.1):
-            overview = ask(self._rest, "/jobs/overview")
-            if overview is None:
-                continue
-            jobs = [job for job in overview["jobs"] if job["state"] not in _ENDED]
-            self.most_at_once = max(self.most_at_once, len(jobs))
-            self.seen |= {job["jid"] for job in overview["jobs"]} - self._before
-            self.running = next((job["jid"] for job in jobs if job["tasks"]["running"] == job["tasks"]["total"]), "")
+    def look(self) -> None:
+        """Look once; nothing is known while the JobManager does not answer."""
+        overview = ask(self._rest, "/jobs/overview")
+        if overview is None:
+            return
+        jobs = [job for job in overview["jobs"] if job["state"] not in _ENDED]
+        self.most_at_once = max(self.most_at_once, len(jobs))
+        self.seen |= {job["jid"] for job in overview["jobs"]} - self._before
+        self.running = next((job["jid"] for job in jobs if job["tasks"]["running"] == job["tasks"]["total"]), "")
 
     def __enter__(self) -> Self:
         overview = ask(self._rest, "/jobs/overview") or {"jobs": []}
         self._before = {job["jid"] for job in overview["jobs"] if job["state"] in _ENDED}
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._over.set()
-        self._thread.join()
+        return super().__enter__()

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import TracebackType
-from typing import Self, cast
+from typing import cast
 
 from faults.patience import wait_until
 from faults.proxy import ProxiedStack
 from faults.readers import Readers
 from faults.run import Run, demand
+from faults.watching import Watching
 from reweigh.replay import Replay, Wish
 
 LONGER_THAN_A_WRITER_WAITS = 7
@@ -60,32 +59,20 @@ def lost_redis(run: Run) -> str:
     return f"{', '.join(faults)}, FLUSHALL and a replay"
 
 
-class Away:
-    """Asks a server all the time, from a thread of its own: ``seconds`` is the longest time without an answer."""
+class Away(Watching):
+    """Asks a server all the time: ``seconds`` is the longest time without an answer."""
 
     def __init__(self, answers: Callable[[], bool]) -> None:
+        super().__init__(pause=0.05)
         self.seconds = 0.0
-        self._answers = answers
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch)
+        self._answers, self._answered = answers, time.monotonic()
 
-    def _watch(self) -> None:
-        answered = time.monotonic()
-        while not self._over.wait(0.05):
-            if self._answers():
-                answered = time.monotonic()
-            else:
-                self.seconds = max(self.seconds, time.monotonic() - answered)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._over.set()
-        self._thread.join()
+    def look(self) -> None:
+        """Ask once."""
+        if self._answers():
+            self._answered = time.monotonic()
+        else:
+            self.seconds = max(self.seconds, time.monotonic() - self._answered)
 
 
 def _paused(run: Run) -> Iterator[None]:

@@ -75,7 +75,7 @@ def as_event(fields: Mapping[str, object], known: Mapping[str, str]) -> dict[str
     elif "rating" in known:
         event["event_type"] = _type_of_rating(fields.get(known["rating"]))
     if isinstance(time := event.get("timestamp"), str):
-        event["timestamp"] = _time(time.strip())
+        event["timestamp"] = number_or_text(time.strip().removesuffix(" UTC"))
     if "tags" in event:
         event["tags"] = _tags(event["tags"])
     for name in ("user_id", "product_id"):
@@ -92,13 +92,14 @@ def _type_of_rating(rating: object) -> str:
     return PURCHASE if value >= _PURCHASE_FROM else ADD_TO_CART if value >= _CART_FROM else VIEW
 
 
-def _time(text: str) -> int | float | str:
+def number_or_text(text: str) -> int | float | str:
+    """Read a number where there is one, as epoch times are written."""
     for number in (int, float):
         try:
             return number(text)
         except ValueError:
             continue
-    return text.removesuffix(" UTC")
+    return text
 
 
 def _tags(value: object) -> list[str]:

@@ -13,7 +13,7 @@ from reccore.dead_letters import Reason
 from reccore.errors import RejectedEvent
 from reccore.event_types import EventTypes
 from reccore.events import event_from_fields, parse_event
-from reweigh.behaviour import as_event, columns
+from reweigh.behaviour import as_event, columns, number_or_text
 from reweigh.lines import BEHAVIOUR, JSON_LINES, PARQUET, RETAILROCKET, Row, is_text
 
 # What RetailRocket calls the fields.
@@ -102,7 +102,7 @@ def _csv_fields(cells: Mapping[str, object]) -> dict[str, object]:
     fields: dict[str, object] = dict(cells)
     for name in ("timestamp", "process_time"):
         if name in cells:
-            fields[name] = _number_or_text(str(cells[name]))
+            fields[name] = number_or_text(str(cells[name]))
     if "tags" in cells:
         fields["tags"] = [tag for tag in (part.strip() for part in str(cells["tags"]).split("|")) if tag]
     if "metadata" in cells:
@@ -127,15 +127,6 @@ def _metadata(text: str) -> object:
         return json.loads(text)
     except ValueError as exc:
         raise RejectedEvent(Reason.INVALID_METADATA, "metadata: a JSON object is allowed") from exc
-
-
-def _number_or_text(text: str) -> int | float | str:
-    for number in (int, float):
-        try:
-            return number(text)
-        except ValueError:
-            continue
-    return text
 
 
 def as_it_is(row: Row, fmt: str, event_types: EventTypes) -> Record:
