@@ -12,6 +12,8 @@ from typing import Final
 
 import duckdb
 
+from reweigh.verify.recent import DIFFERENT
+
 
 @dataclass(frozen=True, slots=True)
 class Difference:
@@ -48,15 +50,22 @@ class Comparer:
         types: The names of the event types.
         weights: A number for each of them.
         most: How many differences of each kind are given.
+        every_record: Whether the recount has every record, or only those whose event counts.
     """
 
     def __init__(
-        self, database: duckdb.DuckDBPyConnection, types: Sequence[str], weights: Mapping[str, float], most: int
+        self,
+        database: duckdb.DuckDBPyConnection,
+        types: Sequence[str],
+        weights: Mapping[str, float],
+        most: int,
+        *,
+        every_record: bool = True,
     ) -> None:
         self._database = database
         self._codes = range(len(types))
         self._weights = [float(weights.get(name, 0.0)) for name in types]
-        self._most = most
+        self._most, self._totals = most, _TOTALS if every_record else _TOTALS + _OF_EVENTS
 
     def compare(self) -> Comparison:
         """Compare everything."""
@@ -66,10 +75,11 @@ class Comparer:
             self._counts(),
             self._scores(),
             _PURCHASES,
+            DIFFERENT,
             self._statistics("product", "product_id", "SELECT * FROM any_tags WHERE false"),
             self._statistics("tag", "tag", self._any_of_everybody()),
             _TAGS_OF_PRODUCTS,
-            _TOTALS,
+            self._totals,
             _IN_ALL,
             _OTHERS,
         ):
@@ -95,7 +105,7 @@ class Comparer:
 
     def _count_fields(self) -> int:
         kept = "wanted_users WHERE kept"  # each has a count and a score
-        tables = (kept, kept, "wanted_purchases", "wanted_products", "wanted_tags", "wanted_totals")
+        tables = (kept, kept, "wanted_purchases", "wanted_recent", "wanted_products", "wanted_tags", "wanted_totals")
         return sum(self._one(f"SELECT count(*) FROM {table}") for table in tables)
 
     def _count_users(self) -> int:
@@ -217,6 +227,8 @@ SELECT 'total' AS what, name AS key, '' AS field, count::VARCHAR AS wanted, row 
 FROM wanted_totals FULL JOIN stored_totals USING (name)
 WHERE count::VARCHAR IS DISTINCT FROM row
 """
+
+_OF_EVENTS: Final = " AND NOT (starts_with(name, 'read:') OR starts_with(name, 'dead:'))"
 
 # A row of its own, since each total by itself leaves open what one id with several contents was.
 _IN_ALL: Final = """

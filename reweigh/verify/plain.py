@@ -54,8 +54,7 @@ CREATE OR REPLACE MACRO plain_time(given, arrived) AS CASE
     WHEN regexp_full_match(
         given, '"(19[7-9]|2[0-9]{2})[0-9]-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3])(:[0-5][0-9]){2}(\.[0-9]{3})?Z?"')
         THEN epoch_ms(TRY_CAST(rtrim(inner_text(given), 'Z') AS TIMESTAMP)) END;
-CREATE OR REPLACE MACRO once_each(list) AS CASE WHEN len(list_distinct(list)) = len(list) THEN list
-    ELSE list_filter(list, lambda item, i: list_position(list, item) = i) END;
+CREATE OR REPLACE MACRO once_each(list) AS list_filter(list, lambda item, i: list_position(list, item) = i);
 CREATE OR REPLACE MACRO are_plain_tags(given) AS
     given IS NULL OR regexp_full_match(given, '\[(?:"[^"]+"(?:,"[^"]+")*)?\]');
 """
@@ -93,14 +92,16 @@ class PlainReader:
 
 
 def _read_statement(types: Sequence[str]) -> str:
-    # Without MATERIALIZED each use of a member would take the record apart again: four times the work.
+    # Without MATERIALIZED each use of a member would take the record apart again: four times the work. Comparing names
+    # is half of what is left, and needed only where there are more of them than members that matter.
     paths = ", ".join(f"'$.{name}'" for name in _MEMBERS)
     member = {name: f"nullif(m[{number}], 'null')" for number, name in enumerate(_MEMBERS, 1)}
     return f"""
     CREATE OR REPLACE TEMP TABLE plain AS
     WITH members AS MATERIALIZED (
-        SELECT place, spot, arrived, json_extract(text, [{paths}])::VARCHAR[] AS m
-        FROM flat WHERE len(list_distinct(json_keys(text))) = len(json_keys(text))
+        SELECT place, spot, arrived, text, len(json_keys(text)) AS names,
+            json_extract(text, [{paths}])::VARCHAR[] AS m
+        FROM flat
     ), named AS MATERIALIZED (
         SELECT place, spot, arrived,
             {member["event_id"]} AS event_id,
@@ -112,6 +113,7 @@ def _read_statement(types: Sequence[str]) -> str:
             {member["session_id"]} AS session_id,
             {member["metadata"]} AS metadata
         FROM members
+        WHERE CASE WHEN names = list_count(m) THEN true ELSE names = len(list_distinct(json_keys(text))) END
     ), typed AS (
         SELECT *, CASE WHEN type_text IS NULL THEN type {_type_cases(types)} END AS own_type
         FROM named JOIN places USING (place)

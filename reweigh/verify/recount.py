@@ -18,6 +18,7 @@ from reweigh.verify.careful import CarefulReader, Dead
 from reweigh.verify.log import Offsets, Place, Records
 from reweigh.verify.names import PURCHASE
 from reweigh.verify.plain import PlainReader
+from reweigh.verify.recent import recent_events
 from reweigh.verify.within_cap import within_cap
 
 _MEMORY: Final = "1000MB"
@@ -62,10 +63,17 @@ class Recount:
         window_ms: How long the job remembers an event id.
         expiry_ms: After how long without events the job forgets a tag of a user; 0: never.
         most_tags: How many tags of a user are stored: those with most events, of equal ones the first by name.
+        recent_events: How many of a user's events are stored: those of the newest time, of equal ones the last by text.
     """
 
     def __init__(
-        self, folder: Path, topics: Mapping[str, str], window_ms: int, expiry_ms: int = 0, most_tags: int = 1_000
+        self,
+        folder: Path,
+        topics: Mapping[str, str],
+        window_ms: int,
+        expiry_ms: int = 0,
+        most_tags: int = 1_000,
+        recent_events: int = 200,
     ) -> None:
         self.database = duckdb.connect(folder / "recount.duckdb")
         self.database.execute(f"SET memory_limit = '{_MEMORY}'; SET temp_directory = '{folder}'")
@@ -73,6 +81,7 @@ class Recount:
         self.database.execute(_TABLES)
         self.types = tuple(topics)
         self._window_ms, self._expiry_ms, self._most_tags = window_ms, expiry_ms, most_tags
+        self._recent_events = recent_events
         self._type_by_topic = {topic: code for code, topic in enumerate(topics.values())}
         self._plain = PlainReader(self.database, self.types)
         self._careful = CarefulReader(self.types)
@@ -176,6 +185,7 @@ class Recount:
             "FROM (SELECT * REPLACE (false AS any_tags) FROM counted) GROUP BY product_id",
             "CREATE OR REPLACE TABLE wanted_purchases AS SELECT user_id, product_id, bool_and(unsure) AS unsure "
             f"FROM counted WHERE type = {bought} GROUP BY user_id, product_id",
+            recent_events(self._recent_events),
             _TOTALS.format(types=list(self.types)),
             _IN_ALL,
         ]

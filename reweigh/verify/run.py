@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Protocol, Self
 
 from reweigh.errors import CommandError
+from reweigh.verify.archived import ArchivedLog
 from reweigh.verify.arrival import LeftToArrival, left_to_arrival
 from reweigh.verify.compare import Comparer, Comparison
 from reweigh.verify.log import EventLog, Place
@@ -48,8 +51,10 @@ class Plan:
         window_seconds: How long the job remembers an event id.
         tag_expiry_seconds: After how long without events a tag of a user is forgotten; 0: never.
         most_tags_per_user: How many tags of a user the job keeps in Redis.
+        recent_events: How many of a user's newest events it keeps there.
         patience_seconds: How long the job may stand still before verifying gives up.
         rounds: How often what moved meanwhile is looked at again.
+        every_record: Whether the log gives duplicates and dead letters too; else what they add up to is not compared.
         most_shown: How many of each kind are kept, of differences and of what is left to arrival.
     """
 
@@ -58,9 +63,11 @@ class Plan:
     window_seconds: int
     tag_expiry_seconds: int = 0
     most_tags_per_user: int = 1_000
+    recent_events: int = 200
     patience_seconds: float = 90.0
     rounds: int = 3
     most_shown: int = 20
+    every_record: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +89,9 @@ class Outcome:
 class Verification:
     """Counts the log anew and compares. Raises :class:`CommandError` when that can't be done."""
 
-    def __init__(self, plan: Plan, log: EventLog, stored: Stored, weights: Weights, tell: Progress) -> None:
+    def __init__(
+        self, plan: Plan, log: EventLog | ArchivedLog, stored: Stored, weights: Weights, tell: Progress
+    ) -> None:
         self._plan, self._log, self._stored, self._weights, self._tell = plan, log, stored, weights, tell
 
     def run(self) -> Outcome:
@@ -113,16 +122,20 @@ class Verification:
     def _round(self, recount: Recount, read: Mapping[Place, int]) -> tuple[dict[Place, int], Comparison, bool, int]:
         """Compare once: with the events surely applied before Redis is read, and those possibly applied by then."""
         applied = self._log.ends()
-        self._add(recount, read, applied)
         self._wait_until_applied(applied)
         weights, version = self._wait_until_swept()
-        self._stored.read_into(recount.database, lambda done, total: self._tell("keys of Redis", done, total))
+        with _Aside(partial(self._stored.read_into, recount.database.cursor())) as reading:
+            self._add(recount, read, applied)
+            while not reading.is_done():
+                self._tell("keys of Redis", *reading.progress)
         recount.know_catalogue(self._stored.catalogue())
         ends = self._log.ends()
         self._add(recount, applied, ends)
         recount.know_applied(self._log.places, applied)
         recount.count()
-        comparison = Comparer(recount.database, recount.types, weights, self._plan.most_shown).compare()
+        comparison = Comparer(
+            recount.database, recount.types, weights, self._plan.most_shown, every_record=self._plan.every_record
+        ).compare()
         weights_moved = self._weights()[1] != version
         return ends, comparison, weights_moved or any(ends[place] > applied.get(place, 0) for place in ends), version
 
@@ -177,6 +190,35 @@ class Verification:
             time.sleep(_POLL_SECONDS)
 
 
+class _Aside:
+    """Something done in a thread of its own, which tells how far it is; given up when the context is left early."""
+
+    def __init__(self, action: Callable[[Callable[[int, int], None]], None]) -> None:
+        self.progress = (0, 0)
+        self._left = False
+        self._pool = ThreadPoolExecutor(max_workers=1)
+        self._future = self._pool.submit(action, self._note)
+
+    def is_done(self) -> bool:
+        """Wait a moment, and say whether it is done; raises what it raised."""
+        if not wait([self._future], _POLL_SECONDS).done:
+            return False
+        self._future.result()
+        return True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._left = True
+        self._pool.shutdown()
+
+    def _note(self, done: int, total: int) -> None:
+        if self._left:
+            raise CancelledError
+        self.progress = (done, total)
+
+
 @contextmanager
 def _recount(folder: Path, plan: Plan) -> Iterator[Recount]:
     recount = Recount(
@@ -185,6 +227,7 @@ def _recount(folder: Path, plan: Plan) -> Iterator[Recount]:
         window_ms=plan.window_seconds * 1000,
         expiry_ms=plan.tag_expiry_seconds * 1000,
         most_tags=plan.most_tags_per_user,
+        recent_events=plan.recent_events,
     )
     try:
         yield recount

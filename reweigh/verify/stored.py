@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import islice, repeat
 from typing import Any, Final, TypeVar, cast
 
 import duckdb
@@ -20,10 +20,12 @@ _Item = TypeVar("_Item")
 _KEYS_A_CALL: Final = 500
 _USERS_AT_ONCE: Final = 100
 """Read within one transaction: some milliseconds in which Redis serves nobody else."""
+_ROWS_AN_INSERT: Final = 200_000
+"""Each insert is a transaction of its own, which costs the database milliseconds whatever its size."""
 _PROFILE: Final = "user:profile:"
 _BESIDE: Final = re.compile(
-    r"\{user:profile:(?P<plain>[^{}]+)\}:(?P<what>counts|purchased)"
-    r"|\{\d+\}:(?P<what_too>counts|purchased):user:profile:(?P<braces>.+)",
+    r"\{user:profile:(?P<plain>[^{}]+)\}:(?P<what>counts|purchased|recent|arrivals)"
+    r"|\{\d+\}:(?P<what_too>counts|purchased|recent|arrivals):user:profile:(?P<braces>.+)",
     re.DOTALL,
 )
 _STATISTICS: Final = ("{stats}:products", "{stats}:tags", "{stats}:totals")
@@ -43,6 +45,7 @@ _TABLES: Final = """
 CREATE OR REPLACE TABLE stored_counts (user_id VARCHAR, tag VARCHAR, row VARCHAR);
 CREATE OR REPLACE TABLE stored_scores (user_id VARCHAR, tag VARCHAR, score VARCHAR);
 CREATE OR REPLACE TABLE stored_purchases (user_id VARCHAR, product_id VARCHAR);
+CREATE OR REPLACE TABLE stored_recent (user_id VARCHAR, events VARCHAR);
 CREATE OR REPLACE TABLE stored_products (product_id VARCHAR, row VARCHAR);
 CREATE OR REPLACE TABLE stored_tags (tag VARCHAR, row VARCHAR);
 CREATE OR REPLACE TABLE stored_totals (name VARCHAR, row VARCHAR);
@@ -90,22 +93,34 @@ class Stored:
         keys = _Keys()
         for key in self._scan():
             keys.sort_in(key)
-        read, total = 0, 2 * len(keys.counts_by_user) + len(keys.purchases)
+        read, total = 0, 2 * len(keys.counts_by_user) + len(keys.purchases) + len(keys.recent)
+        counts, scores = _Table(database, "stored_counts"), _Table(database, "stored_scores")
         for users in _batched(keys.counts_by_user.items(), _USERS_AT_ONCE):
-            self._read_profiles(database, users)
+            self._read_profiles(scores, counts, users)
             read += 2 * len(users)
             tell(read, total)
+        purchases = _Table(database, "stored_purchases")
         for bought in _batched(keys.purchases, _KEYS_A_CALL):
             answers = self._pipelined([("SMEMBERS", key) for key, _ in bought])
-            members = [(user, each) for (_, user), found in zip(bought, answers, strict=True) for each in found]
-            if members:
-                _insert(database, "stored_purchases", *zip(*members, strict=True))
+            for (_, user), found in zip(bought, answers, strict=True):
+                purchases.add(repeat(user, len(found)), found)
             read += len(bought)
             tell(read, total)
-        _insert(database, "stored_others", keys.others)
-        for key, table in zip(_STATISTICS, ("stored_products", "stored_tags", "stored_totals"), strict=True):
+        recent = _Table(database, "stored_recent")
+        for some in _batched(keys.recent, _KEYS_A_CALL):
+            answers = self._pipelined([("ZRANGE", key, "0", "-1", "WITHSCORES") for key, _ in some])
+            recent.add([user for _, user in some], ["\n".join(each) for each in answers])
+            read += len(some)
+            tell(read, total)
+        others = _Table(database, "stored_others")
+        others.add(keys.others)
+        tables = [counts, scores, purchases, recent, others]
+        for key, name in zip(_STATISTICS, ("stored_products", "stored_tags", "stored_totals"), strict=True):
             fields = self._ask(lambda key=key: self._client.hgetall(key))  # type: ignore[misc]
-            _insert(database, table, list(fields), list(fields.values()))
+            tables.append(_Table(database, name))
+            tables[-1].add(fields, fields.values())
+        for table in tables:
+            table.insert()
 
     def _scan(self) -> Iterator[str]:
         cursor, seen = 0, set[str]()
@@ -117,16 +132,15 @@ class Stored:
             if cursor == 0:
                 return
 
-    def _read_profiles(self, database: duckdb.DuckDBPyConnection, users: Sequence[tuple[str, str]]) -> None:
+    def _read_profiles(self, scores: _Table, counts: _Table, users: Sequence[tuple[str, str]]) -> None:
         """Read scores and counts of each user at one moment, so that no event comes in between."""
         commands = [("HGETALL", key) for user, counts in users for key in (_PROFILE + user, counts)]
         answers = self._pipelined(commands, transaction=True)
-        for table, found in (("stored_scores", answers[::2]), ("stored_counts", answers[1::2])):
-            names = [user for (user, _), fields in zip(users, found, strict=True) for _ in fields]
-            tags = [tag for fields in found for tag in fields]
-            _insert(database, table, names, tags, [value for fields in found for value in fields.values()])
+        for table, found in ((scores, answers[::2]), (counts, answers[1::2])):
+            for (user, _), fields in zip(users, found, strict=True):
+                table.add(repeat(user, len(fields)), fields, fields.values())
 
-    def _pipelined(self, commands: Iterable[tuple[str, str]], transaction: bool = False) -> list[Any]:
+    def _pipelined(self, commands: Iterable[tuple[str, ...]], transaction: bool = False) -> list[Any]:
         def execute() -> list[Any]:
             with self._client.pipeline(transaction=transaction) as pipeline:
                 for command in commands:
@@ -148,6 +162,7 @@ class _Keys:
     def __init__(self) -> None:
         self.counts_by_user: dict[str, str] = {}
         self.purchases: list[tuple[str, str]] = []
+        self.recent: list[tuple[str, str]] = []
         self.others: list[str] = []
 
     def sort_in(self, key: str) -> None:
@@ -157,10 +172,11 @@ class _Keys:
             self.counts_by_user.setdefault(user, f"{{{key}}}:counts")  # if it has another name, that will come
         elif beside := _BESIDE.fullmatch(key):
             user = beside["plain"] or beside["braces"]
-            if "counts" in (beside["what"], beside["what_too"]):
+            what = beside["what"] or beside["what_too"]
+            if what == "counts":
                 self.counts_by_user[user] = key
-            else:
-                self.purchases.append((key, user))
+            elif what != "arrivals":  # these are kept for a minute, for whoever waits for an event
+                (self.purchases if what == "purchased" else self.recent).append((key, user))
         elif key not in _HOUSEKEEPING and key not in _STATISTICS:
             self.others.append(key)
 
@@ -171,11 +187,29 @@ def _batched(items: Iterable[_Item], most: int) -> Iterator[list[_Item]]:
         yield batch
 
 
-def _insert(database: duckdb.DuckDBPyConnection, table: str, *columns: Any) -> None:
-    if len(columns[0]) == 0:
-        return
-    names = [f"f{number}" for number in range(len(columns))]
-    rows = pa.table([pa.array(column, pa.string()) for column in columns], names=names)
-    database.register("rows", rows)
-    database.execute(f"INSERT INTO {table} FROM rows")
-    database.unregister("rows")
+class _Table:
+    """Rows on their way into a table of texts, column by column."""
+
+    def __init__(self, database: duckdb.DuckDBPyConnection, name: str) -> None:
+        self._database, self._name = database, name
+        self._columns: tuple[list[str], ...] = ()
+
+    def add(self, *columns: Iterable[str]) -> None:
+        """Add rows, given as columns of one length."""
+        if not self._columns:
+            self._columns = tuple([] for _ in columns)
+        for gathered, more in zip(self._columns, columns, strict=True):
+            gathered.extend(more)
+        if len(self._columns[0]) >= _ROWS_AN_INSERT:
+            self.insert()
+
+    def insert(self) -> None:
+        """Insert what has been gathered."""
+        if not self._columns or not self._columns[0]:
+            return
+        names = [f"f{number}" for number in range(len(self._columns))]
+        rows = pa.table([pa.array(column, pa.string()) for column in self._columns], names=names)
+        self._columns = ()
+        self._database.register("rows", rows)
+        self._database.execute(f"INSERT INTO {self._name} FROM rows")
+        self._database.unregister("rows")

@@ -36,6 +36,12 @@ def write_what_is_right(client: redis.Redis) -> None:
     assert beside == 2
     client.hset("{77}:counts:user:profile:" + BRACES, mapping={'q"uote': "0,0,1,0;2000000", "é": "0,0,1,0;2000000"})
     client.sadd("{77}:purchased:user:profile:" + BRACES, "sofa")
+    client.zadd("{user:profile:ann}:recent", {
+        "0:0:0:lamp": 1_000_000, "1:0:0:sofa": 2_000_000, "0:0:1:lamp": 3_000_000, "0:0:2:p": 1_600_000_000_000,
+    })  # fmt: skip
+    client.zadd("{77}:recent:user:profile:" + BRACES, {"2:0:0:sofa": 2_000_000})
+    client.zadd("{user:profile:bob}:recent", {"3:0:0:bare": 1_600_000_000_000})
+    client.hset("{user:profile:bob}:arrivals", "1", "1;3:0:0;")  # which nobody compares
     client.hset("{stats}:products", mapping={
         "lamp": '[[2,0,0,0],3000000,["light"]]', "sofa": '[[0,1,1,0],2000000,["q\\"uote","\\u00e9"]]',
         "bare": "[[0,0,0,1],1600000000000,[]]", "p": '[[1,0,0,0],1600000000000,["open"]]',
@@ -72,7 +78,8 @@ def test_nothing_differs_where_all_is_right(redis_url: str, client: redis.Redis)
     assert found.differences == []
     left_open = {(each.what, each.key, each.field) for each in found.open}
     assert left_open == {
-        ("counts", "ann", "other"), ("tag", "other", ""), ("product", "p", ""), ("total", "applied:view", "")
+        ("counts", "ann", "other"), ("tag", "other", ""), ("product", "p", ""), ("total", "applied:view", ""),
+        ("recent events", "ann", ""),
     }  # fmt: skip
     assert found.users == 2
 
@@ -110,6 +117,12 @@ DAMAGES: list[tuple[str, Callable[[Any], object], set[tuple[str, str, str]]]] = 
     ("a total too much", lambda r: r.hset("{stats}:totals", "dead:made_up", 1), {("total", "dead:made_up", "")}),
     ("beyond what is left open", lambda r: r.hset("{user:profile:ann}:counts", "other", "2,0,0,0;1600000000000"),
      {("counts", "ann", "other"), ("score", "ann", "other")}),
+    ("a missing event", lambda r: r.delete("{user:profile:bob}:recent"), {("recent events", "bob", "")}),
+    ("another time", lambda r: r.zadd("{user:profile:bob}:recent", {"3:0:0:bare": 1}), {("recent events", "bob", "")}),
+    ("an event too much", lambda r: r.zadd("{user:profile:bob}:recent", {"3:0:1:bare": 1_600_000_000_001}),
+     {("recent events", "bob", "")}),
+    ("an event that nobody sent", lambda r: r.zadd("{user:profile:ann}:recent", {"0:0:9:lamp": 3_000_000}),
+     {("recent events", "ann", "")}),
     ("an unknown key", lambda r: r.set("user:profil:ann", 1), {("unknown key", "user:profil:ann", "")}),
 ]  # fmt: skip
 
