@@ -13,10 +13,10 @@ from flink_jobs.catalogue_tags import CatalogueTags
 from flink_jobs.fast_parse import BatchParser, ParsedBatch
 from flink_jobs.redis_store import RedisStore
 from flink_jobs.settings import JobSettings
-from flink_jobs.tag_list import escape_all, join_tags
 from flink_jobs.worker_process import quieten_worker_process
 from reccore.dead_letters import dead_letter, dead_letter_key
 from reccore.events import identity
+from reccore.tag_list import escape_all, join_tags
 
 Column: TypeAlias = pd.Series
 

@@ -3,9 +3,11 @@
 ::
 
     Kafka ─▶ parse ─┬▶ dead letters ─▶ Kafka
-                    ├▶ totals of what was read ─────────────────────────────────────────────▶ Redis: totals
-                    └▶ events ─▶ first of each identity ─┬▶ counts by user and tag ─▶ score ─▶ Redis: profiles
-                                                         └▶ counts of everything else ──────▶ Redis: statistics, totals
+                    ├▶ totals of what was read ────────────────────────────────────────▶ Redis: totals
+                    └▶ events ─▶ first of each identity ─┬▶ counts of everything else ─▶ Redis: statistics, totals
+                                                         ▼
+                          number among the user's events ─┬▶ counts by user and tag ─▶ score ─▶ Redis: profiles
+                                                          └▶ the event itself ────────────────▶ Redis: recent events
 
 Everything between the two ends is SQL, which runs in the JVM; Python parses and writes a batch at a time.
 """
@@ -23,11 +25,12 @@ from pyflink.table.udf import ScalarFunction, udf
 
 from flink_jobs.kafka_options import access_options
 from flink_jobs.parse_function import PARSED_ROW, ParseRecords
+from flink_jobs.recent_events import WriteRecentEvents
 from flink_jobs.settings import JobSettings, parse_settings
-from flink_jobs.tag_list import SEPARATOR
 from flink_jobs.tasks import begin_task
 from flink_jobs.writers import BOUGHT, PRODUCT, TOTAL, WriteProfiles, WriteStatistics, WriteTotals
 from reccore.event_types import PURCHASE
+from reccore.tag_list import SEPARATOR
 from reccore.totals import APPLIED_PREFIX, DEAD_PREFIX, READ_PREFIX, UNTAGGED
 
 
@@ -62,9 +65,13 @@ class ProfileJob:
         """
         self._records()  #    value, topic, partition, offset, time
         self._parsed()  #     PARSED_ROW
-        self._applied()  #    event_type, user_id, product_id, time_ms, tags: once per identity
-        yield self._statements(self._settings.mini_batch_ms, self._dead_letters(), self._profiles())
-        begin_task(self._environment, "PythonCalc", after="GroupAggregate")  # write_profiles, while counting goes on
+        self._applied()  #    event_type, user_id, product_id, time_ms, tags, partition, offset: once per identity
+        self._numbered()  #   the same, and number: how many events of the user have come
+        recent = [self._recent_events()] if self._settings.recent_events else []
+        yield self._statements(self._settings.mini_batch_ms, self._dead_letters(), self._profiles(), *recent)
+        begin_task(self._environment, "write_profiles")  # while counting goes on
+        if self._settings.recent_events:
+            begin_task(self._environment, "write_recent_events")  # while numbering goes on
         yield self._statements(self._settings.statistics_ms, self._statistics(), self._read_totals())
 
     def _statements(self, gathered_for_ms: int, *inserts: str) -> StatementSet:
@@ -121,18 +128,33 @@ class ProfileJob:
         self._tables.create_temporary_system_function("parse_record", parse)
         parsed = self._tables.sql_query("""
             SELECT r.event_type, r.`identity`, r.user_id, r.product_id, r.time_ms, r.tags,
-                   r.reason, r.letter_key, r.letter
-            FROM (SELECT parse_record(`value`, `topic`, `partition`, `offset`, CAST(`timestamp` AS TIMESTAMP(3))) AS r
-                  FROM records)""")
+                   r.reason, r.letter_key, r.letter, `partition`, `offset`
+            FROM (SELECT parse_record(`value`, `topic`, `partition`, `offset`, CAST(`timestamp` AS TIMESTAMP(3))) AS r,
+                         `partition`, `offset` FROM records)""")
         self._cut("parsed", parsed, with_proctime=True)
 
     def _applied(self) -> None:
         first = self._tables.sql_query("""
-            SELECT event_type, user_id, product_id, time_ms, tags FROM (
+            SELECT event_type, user_id, product_id, time_ms, tags, `partition`, `offset` FROM (
                 SELECT *, ROW_NUMBER() OVER (PARTITION BY `identity` ORDER BY arrival) AS turn
                 FROM parsed WHERE reason IS NULL
             ) WHERE turn = 1""")
-        self._cut("applied", first)
+        self._cut("applied", first, with_proctime=True)
+
+    def _numbered(self) -> None:
+        """Number each user's events as they come, in one place a user, whose order all that follows keeps.
+
+        So a count of events up to some number is known to hold all of them, however many subtasks there are.
+        """
+        if not self._settings.recent_events:
+            return
+        self._tables.get_config().set("table.exec.state.ttl", "0 ms")  # numbers never begin anew
+        numbered = self._tables.sql_query("""
+            SELECT event_type, user_id, product_id, time_ms, tags, `partition`, `offset`,
+                   COUNT(*) OVER (PARTITION BY user_id ORDER BY arrival
+                                  ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS number
+            FROM applied""")
+        self._cut("numbered", numbered)
 
     def _cut(self, name: str, table: Table, *, with_proctime: bool = False) -> None:
         """Name ``table`` as a view that is planned once, however many statements read it.
@@ -154,11 +176,21 @@ class ProfileJob:
         """Count by user and tag, and by user and product bought."""
         bought = f"CASE WHEN event_type = {self._types.names.index(PURCHASE)} THEN CONCAT('{BOUGHT}', product_id) END"
         self._register("write_profiles", WriteProfiles(self._settings))
+        events, names, counts = "applied", self._count_names(), self._counts()
+        if self._settings.recent_events:
+            events, names, counts = "numbered", f"{names}, highest", f"{counts}, MAX(number) AS highest"
         return f"""
             INSERT INTO written
-            SELECT write_profiles(user_id, tag, newest_ms, {self._count_names()}) FROM (
-                SELECT {self._expiry_hint()} user_id, tag, MAX(time_ms) AS newest_ms, {self._counts()}
-                FROM {_a_row_each("applied", "tag", "tags", bought)} AS tagged GROUP BY user_id, tag)"""
+            SELECT write_profiles(user_id, tag, newest_ms, {names}) FROM (
+                SELECT {self._expiry_hint()} user_id, tag, MAX(time_ms) AS newest_ms, {counts}
+                FROM {_a_row_each(events, "tag", "tags", bought)} AS tagged GROUP BY user_id, tag)"""
+
+    def _recent_events(self) -> str:
+        event = "CAST(event_type AS STRING), CAST(`partition` AS STRING), CAST(`offset` AS STRING), product_id"
+        self._register("write_recent_events", WriteRecentEvents(self._settings))
+        return f"""
+            INSERT INTO written
+            SELECT write_recent_events(user_id, number, time_ms, CONCAT_WS(':', {event}), tags) FROM numbered"""
 
     def _expiry_hint(self) -> str:
         seconds = self._settings.tag_expiry_seconds

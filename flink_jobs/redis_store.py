@@ -116,10 +116,14 @@ class RedisStore:
                 self._patiently(partial(self._drop_tags, some))
         return None
 
-    def _commit(self, commands: list[Command], stamp: WeightsStamp) -> WeightsStamp | list[Any]:
+    def commit(self, commands: list[Command]) -> None:
+        """Carry out one transaction. Raises what :meth:`commit_profiles` raises."""
+        self._patiently(partial(self._commit, commands, None))
+
+    def _commit(self, commands: list[Command], stamp: WeightsStamp | None) -> WeightsStamp | list[Any]:
         """Carry out one transaction, which Redis refuses when a newer writer or newer weights come in between.
 
-        Gives the answers, or the newer weights.
+        Gives the answers, or the newer weights; without a stamp the weights don't matter.
         """
         while True:
             _, epoch, (version, document) = ask(
@@ -134,13 +138,13 @@ class RedisStore:
                 ask(self._connection, [("UNWATCH",)])
                 raise self._fenced_off()
             in_force = -1 if version is None else int(version)
-            if in_force > stamp.version:
+            if stamp is not None and in_force > stamp.version:
                 ask(self._connection, [("UNWATCH",)])
                 return WeightsStamp(in_force, document)
             first: list[Command] = []
             if epoch is None:  # Redis has lost everything
                 first.append(("HSET", layout.WRITER_FENCE, self._writer, self._epoch))
-            if in_force < stamp.version:
+            if stamp is not None and in_force < stamp.version:
                 fields = ("version", str(stamp.version), "document", stamp.document)
                 first.append(("HSET", layout.WEIGHTS_IN_FORCE, *fields))
             answers = execute(self._connection, [*first, *commands])

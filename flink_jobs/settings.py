@@ -16,7 +16,8 @@ from reccore.event_types import EventTypes
 JOB_NAME = "reweigh-profile"
 SEVEN_DAYS_SECONDS = 604_800
 MOST_TAGS_PER_USER = 1_000
-STATE_VERSION = 3
+RECENT_EVENTS = 200
+STATE_VERSION = 4
 """To be raised when the plan of the job changes so that it can't go on from an earlier state; it then counts anew."""
 
 
@@ -44,6 +45,7 @@ class JobSettings:
     deduplication_window_seconds: int = SEVEN_DAYS_SECONDS
     tag_expiry_seconds: int = 0
     most_tags_per_user: int = MOST_TAGS_PER_USER
+    recent_events: int = RECENT_EVENTS
     mini_batch_ms: int = 20
     statistics_ms: int = 2_000
     mini_batch_rows: int = 50_000
@@ -157,6 +159,7 @@ _NUMBERS: tuple[tuple[str, int, str], ...] = (
     ("catalog_database", -1, "number of the Redis database that holds the catalogue, -1 that of the URL"),
     ("start_from_ms", 0, "leave out records of an earlier Kafka time, epoch ms"),
     ("most_tags_per_user", 1, "how many tags of a user are kept in Redis, those with the most events"),
+    ("recent_events", 0, "how many of a user's newest events are kept in Redis, 0 none"),
     ("mini_batch_ms", 1, "how long counts are gathered before they are passed on"),
     ("statistics_ms", 1, "how long product and tag statistics are gathered"),
     ("mini_batch_rows", 1, "how many rows are gathered at most"),

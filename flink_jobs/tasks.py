@@ -10,8 +10,8 @@ from pyflink.java_gateway import get_gateway
 from flink_jobs.errors import UnexpectedPlanError
 
 
-def begin_task(environment: StreamExecutionEnvironment, operator: str, *, after: str) -> None:
-    """Have ``operator`` run in a thread of its own, beside that of the operator ``after``; both are parts of names.
+def begin_task(environment: StreamExecutionEnvironment, function: str) -> None:
+    """Have the operator that calls ``function`` run in a thread of its own, beside that of the operator before it.
 
     A chain is one thread: while it waits for Python, and Python for Redis, nothing before it in the chain moves. What
     it costs is that rows are serialized between the two. Takes what was attached to the environment until now.
@@ -25,10 +25,9 @@ def begin_task(environment: StreamExecutionEnvironment, operator: str, *, after:
     waiting = list(transformations)
     while waiting:
         each = waiting.pop()
-        inputs = list(each.getInputs())
-        if operator in each.getName() and any(after in before.getName() for before in inputs):
+        if f"{function}(" in (each.getDescription() or ""):
             each.setChainingStrategy(head)
             found = True
-        waiting += inputs
+        waiting += list(each.getInputs())
     if not found:
-        raise UnexpectedPlanError(f"the plan has no {operator} after a {after}")
+        raise UnexpectedPlanError(f"the plan has no operator that calls {function}")

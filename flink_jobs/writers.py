@@ -18,14 +18,14 @@ from pyflink.table.udf import FunctionContext, ScalarFunction
 from flink_jobs.current_weights import CurrentWeights, StampedWeights
 from flink_jobs.redis_store import RedisStore, UserRows
 from flink_jobs.settings import JobSettings
-from flink_jobs.tag_list import MARK, split_tags, unescape_all
 from flink_jobs.worker_process import quieten_worker_process
 from reccore import layout
 from reccore.scoring import format_score, score
 from reccore.tag_cap import TagCap
+from reccore.tag_list import MARK, split_tags, unescape_all
 
 Column: TypeAlias = pd.Series
-Columns: TypeAlias = tuple[list[str], list[str], list[str], list[int]]
+Columns: TypeAlias = tuple[list[str], list[str], list[str], list[int], list[int]]
 Counts: TypeAlias = tuple[int, ...]
 
 BOUGHT: Final = MARK
@@ -68,9 +68,10 @@ class RedisWriter(ScalarFunction):  # type: ignore[misc]
 
 
 class WriteProfiles(RedisWriter):
-    """(user, tag, newest event time, count a type…) → the user's scores under the weights in force, and the counts.
+    """(user, tag, newest event time, count a type…[, highest number]) → the user's scores under the weights in force.
 
-    A tag with ``BOUGHT`` in front is a product, which goes to the user's purchases.
+    The counts are written beside them, and where events are numbered, the highest number among those counted. A tag
+    with ``BOUGHT`` in front is a product, which goes to the user's purchases.
     """
 
     _weights: CurrentWeights
@@ -89,8 +90,11 @@ class WriteProfiles(RedisWriter):
 
     def eval(self, user_ids: Column, tags: Column, newest_ms: Column, *counts: Column) -> Column:
         """Write one batch; when weights newer than the batch's come into force meanwhile, score it again."""
-        parts = tags.tolist()
-        columns = (user_ids.tolist(), parts, unescape_all(parts), newest_ms.tolist())
+        parts, highest = tags.tolist(), [0] * len(tags)
+        if self._settings.recent_events:
+            *counts, numbers_within_user = counts  # type: ignore[assignment]
+            highest = numbers_within_user.tolist()
+        columns = (user_ids.tolist(), parts, unescape_all(parts), newest_ms.tolist(), highest)
         numbers = list(zip(*(column.tolist() for column in counts), strict=True))
         # Rounded up: Redis must not forget what the state still holds, or the next event would bring it all back.
         written_at = math.ceil(time.time()) if self._settings.tag_expiry_seconds else None
@@ -98,7 +102,7 @@ class WriteProfiles(RedisWriter):
             weights = self._weights.current()
             newer = self._store.commit_profiles(self._by_user(columns, numbers, written_at, weights), weights.stamp)
             if newer is None:
-                return _done(numbers)
+                return done(numbers)
             self._weights.learn(newer)
 
     def _by_user(
@@ -109,7 +113,7 @@ class WriteProfiles(RedisWriter):
         known = self._texts.known
         users: dict[str, UserRows] = {}
         # This loop runs for every row that is ever written: counts repeat, so their texts are looked up.
-        for user_id, part, name, newest_ms, of_row in zip(*columns, numbers, strict=True):
+        for user_id, part, name, newest_ms, number, of_row in zip(*columns, numbers, strict=True):
             of_user = users.get(user_id)
             if of_user is None:
                 of_user = users[user_id] = UserRows(user_id, [], [], [])
@@ -117,7 +121,7 @@ class WriteProfiles(RedisWriter):
                 of_user.bought.append(name[len(BOUGHT) :])
                 continue
             joined, score_text = known.get(of_row) or self._texts.write(of_row)
-            of_user.counts.extend((name, layout.encode_joined_counts(joined, newest_ms, written_at)))
+            of_user.counts.extend((name, layout.encode_joined_counts(joined, newest_ms, written_at, number)))
             of_user.scores.extend((name, score_text))
         return users.values()
 
@@ -158,7 +162,7 @@ class WriteStatistics(RedisWriter):
         self._store.commit_statistics(layout.PRODUCT_STATISTICS, layout.PRODUCTS_CHANGED, of_products)
         self._store.commit_statistics(layout.TAG_STATISTICS, layout.TAGS_CHANGED, of_tags)
         self._store.commit_statistics(layout.TOTALS, "", totals)
-        return _done(keys)
+        return done(keys)
 
 
 class WriteTotals(RedisWriter):
@@ -168,8 +172,9 @@ class WriteTotals(RedisWriter):
         """Write one batch."""
         values = dict(zip(names.tolist(), map(str, totals.tolist()), strict=True))
         self._store.commit_statistics(layout.TOTALS, "", values)
-        return _done(names)
+        return done(names)
 
 
-def _done(rows: Sized) -> Column:
+def done(rows: Sized) -> Column:
+    """Give what a writing function returns: nothing of interest, once a row."""
     return pd.Series(np.zeros(len(rows), dtype=np.int8))

@@ -3,10 +3,14 @@
 Per user, all in one Redis Cluster slot:
 
 ``user:profile:<id>``            HASH tag → score as text (the public contract)
-counts beside it                 HASH tag → ``v,c,p[,…];ms[;seconds]``: events by type in the order of the event types,
-                                 the newest event's time (epoch ms), and with tag expiry on the second (epoch) at which
-                                 the row was written
+counts beside it                 HASH tag → ``v,c,p[,…];ms[;[seconds][;number]]``: events by type in the order of the
+                                 event types, the newest event's time (epoch ms), with tag expiry on the second (epoch)
+                                 at which the row was written, and the highest number among the user's events in it
 purchases beside it              SET of product ids
+recent events beside it          ZSET by event time (epoch ms): ``type:partition:offset:product``, the type as its
+                                 position among the event types
+arrivals beside it               HASH number mod 200 → number, event as above, tags (:func:`encode_arrival`): the newest
+                                 to arrive, of the last minute
 
 For everybody (``{stats}`` keeps them in one slot too):
 
@@ -31,6 +35,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
+from reccore.tag_list import SEPARATOR, split_tags, unescape
+
 PROFILE_PREFIX: Final = "user:profile:"
 PRODUCT_STATISTICS: Final = "{stats}:products"
 TAG_STATISTICS: Final = "{stats}:tags"
@@ -44,6 +50,10 @@ CATALOG_VERSION: Final = "catalog:version"
 WEIGHTS_IN_FORCE: Final = "weights:in_force"
 WRITER_EPOCH: Final = "writer:epoch"
 WRITER_FENCE: Final = "writer:fence"
+
+MOST_ARRIVALS: Final = 200
+ARRIVALS_SECONDS: Final = 60
+"""How long a user's arrivals are kept after the newest: they tell of events that are on their way into an answer."""
 
 _SLOTS: Final = 16_384
 
@@ -75,6 +85,21 @@ def user_of_counts_key(key: str) -> str | None:
 def purchased_key(user_id: str) -> str:
     """Key of the set of products that the user has bought, in the same slot as the profile."""
     return _beside(user_id, "purchased")
+
+
+def recent_key(user_id: str) -> str:
+    """Key of the user's newest events by their own time, in the same slot as the profile."""
+    return _beside(user_id, "recent")
+
+
+def arrivals_key(user_id: str) -> str:
+    """Key of the user's newest events by their arrival, in the same slot as the profile."""
+    return _beside(user_id, "arrivals")
+
+
+def is_arrivals_key(key: str) -> bool:
+    """Whether a key is of somebody's arrivals, which are of passing interest and not part of what was counted."""
+    return key.startswith("{") and (key.endswith("}:arrivals") or "}:arrivals:" + PROFILE_PREFIX in key)
 
 
 def _beside(user_id: str, what: str) -> str:
@@ -111,25 +136,29 @@ def _tag_of_slot() -> dict[int, str]:
 class TagCounts:
     """One row of a counts hash.
 
-    Events by type, the newest one's time (epoch ms), and with tag expiry the second (epoch) at which it was written.
+    Events by type, the newest one's time (epoch ms), with tag expiry the second (epoch) at which it was written, and
+    the highest number among the user's events that it counts (0: they are not numbered).
     """
 
     counts: tuple[int, ...]
     newest_ms: int
     written_at: int | None = None
+    number: int = 0
 
     def expired(self, now: float, tag_expiry_seconds: int) -> bool:
         """Whether the tag has been without events for longer than its time to live (0: never)."""
         return tag_expiry_seconds > 0 and self.written_at is not None and now > self.written_at + tag_expiry_seconds
 
 
-def encode_counts(counts: Iterable[int], newest_ms: int, written_at: int | None = None) -> str:
-    """Write one row of a counts hash, e.g. ``12,3,1;1700000000000`` or ``12,3,1;1700000000000;1700000001``."""
-    return encode_joined_counts(join_counts(counts), newest_ms, written_at)
+def encode_counts(counts: Iterable[int], newest_ms: int, written_at: int | None = None, number: int = 0) -> str:
+    """Write one row of a counts hash, e.g. ``12,3,1;1700000000000;;16`` or ``12,3,1;1700000000000;1700000001``."""
+    return encode_joined_counts(join_counts(counts), newest_ms, written_at, number)
 
 
-def encode_joined_counts(joined: str, newest_ms: int, written_at: int | None = None) -> str:
+def encode_joined_counts(joined: str, newest_ms: int, written_at: int | None = None, number: int = 0) -> str:
     """Write one row of a counts hash whose counts are written already, by :func:`join_counts`."""
+    if number:
+        return f"{joined};{newest_ms};{'' if written_at is None else written_at};{number}"
     return f"{joined};{newest_ms}" if written_at is None else f"{joined};{newest_ms};{written_at}"
 
 
@@ -155,8 +184,40 @@ def newest_of_rows(rows: Iterable[str]) -> int | None:
 
 def decode_counts(row: str) -> TagCounts:
     """Read one row of a counts hash; ``ValueError`` when it is none."""
-    counts, newest_ms, *written_at = row.split(";")
-    return TagCounts(split_counts(counts), int(newest_ms), int(written_at[0]) if written_at else None)
+    counts, newest_ms, written_at, number, *_ = *row.split(";"), "", ""
+    return TagCounts(
+        split_counts(counts), int(newest_ms), int(written_at) if written_at else None, int(number) if number else 0
+    )
+
+
+def compared_part(row: str) -> str:
+    """Give what of a row follows from the events alone: the counts and the newest time."""
+    return ";".join(row.split(";", 2)[:2])
+
+
+def number_of_row(row: str) -> int:
+    """Give the highest number among the events that a row counts, 0 where they are not numbered."""
+    return int(row.rpartition(";")[2]) if row.count(";") == 3 else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A user's ``number``-th event: ``type:partition:offset:product``, and its tags."""
+
+    number: int
+    event: str
+    tags: tuple[str, ...]
+
+
+def encode_arrival(number: int, event: str, joined_tags: str) -> tuple[str, str]:
+    """Write one field of an arrivals hash and its value; event and tags are escaped (:mod:`reccore.tag_list`)."""
+    return str(number % MOST_ARRIVALS), f"{number}{SEPARATOR}{event}{SEPARATOR}{joined_tags}"
+
+
+def decode_arrival(value: str) -> Arrival:
+    """Read what :func:`encode_arrival` wrote."""
+    number, event, joined_tags = value.split(SEPARATOR, 2)
+    return Arrival(int(number), unescape(event), tuple(split_tags(joined_tags)) if joined_tags else ())
 
 
 def encode_product_statistics(counts: Iterable[int], newest_ms: int, tags: Sequence[str]) -> str:

@@ -60,9 +60,9 @@ def create_app(settings: Settings, services: Services) -> Flask:
         defaults_prefix=NO_PREFIX,
         buckets=_BUCKETS,
         registry=registry,
-        excluded_paths=["^/docs/static/"],
+        excluded_paths=["^/docs/static/", "^/redoc/static/"],
     )
-    app.register_blueprint(user_routes(services.recommender))
+    app.register_blueprint(user_routes(services.recommender, services.own_writes, services.recent_events))
     admission = ConfigAdmission(ApiKeys(settings.config_api_keys), settings.config_limit)
     app.register_blueprint(config_routes(services.configurations, admission))
     app.register_blueprint(ingest_routes(services.ingest))

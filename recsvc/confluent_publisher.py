@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final
 
-from confluent_kafka import KafkaException, Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
 
 from reccore.access import OPEN, KafkaAccess
-from recsvc.errors import IngestUnavailable
+from recsvc.errors import EventRefused, IngestUnavailable
 from recsvc.ingest import LARGEST_EVENT, Message, Placed
 
 log = logging.getLogger(__name__)
@@ -25,6 +25,7 @@ _POLL_SECONDS: Final = 0.5
 _CLOSE_SECONDS: Final = 2.0
 _LARGEST_QUEUE_KIB: Final = 131_072
 _AWAY: Final = "Kafka is away, repeat the request later"
+_REFUSED_FOR_GOOD: Final = (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_RECORD)
 
 
 class _Batch:
@@ -145,6 +146,8 @@ def _listen(producer: Any, ended: threading.Event) -> None:
 
 
 def _refusal(error: Any) -> IngestUnavailable:
+    if error.code() in _REFUSED_FOR_GOOD:
+        return EventRefused(f"Kafka refuses this event ({error.name()})")
     return IngestUnavailable(f"Kafka has not acknowledged ({error.name()}); repeat with the same event_id")
 
 

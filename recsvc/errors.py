@@ -5,6 +5,7 @@ ReweighError
     ├── StoreUnavailable     Redis does not answer, or is not asked because it just did not
     ├── StoreRefused         Redis answers that it won't do this, e.g. because a key holds something else
     ├── IngestUnavailable    Kafka has not acknowledged in time
+    │   └── EventRefused     Kafka won't take this event, however often it is sent
     └── Problem              an answer other than success, with its status and details
 """
 
@@ -29,6 +30,10 @@ class StoreRefused(ServiceError):
 
 class IngestUnavailable(ServiceError):
     """Kafka has not acknowledged; whether the event was taken may be unknown, so the sender repeats it."""
+
+
+class EventRefused(IngestUnavailable):
+    """Kafka refuses this one event for good; it takes others."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -19,6 +20,7 @@ LARGEST_EVENT = 1_000_000
 """Bytes. With key and envelope a record of that size is below Kafka's own default limit of 1,048,588."""
 
 TOO_LARGE = "too_large"
+_POSITION = re.compile(r"([a-zA-Z0-9._-]{1,249}):([0-9]{1,9}):([0-9]{1,18})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,22 @@ class Placed:
     topic: str
     partition: int
     offset: int
+
+    def __str__(self) -> str:
+        """Give the position by which one asks for the event again: ``topic:partition:offset``."""
+        return f"{self.topic}:{self.partition}:{self.offset}"
+
+    def as_dict(self) -> dict[str, object]:
+        """Give what an answer says of it."""
+        return {"topic": self.topic, "partition": self.partition, "offset": self.offset, "position": str(self)}
+
+    @classmethod
+    def parse(cls, text: str) -> Placed:
+        """Read what :meth:`__str__` wrote. Raises ``ValueError``."""
+        found = _POSITION.fullmatch(text)
+        if found is None:
+            raise ValueError(text)
+        return cls(found[1], int(found[2]), int(found[3]))
 
 
 class EventPublisher(Protocol):
@@ -126,7 +144,7 @@ def _too_large(field: str, size: int) -> Problem:
 
 def _result(outcome: Placed | IngestUnavailable | RejectedEvent | Problem) -> Taken:
     if isinstance(outcome, Placed):
-        return Taken(202, {"topic": outcome.topic, "partition": outcome.partition, "offset": outcome.offset})
+        return Taken(202, outcome.as_dict())
     if isinstance(outcome, IngestUnavailable):
         return Taken(503, {"detail": str(outcome)})
     if isinstance(outcome, RejectedEvent):

@@ -38,8 +38,7 @@ def ingest_routes(ingest: Ingest) -> Blueprint:
             _count("rejected")
             raise
         _count("accepted")
-        place = {"topic": placed.topic, "partition": placed.partition, "offset": placed.offset}
-        return json_response({"status": "accepted", **place}, 202)
+        return json_response({"status": "accepted", **placed.as_dict()}, 202)
 
     @routes.post("/update/batch")
     def batch() -> Response:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from recsvc.errors import IngestUnavailable, StoreUnavailable
 from recsvc.ingest import Message, Placed
+from recsvc.settled_records import Record
 from recsvc.statistics import Collected, Snapshot
 from recsvc.user_store import NOBODY, StoredUser
 
@@ -16,6 +17,7 @@ class MemoryUserStore:
     """Users in a dict; fulfils :class:`recsvc.user_store.UserStore`."""
 
     users: dict[str, StoredUser] = field(default_factory=dict)
+    events: dict[str, list[tuple[str, int]]] = field(default_factory=dict)
     up: bool = True
 
     @property
@@ -23,10 +25,16 @@ class MemoryUserStore:
         """Whether it is up."""
         return self.up
 
-    def user(self, user_id: str) -> StoredUser:
+    def user(self, user_id: str, *, arrivals: bool = False) -> StoredUser:  # noqa: ARG002 (they are there anyway)
         """Read one user."""
         self._require()
         return self.users.get(user_id, NOBODY)
+
+    def recent(self, user_id: str, first: int, last: int) -> list[tuple[str, int]]:
+        """Read the newest events, which a test gives in that order."""
+        self._require()
+        events = self.events.get(user_id, [])
+        return events[first:] if last < 0 else events[first : last + 1]
 
     def counts(self, user_ids: Sequence[str]) -> list[Mapping[str, str]]:
         """Read several users."""
@@ -80,3 +88,26 @@ class MemoryEventPublisher:
 
     def stop(self) -> None:
         """Do nothing."""
+
+
+@dataclass
+class MemorySettledRecords:
+    """The job's offset into a publisher's list; fulfils :class:`recsvc.settled_records.SettledRecords`."""
+
+    log: MemoryEventPublisher
+    settled_upto: int = 0
+
+    def is_settled(self, place: Placed) -> bool:
+        """Whether the job has committed more."""
+        if not self.log.up:
+            raise IngestUnavailable("Kafka is away")
+        return self.settled_upto > place.offset
+
+    def record(self, place: Placed) -> Record | None:
+        """Read one."""
+        if place.partition or place.offset >= len(self.log.messages):
+            return None
+        return Record(self.log.messages[place.offset].value, 1_600_000_000_000)
+
+    def stop(self) -> None:
+        """Nothing to let go of."""

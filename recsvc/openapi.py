@@ -5,14 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import flask_openapi_redoc  # type: ignore[import-untyped]
 import flask_openapi_swagger  # type: ignore[import-untyped]
 from flask import Blueprint, Response, send_from_directory
 
 from reccore.events import LONGEST_ID
 from recsvc.ingest_routes import LONGEST_REQUEST_ID, MOST_EVENTS
+from recsvc.own_writes import MOST_WAIT_MS, STATES, WAIT_MS
 from recsvc.problems import json_response
+from recsvc.recent_events import MOST_EVENTS as MOST_RECENT_EVENTS
+from recsvc.recent_events import RECENT_EVENTS
 
 _STATIC = Path(flask_openapi_swagger.__file__).parent / "templates" / "swagger"
+_REDOC_STATIC = Path(flask_openapi_redoc.__file__).parent / "templates" / "redoc"
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Reweigh</title>
 <link rel="stylesheet" href="/docs/static/css/swagger-ui.css"></head>
@@ -20,6 +25,15 @@ _PAGE = """<!doctype html>
 <script src="/docs/static/js/swagger-ui-bundle.js"></script>
 <script src="/docs/static/js/swagger-ui-standalone-preset.js"></script>
 <script>SwaggerUIBundle({url: "/openapi.json", dom_id: "#swagger-ui", validatorUrl: null});</script>
+</body></html>
+"""
+
+_REDOC_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>Reweigh</title>
+<meta name="viewport" content="width=device-width, initial-scale=1"><style>body { margin: 0 }</style></head>
+<body><div id="redoc"></div>
+<script src="/redoc/static/js/redoc.standalone.js"></script>
+<script>Redoc.init("/openapi.json", {}, document.getElementById("redoc"));</script>
 </body></html>
 """
 
@@ -61,6 +75,19 @@ SCHEMAS: dict[str, Any] = {
                 ),
                 "description": "score = popularity × affinity; `name` where the catalogue has one",
             }
+        ),
+    ),
+    "Events": _object(
+        user_id=_STRING,
+        degraded={"type": "boolean"},
+        events=_list(
+            _object(
+                product_id=_STRING,
+                event_type=_STRING,
+                timestamp={**_STRING, "format": "date-time"},
+                timestamp_ms=_INTEGER,
+                position=_STRING,
+            )
         ),
     ),
     "Profile": _object(
@@ -123,7 +150,25 @@ def document(config_names: list[str]) -> dict[str, Any]:
     """Build the OpenAPI document; ``config_names`` is the allow-list of configuration documents."""
     user = _in_path("user_id", minLength=1, maxLength=LONGEST_ID)
     count = {"name": "n", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 100, "default": 10}}
-    accepted = _object(status={"const": "accepted"}, topic=_STRING, partition=_INTEGER, offset=_INTEGER)
+    place = {"topic": _STRING, "partition": _INTEGER, "offset": _INTEGER, "position": _STRING}
+    accepted = _object(status={"const": "accepted"}, **place)
+    after = {
+        "name": "after",
+        "in": "query",
+        "schema": _STRING,
+        "description": "position of an accepted event: the answer waits for it, and its member `after` says what "
+        f"became of it: {', '.join(STATES)}",
+    }
+    wait_ms = {
+        "name": "wait_ms",
+        "in": "query",
+        "schema": {"type": "integer", "minimum": 0, "maximum": MOST_WAIT_MS, "default": WAIT_MS},
+    }
+    newest = {
+        "name": "n",
+        "in": "query",
+        "schema": {"type": "integer", "minimum": 1, "maximum": MOST_RECENT_EVENTS, "default": RECENT_EVENTS},
+    }
     user_ids = _object(user_ids={**_list({"type": ["string", "integer"]}), "maxItems": 500})
     events = _object(events={**_list(_reference("Event")), "maxItems": MOST_EVENTS})
     ok = {"200": _answer("it works", _FREE)}
@@ -138,9 +183,15 @@ def document(config_names: list[str]) -> dict[str, Any]:
     if_match = {"name": "If-Match", "in": "header", "schema": _STRING, "description": "ETag that must be in force"}
     paths: dict[str, Any] = {
         "/recommend/{user_id}": {
-            "parameters": [user, count],
+            "parameters": [user, count, after, wait_ms],
             "get": _operation(
                 "Tags and products", {"200": _answer("the answer", _reference("Recommendation"))}, 400, 429
+            ),
+        },
+        "/users/{user_id}/events": {
+            "parameters": [user, newest],
+            "get": _operation(
+                "The newest events, by their own time", {"200": _answer("the events", _reference("Events"))}, 400, 429
             ),
         },
         "/profile/{user_id}": {
@@ -199,7 +250,7 @@ def _key_header() -> dict[str, str]:
 
 
 def docs_routes(config_names: list[str]) -> Blueprint:
-    """``/openapi.json``, and ``/docs`` with a Swagger UI out of an installed package."""
+    """``/openapi.json``, and ``/docs`` and ``/redoc``, which show it by scripts out of installed packages."""
     routes = Blueprint("docs", __name__)
     described = document(config_names)
 
@@ -214,5 +265,13 @@ def docs_routes(config_names: list[str]) -> Blueprint:
     @routes.get("/docs/static/<path:name>")
     def static(name: str) -> Response:
         return send_from_directory(_STATIC, name)
+
+    @routes.get("/redoc")
+    def redoc() -> Response:
+        return Response(_REDOC_PAGE, mimetype="text/html")
+
+    @routes.get("/redoc/static/<path:name>")
+    def redoc_static(name: str) -> Response:
+        return send_from_directory(_REDOC_STATIC, name)
 
     return routes

@@ -66,11 +66,14 @@ class Recommender:
         self._scores: tuple[Weights, ByCounts[float]] | None = None
         self._table: tuple[int, RankingTable] | None = None
 
-    def recommend(self, user_id: str, n: int | None) -> dict[str, Any]:
-        """Answer ``GET /recommend``: tags and products for the user, ``n`` of each at most."""
+    def recommend(self, user_id: str, n: int | None, user: StoredUser | None = None) -> dict[str, Any]:
+        """Answer ``GET /recommend``: tags and products for the user, ``n`` of each at most.
+
+        ``user`` is the user as read just now, where that was done already.
+        """
         in_force, settings = self._weights.in_force, self._ranking()
         limit = n or settings.default_n
-        user, degraded = self._user(user_id)
+        user, degraded = self._user(user_id) if user is None else (user, False)
         rows = self._unexpired(user.rows)
         scores = self._tag_scores(rows, in_force)
         table = self._ranking_table(in_force)

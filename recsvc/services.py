@@ -12,8 +12,11 @@ from recsvc import metrics
 from recsvc.confluent_publisher import ConfluentEventPublisher
 from recsvc.ingest import EventPublisher, Ingest
 from recsvc.kafka_publisher import KafkaEventPublisher
+from recsvc.own_writes import OwnWrites
+from recsvc.recent_events import RecentEvents
 from recsvc.recommender import Recommender
 from recsvc.settings import KAFKA_CLIENTS, Settings
+from recsvc.settled_records import KafkaSettledRecords
 from recsvc.statistics_feed import StatisticsFeed
 from recsvc.totals_reader import TotalsReader
 from recsvc.user_store import RedisUserStore
@@ -42,6 +45,8 @@ class Services:
     """What the routes use."""
 
     recommender: Recommender
+    own_writes: OwnWrites
+    recent_events: RecentEvents
     ingest: Ingest
     configurations: dict[str, Configuration]
     weights: WeightsWatcher
@@ -85,6 +90,7 @@ def build_services(
     feed = StatisticsFeed(settings.redis_url, width=len(settings.event_types.names))
     totals = TotalsReader(settings.redis_url, timeout_ms=settings.redis_timeout_ms)
     kafka = publisher or _publisher(settings)
+    settled = KafkaSettledRecords(settings.kafka_bootstrap, settings.job_group, settings.kafka_access)
     ranking = configurations["ranking"].watcher
     recommender = Recommender(
         store,
@@ -107,6 +113,8 @@ def build_services(
         _show_metrics(watcher)
     return Services(
         recommender=recommender,
+        own_writes=OwnWrites(store, settled, settings.event_types),
+        recent_events=RecentEvents(store, settings.event_types),
         ingest=Ingest(kafka, settings.event_types),
         configurations=configurations,
         weights=weights,
@@ -114,7 +122,7 @@ def build_services(
         redis_available=store.ping,
         totals=totals.read,
         starts=(seed_weights, store.start, feed.start, *(each.start for each in watchers)),
-        stops=(totals.stop, store.stop, feed.stop, *(each.stop for each in watchers), kafka.stop),
+        stops=(totals.stop, store.stop, feed.stop, *(each.stop for each in watchers), kafka.stop, settled.stop),
     )
 
 

@@ -29,6 +29,8 @@ class Settings:
     redis_url: str = field(default=_LOCAL_REDIS, repr=False)
     kafka_bootstrap: str = "127.0.0.1:9092"
     kafka_access: KafkaAccess = OPEN
+    job_group: str = "reweigh-profile"
+    """The consumer group under which the job commits its offsets."""
     config_api_keys: tuple[str, ...] = field(default=(), repr=False)
     """Any of them will do; without any, changes need none."""
     read_limit: Rate | None = None
@@ -57,6 +59,7 @@ def settings_from(environment: Mapping[str, str] | None = None) -> Settings:
         redis_url=redis_url_setting(env, _read_file, _LOCAL_REDIS),
         kafka_bootstrap=text("KAFKA_BOOTSTRAP", "127.0.0.1:9092"),
         kafka_access=KafkaAccess.from_settings(env, _read_file),
+        job_group=text("API_JOB_GROUP", "reweigh-profile"),
         config_api_keys=api_keys_setting(env, _read_file),
         read_limit=_rate(env, "API_READ_LIMIT", ""),
         ingest_limit=_rate(env, "API_INGEST_LIMIT", ""),

@@ -244,6 +244,6 @@ def _aged(rows: Mapping[str, str], rules: Pass) -> tuple[dict[str, str], list[st
             expired.append(tag)
             continue
         if counts.written_at is None:  # from a time when tags didn't expire
-            stamped += (tag, layout.encode_counts(counts.counts, counts.newest_ms, int(rules.now)))
+            stamped += (tag, layout.encode_counts(counts.counts, counts.newest_ms, int(rules.now), counts.number))
         stay[tag] = row
     return stay, stamped, expired

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from flask import Blueprint, Response, request
@@ -10,7 +11,10 @@ from werkzeug.routing import BaseConverter
 
 from reccore.events import LONGEST_ID
 from recsvc import metrics
+from recsvc.ingest import Placed
+from recsvc.own_writes import MOST_WAIT_MS, WAIT_MS, OwnWrites
 from recsvc.problems import invalid, json_response, read_body
+from recsvc.recent_events import MOST_EVENTS, RecentEvents
 from recsvc.recommender import Recommender
 
 MOST_USERS = 500
@@ -26,13 +30,23 @@ class AnyText(BaseConverter):
     weight = 200
 
 
-def user_routes(recommender: Recommender) -> Blueprint:
+def user_routes(recommender: Recommender, own_writes: OwnWrites, events: RecentEvents) -> Blueprint:
     """The routes that answer about users."""
     routes = Blueprint("users", __name__)
 
     @routes.get("/recommend/<anytext:user_id>")
     def recommend(user_id: str) -> Response:
-        return _answer(recommender.recommend(_user_id(user_id, "user_id"), _n()))
+        user_id, n, after = _user_id(user_id, "user_id"), _number("n", 1, _LARGEST_N), request.args.get("after")
+        wait_ms = _number("wait_ms", 0, MOST_WAIT_MS)
+        if after is None:
+            return _answer(recommender.recommend(user_id, n))
+        place = _place(after, events.topics)
+        awaited = own_writes.wait(user_id, place, WAIT_MS if wait_ms is None else wait_ms)
+        return _answer({**recommender.recommend(user_id, n, awaited.user), "after": awaited.as_dict(place)})
+
+    @routes.get("/users/<anytext:user_id>/events")
+    def recent_events(user_id: str) -> Response:
+        return _answer(events.answer(_user_id(user_id, "user_id"), _number("n", 1, MOST_EVENTS)))
 
     @routes.get("/profile/<anytext:user_id>")
     def profile(user_id: str) -> Response:
@@ -51,14 +65,24 @@ def _answer(body: dict[str, Any]) -> Response:
     return json_response(body)
 
 
-def _n() -> int | None:
-    given = request.args.getlist("n")
+def _number(name: str, least: int, most: int) -> int | None:
+    given = request.args.getlist(name)
     if not given:
         return None
     text = given[0]
-    if len(given) > 1 or not (text.isascii() and text.isdigit() and len(text) <= 3 and 1 <= int(text) <= _LARGEST_N):
-        raise invalid("n", ",".join(given), f"an integer from 1 to {_LARGEST_N}, given once")
+    if len(given) > 1 or not (text.isascii() and text.isdigit() and len(text) <= 4 and least <= int(text) <= most):
+        raise invalid(name, ",".join(given), f"an integer from {least} to {most}, given once")
     return int(text)
+
+
+def _place(text: str, topics: Collection[str]) -> Placed:
+    try:
+        place = Placed.parse(text)
+    except ValueError:
+        place = None
+    if place is None or place.topic not in topics:
+        raise invalid("after", text, "a position as an accepted event is answered with, topic:partition:offset")
+    return place
 
 
 def _user_id(value: object, name: str) -> str:

@@ -27,10 +27,14 @@ login, redis-py gives as an error of the connection.)"""
 
 @dataclass(frozen=True, slots=True)
 class StoredUser:
-    """A user's counts hash as it is stored (field → row; empty for an unknown user), and the products bought."""
+    """A user's counts hash as it is stored (field → row; empty for an unknown user), and the products bought.
+
+    ``arrivals`` are the newest events to arrive, as they are stored, where they were asked for.
+    """
 
     rows: Mapping[str, str]
     purchased: frozenset[str]
+    arrivals: tuple[str, ...] = ()
 
 
 NOBODY = StoredUser({}, frozenset())
@@ -39,8 +43,11 @@ NOBODY = StoredUser({}, frozenset())
 class UserStore(Protocol):
     """Reads users; raises ``StoreUnavailable`` within the time limit when Redis is away, else ``StoreRefused``."""
 
-    def user(self, user_id: str) -> StoredUser:
-        """Read counts and purchases of one user."""
+    def user(self, user_id: str, *, arrivals: bool = False) -> StoredUser:
+        """Read counts and purchases of one user, and if wanted, before them, the newest arrivals."""
+
+    def recent(self, user_id: str, first: int, last: int) -> list[tuple[str, int]]:
+        """Read the user's newest events: from the ``first``-th to the ``last``-th, each with its time (epoch ms)."""
 
     def counts(self, user_ids: Sequence[str]) -> list[Mapping[str, str]]:
         """Read the counts hashes of several users in one round trip."""
@@ -80,12 +87,19 @@ class RedisUserStore:
         """Whether Redis answered when it was last asked."""
         return not self.breaker.is_open
 
-    def user(self, user_id: str) -> StoredUser:
-        """Read counts and purchases of one user."""
-        counts, purchased = self._ask(
-            [("HGETALL", layout.counts_key(user_id)), ("SMEMBERS", layout.purchased_key(user_id))]
-        )
-        return StoredUser(as_mapping(counts), frozenset(purchased))
+    def user(self, user_id: str, *, arrivals: bool = False) -> StoredUser:
+        """Read counts and purchases of one user, and if wanted, before them, the newest arrivals."""
+        commands: list[tuple[str, ...]] = [("HVALS", layout.arrivals_key(user_id))] if arrivals else []
+        commands += (("HGETALL", layout.counts_key(user_id)), ("SMEMBERS", layout.purchased_key(user_id)))
+        *arrived, counts, purchased = self._ask(commands)
+        return StoredUser(as_mapping(counts), frozenset(purchased), tuple(arrived[0]) if arrived else ())
+
+    def recent(self, user_id: str, first: int, last: int) -> list[tuple[str, int]]:
+        """Read the user's newest events: from the ``first``-th to the ``last``-th, each with its time (epoch ms)."""
+        key = layout.recent_key(user_id)
+        (found,) = self._ask([("ZREVRANGE", key, str(first), str(last), "WITHSCORES")])
+        pairs = zip(found[::2], found[1::2], strict=True) if found and isinstance(found[0], str) else found
+        return [(event, int(float(time_ms))) for event, time_ms in pairs]
 
     def counts(self, user_ids: Sequence[str]) -> list[Mapping[str, str]]:
         """Read the counts hashes of several users in one round trip."""

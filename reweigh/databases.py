@@ -123,7 +123,7 @@ class Databases:
     def pairs(self, keys: Iterable[str] | None = None) -> Iterator[tuple[str, Any, Any]]:
         """Give each key that one of them holds, or each of ``keys``, with what is live and what is beside."""
         chosen = {*self._keys(self.live), *self._keys(self.beside)} if keys is None else set(keys)
-        wanted = sorted(chosen - _NOT_COMPARED)
+        wanted = sorted(key for key in chosen - _NOT_COMPARED if not layout.is_arrivals_key(key))
         for start in range(0, len(wanted), _KEYS_A_CALL):
             some = wanted[start : start + _KEYS_A_CALL]
             yield from zip(some, _contents(self.live, some), _contents(self.beside, some), strict=True)
@@ -137,7 +137,7 @@ def _client(url: str) -> Any:
 
 
 def _contents(client: Any, keys: list[str]) -> list[Any]:
-    """Read keys of any type; hashes without the second at which a row was written, which tells nothing."""
+    """Read keys of any type; of rows of counts only what follows from the events."""
 
     def read() -> list[Any]:
         with client.pipeline(transaction=False) as pipeline:
@@ -145,13 +145,15 @@ def _contents(client: Any, keys: list[str]) -> list[Any]:
                 pipeline.type(key)
             types = pipeline.execute()
             for key, kind in zip(keys, types, strict=True):
-                {"hash": pipeline.hgetall, "set": pipeline.smembers, "string": pipeline.get}.get(kind, pipeline.dump)(
-                    key
-                )
+                if kind == "zset":
+                    pipeline.zrange(key, 0, -1, withscores=True)
+                else:
+                    readers = {"hash": pipeline.hgetall, "set": pipeline.smembers, "string": pipeline.get}
+                    readers.get(kind, pipeline.dump)(key)
             return list(pipeline.execute())
 
     return [
-        {name: ";".join(row.split(";")[:2]) for name, row in each.items()} if isinstance(each, dict) else each
+        {name: layout.compared_part(row) for name, row in each.items()} if isinstance(each, dict) else each
         for each in _asked(read)
     ]
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from flink_jobs.catalogue_tags import CatalogueTags
 from flink_jobs.settings import parse_settings
-from flink_jobs.tag_list import MARK, SEPARATOR, escape_all, join_tags, split_tags, unescape_all
+from reccore.tag_list import MARK, SEPARATOR, escape_all, join_tags, split_tags, unescape_all
 
 names = st.text(st.sampled_from(["a", "\x1f", "\x1b", "\x1d", "s", "e", "m"]), min_size=1, max_size=4)
 tags = st.lists(names, min_size=1)

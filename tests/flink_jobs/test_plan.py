@@ -65,8 +65,13 @@ def test_no_delete_reaches_a_writing_function(plans: dict[str, dict[str, str]]) 
     """A writing function can't tell a deletion from an insertion, so only inserts and new values may come."""
     text = plans["profiles"]["physical"] + plans["statistics"]["physical"]
     calls = re.findall(r"(write_\w+)\(.*changelogMode=\[([A-Z,]+)\]", text)
-    assert sorted(name for name, _ in calls) == ["write_profiles", "write_statistics", "write_totals"]
-    assert {kinds for _, kinds in calls} == {"I,UA"}
+    assert dict(calls) == {
+        "write_profiles": "I,UA",
+        "write_recent_events": "I",
+        "write_statistics": "I,UA",
+        "write_totals": "I,UA",
+    }
+    assert len(calls) == 4
 
 
 def test_records_are_parsed_once(plans: dict[str, dict[str, str]]) -> None:
@@ -81,14 +86,22 @@ def test_counts_are_gathered_before_they_are_shuffled(plans: dict[str, dict[str,
     assert "COUNT_RETRACT" not in text
 
 
-def test_profiles_are_written_beside_the_counting(tasks: list[str]) -> None:
-    """Counting by user has a thread of its own, so it goes on while profiles wait for Redis."""
+def test_users_are_written_beside_the_counting(tasks: list[str]) -> None:
+    """Counting by user, and numbering, have threads of their own, so they go on while writers wait for Redis."""
     chains = [re.sub(r"\[\d+\]", "", task) for task in tasks]
-    assert chains.count("GlobalGroupAggregate") == chains.count("PythonCalc -> written: Writer") == 1, chains
-    assert len(chains) == 7, chains
+    assert chains.count("GlobalGroupAggregate") == 1, chains
+    assert chains.count("PythonCalc -> written: Writer") == 2, chains
+    assert len(chains) == 9, chains
 
 
-SHAPES = {3: "98af85087c2bd818"}
+def test_numbers_are_given_before_anything_is_spread(plans: dict[str, dict[str, str]], tasks: list[str]) -> None:
+    """What counts by user and tag is fed by the one place that numbers the user's events, in its order."""
+    assert re.search(r"OverAggregate\(partitionBy=\[user_id\], orderBy=\[\S+ ASC\]", plans["numbered"]["execution"])
+    (numbering,) = (task for task in tasks if "OverAggregate" in task)
+    assert "LocalGroupAggregate" in numbering
+
+
+SHAPES = {4: "0d9495089f1bc7b3"}
 """By the version of the state, a digest of the plan and the tasks that its shape follows from."""
 
 

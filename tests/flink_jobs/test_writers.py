@@ -12,9 +12,9 @@ import pytest
 from flink_jobs.current_weights import StampedWeights
 from flink_jobs.redis_store import UserRows, WeightsStamp
 from flink_jobs.settings import JobSettings, parse_settings
-from flink_jobs.tag_list import SEPARATOR, escape_all, join_tags
 from flink_jobs.writers import BOUGHT, PRODUCT, TOTAL, Texts, WriteProfiles, WriteStatistics
 from reccore import layout
+from reccore.tag_list import SEPARATOR, escape_all, join_tags
 
 ODD = ["\x1d", "\x1dp", "\x1b", "a\x1fb", "plain", "\x1bm"]
 
@@ -76,20 +76,20 @@ def columns(rows: list[tuple[Any, ...]]) -> list[pd.Series]:
 def test_tags_and_purchases_of_users_are_told_apart(settings: JobSettings) -> None:
     """Names with the characters that mean something on the way come out as what they were."""
     listener = Listener()
-    rows: list[tuple[Any, ...]] = [("u", part, 7, 2, 1, 0) for part in join_tags(ODD).split(SEPARATOR)]
-    rows += [("u", BOUGHT + str(product), 8, 0, 0, 1) for product in escape_all([*ODD])]
+    rows: list[tuple[Any, ...]] = [("u", part, 7, 2, 1, 0, 9) for part in join_tags(ODD).split(SEPARATOR)]
+    rows += [("u", BOUGHT + str(product), 8, 0, 0, 1, 9) for product in escape_all([*ODD])]
     done = profiles_writer(settings, listener).eval(*columns(rows))
     assert len(done) == len(rows)
     written = listener.users["u"]
     assert written.bought == ODD
-    assert dict(zip(written.counts[::2], written.counts[1::2], strict=True)) == dict.fromkeys(ODD, "2,1,0;7")
+    assert dict(zip(written.counts[::2], written.counts[1::2], strict=True)) == dict.fromkeys(ODD, "2,1,0;7;;9")
     assert dict(zip(written.scores[::2], written.scores[1::2], strict=True)) == dict.fromkeys(ODD, "5")
 
 
 def test_a_batch_is_scored_again_with_newer_weights(settings: JobSettings) -> None:
     """What was remembered under the older weights is not written under the newer."""
     listener = Listener(newer=WeightsStamp(9, ""))
-    profiles_writer(settings, listener).eval(*columns([("u", "a", 7, 1, 1, 1), ("v", "a", 7, 1, 1, 1)]))
+    profiles_writer(settings, listener).eval(*columns([("u", "a", 7, 1, 1, 1, 3), ("v", "a", 7, 1, 1, 1, 4)]))
     assert [each.scores for each in listener.users.values()] == [["a", "18"], ["a", "18"]]
 
 

@@ -21,7 +21,9 @@ from deploy.local.stack import Stack
 from reccore.event_types import EventTypes
 from recsvc.app import create_app
 from recsvc.ingest import Ingest
-from recsvc.memory import MemoryEventPublisher, MemoryStatistics, MemoryUserStore
+from recsvc.memory import MemoryEventPublisher, MemorySettledRecords, MemoryStatistics, MemoryUserStore
+from recsvc.own_writes import OwnWrites
+from recsvc.recent_events import RecentEvents
 from recsvc.recommender import Recommender
 from recsvc.services import Services, configurations_of
 from recsvc.settings import Settings
@@ -43,6 +45,7 @@ class Bench:
     kafka: MemoryEventPublisher
     zookeeper: MemoryServer
     weights: WeightsWatcher
+    settled: MemorySettledRecords
     clock: list[float]
     services: Services
 
@@ -59,6 +62,7 @@ def bench() -> Iterator[Bench]:
     session = MemoryCoordination(server)
     weights = WeightsWatcher(session, TYPES, role="api")
     users, statistics, kafka = MemoryUserStore(), MemoryStatistics(Collected(3)), MemoryEventPublisher()
+    settled = MemorySettledRecords(kafka)
     configurations = configurations_of(session, weights)
     ranking = configurations["ranking"].watcher
     recommender = Recommender(
@@ -71,6 +75,8 @@ def bench() -> Iterator[Bench]:
     )
     services = Services(
         recommender=recommender,
+        own_writes=OwnWrites(users, settled, TYPES),
+        recent_events=RecentEvents(users, TYPES),
         ingest=Ingest(kafka, TYPES),
         configurations=configurations,
         weights=weights,
@@ -83,7 +89,7 @@ def bench() -> Iterator[Bench]:
     services.start()
     wait_until(lambda: weights.connected)
     app = create_app(settings, services)
-    yield Bench(app.test_client(), users, statistics, kafka, server, weights, clock, services)
+    yield Bench(app.test_client(), users, statistics, kafka, server, weights, settled, clock, services)
     services.stop()
 
 

@@ -474,7 +474,7 @@ def test_the_description_is_whole_and_works_offline(bench: Bench) -> None:
         (rule.rule.replace("<anytext:user_id>", "{user_id}"), method.lower())
         for rule in app.url_map.iter_rules()
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
-        if not rule.rule.startswith(("/docs", "/openapi", "/api/config"))
+        if not rule.rule.startswith(("/docs", "/redoc", "/openapi", "/api/config"))
     }
     described_routes = {
         (path, method)
@@ -490,6 +490,11 @@ def test_the_description_is_whole_and_works_offline(bench: Bench) -> None:
         assert f"/docs/static/{asset}" in page
         with bench.http.get(f"/docs/static/{asset}") as answer:
             assert answer.status_code == 200
+    page = bench.http.get("/redoc").text
+    assert "http" not in page
+    assert "/redoc/static/js/redoc.standalone.js" in page
+    with bench.http.get("/redoc/static/js/redoc.standalone.js") as answer:
+        assert answer.status_code == 200
 
 
 def test_stored_rows_are_the_layouts_rows() -> None:

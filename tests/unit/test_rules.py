@@ -98,7 +98,10 @@ ids = st.text(min_size=1, max_size=20) | st.text(st.sampled_from("{}ab:"), min_s
 def test_keys_of_a_user_share_a_slot(user_id: str) -> None:
     """Braces in the id or not, one atomic step may touch all keys of a user in Redis Cluster."""
     profile = layout.profile_key(user_id)
-    assert layout.slot(layout.counts_key(user_id)) == layout.slot(profile) == layout.slot(layout.purchased_key(user_id))
+    for beside in (layout.counts_key, layout.purchased_key, layout.recent_key, layout.arrivals_key):
+        assert layout.slot(beside(user_id)) == layout.slot(profile)
+    assert layout.is_arrivals_key(layout.arrivals_key(user_id))
+    assert not layout.is_arrivals_key(layout.recent_key(user_id))
     assert layout.user_of_profile_key(profile) == user_id
 
 
@@ -120,11 +123,18 @@ def test_slot_is_that_of_redis() -> None:
     assert layout.slot("foo{}{bar}") != layout.slot("bar")
 
 
-@given(st.lists(st.integers(0, 2**60), min_size=1), st.integers(0, 2**50), st.none() | st.integers(0, 2**40))
-def test_counts_read_back(counts: list[int], newest_ms: int, written_at: int | None) -> None:
+@given(
+    st.lists(st.integers(0, 2**60), min_size=1),
+    st.integers(0, 2**50),
+    st.none() | st.integers(0, 2**40),
+    st.integers(0, 2**60),
+)
+def test_counts_read_back(counts: list[int], newest_ms: int, written_at: int | None, number: int) -> None:
     """A row of counts reads back, whole and the parts that are read alone."""
-    row = layout.encode_counts(counts, newest_ms, written_at)
-    assert layout.decode_counts(row) == layout.TagCounts(tuple(counts), newest_ms, written_at)
+    row = layout.encode_counts(counts, newest_ms, written_at, number)
+    assert layout.decode_counts(row) == layout.TagCounts(tuple(counts), newest_ms, written_at, number)
+    assert layout.number_of_row(row) == number
+    assert layout.compared_part(row) == layout.encode_counts(counts, newest_ms)
     assert layout.split_counts(layout.counts_of_row(row)) == tuple(counts)
     assert layout.newest_of_rows([row, layout.encode_counts([1], 0)]) == newest_ms
 
