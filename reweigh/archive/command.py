@@ -1,0 +1,107 @@
+"""The commands: `reweigh archive run`, `read`, `compact` and `stats`."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import logging
+import signal
+import sys
+import threading
+import time
+from dataclasses import replace
+
+import msgspec
+import pyarrow.parquet as pq
+
+from reweigh.archive.compaction import Compactor
+from reweigh.archive.log import Log
+from reweigh.archive.reading import events_of, read_day
+from reweigh.archive.run import ArchiveRun, EventLog
+from reweigh.archive.schema import SCHEMA
+from reweigh.archive.settings import ArchiveSettings, read_archive_settings
+from reweigh.archive.statistics import Statistics, statistics_of
+from reweigh.archive.store import Store, open_store
+from reweigh.errors import CommandError
+from reweigh.settings import read_settings
+
+
+def run(options: argparse.Namespace) -> int:
+    """`reweigh archive run`: exit code 0 when it was asked to end and everything is written, else 1."""
+    settings, archive = read_settings(options.env), _settings(options)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    ending = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: ending.set())
+    kafka = EventLog(
+        settings.required("KAFKA_BOOTSTRAP"),
+        settings.event_types,
+        settings.kafka_access.librdkafka_options(),
+        settings.deduplication_window_seconds,
+    )
+    try:
+        ArchiveRun(kafka, archive, ending).run()
+    except OSError as exc:
+        raise CommandError(f"the last events could not be written, the next run reads them again: {exc}") from exc
+    return 0
+
+
+def read(options: argparse.Namespace) -> int:
+    """`reweigh archive read`: rows to standard output, in the order of time."""
+    store = _store(options)
+    if options.output == "parquet":
+        table = read_day(store, options.day, user_id=options.user)
+        pq.write_table(table.slice(0, options.limit), sys.stdout.buffer, compression="snappy")
+        return 0
+    rows = events_of(store, options.day, options.user, options.limit)
+    if options.output == "csv":
+        out = csv.DictWriter(sys.stdout, SCHEMA.names, lineterminator="\n")
+        out.writeheader()
+        out.writerows({**row, "tags": None if row["tags"] is None else "|".join(row["tags"])} for row in rows)
+        return 0
+    encoder = msgspec.json.Encoder()
+    for row in rows:
+        metadata = row["metadata"]
+        sys.stdout.buffer.write(encoder.encode({**row, "metadata": metadata and msgspec.Raw(metadata)}) + b"\n")
+    sys.stdout.buffer.flush()
+    return 0
+
+
+def compact(options: argparse.Namespace) -> int:
+    """`reweigh archive compact`."""
+    merges = Compactor(_store(options), time.time).compact(
+        days=None if options.day is None else {options.day}, smaller_than=options.smaller_than * 2**20
+    )
+    count = 0
+    for merged in merges:
+        count += 1
+        print(f"{merged.day}: {merged.files} files → 1, {merged.rows:,} rows, {merged.bytes:,} bytes", flush=True)
+    if not count:
+        print("nothing to merge")
+    return 0
+
+
+def stats(options: argparse.Namespace) -> int:
+    """`reweigh archive stats`."""
+    store, settings = _store(options), read_settings(options.env)
+    found = statistics_of(Log(store).read(), store.url, settings)
+    print(
+        msgspec.json.format(msgspec.json.encode(found.as_dict())).decode() if options.output == "json" else _text(found)
+    )
+    return 0
+
+
+def _text(found: Statistics) -> str:
+    return "\n".join(found.lines())
+
+
+def _settings(options: argparse.Namespace) -> ArchiveSettings:
+    settings = read_archive_settings(options.env)
+    return replace(settings, url=options.url) if options.url else settings
+
+
+def _store(options: argparse.Namespace) -> Store:
+    store = open_store(_settings(options).url)
+    if not Log(store).read().number:
+        raise CommandError(f"there is no archive at {store.url}: `reweigh archive run` makes one, --url names another")
+    return store

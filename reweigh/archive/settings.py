@@ -1,0 +1,80 @@
+"""What the archive can be told. Each setting comes from the environment, else from where the addresses come from."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from reccore.errors import SettingError
+from reweigh.settings import find_stack_env, read_env_file
+
+DEFAULT_URL: Final = "data/parquet/recommendation_events/"
+DEFAULT_STATE: Final = "data/archive_state"
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveSettings:
+    """Where the archive and its index are, when a file is written, and where metrics are served (port 0: nowhere)."""
+
+    url: str = DEFAULT_URL
+    state: Path = Path(DEFAULT_STATE)
+    flush_rows: int = 200_000
+    flush_seconds: float = 5.0
+    metrics_port: int = 0
+    metrics_host: str = "127.0.0.1"
+
+
+SETTINGS: Final = (
+    "ARCHIVE_URL",
+    "ARCHIVE_STATE",
+    "ARCHIVE_FLUSH_ROWS",
+    "ARCHIVE_FLUSH_SECONDS",
+    "ARCHIVE_METRICS_PORT",
+    "ARCHIVE_METRICS_HOST",
+)
+
+
+def read_archive_settings(env_file: Path | None = None) -> ArchiveSettings:
+    """Read them. Raises :class:`SettingError` for a wrong value."""
+    file = env_file or find_stack_env(Path.cwd())
+    values = read_env_file(file) if file else {}
+    return archive_settings({**values, **{key: os.environ[key] for key in SETTINGS if os.environ.get(key)}})
+
+
+def archive_settings(values: Mapping[str, str]) -> ArchiveSettings:
+    """Read them from a mapping."""
+    default = ArchiveSettings()
+    return ArchiveSettings(
+        url=values.get("ARCHIVE_URL") or default.url,
+        state=Path(values.get("ARCHIVE_STATE") or default.state),
+        flush_rows=_number(values, "ARCHIVE_FLUSH_ROWS", default.flush_rows, 1, 5_000_000),
+        flush_seconds=_seconds(values, "ARCHIVE_FLUSH_SECONDS", default.flush_seconds),
+        metrics_port=_number(values, "ARCHIVE_METRICS_PORT", default.metrics_port, 0, 65_535),
+        metrics_host=values.get("ARCHIVE_METRICS_HOST") or default.metrics_host,
+    )
+
+
+def archive_url() -> str:
+    """Give the archive's place alone."""
+    return read_archive_settings().url
+
+
+def _number(values: Mapping[str, str], key: str, default: int, least: int, most: int) -> int:
+    given = values.get(key) or str(default)
+    if not given.isascii() or not given.isdigit() or not least <= int(given) <= most:
+        raise SettingError(key, given, f"a whole number from {least} to {most}")
+    return int(given)
+
+
+def _seconds(values: Mapping[str, str], key: str, default: float) -> float:
+    given = values.get(key) or str(default)
+    try:
+        seconds = float(given)
+    except ValueError:
+        seconds = 0
+    if not 0.1 <= seconds <= 3_600:
+        raise SettingError(key, given, "seconds from 0.1 to 3600")
+    return seconds

@@ -1,0 +1,221 @@
+"""Whatever step of a commit is cut, what is visible afterwards is the ledger, each event once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import suppress
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from reweigh.archive.compaction import Compactor
+from reweigh.archive.errors import ArchiveChanged, ArchiveError
+from reweigh.archive.log import Log
+from reweigh.archive.reading import read_day
+from reweigh.archive.store import Store
+from reweigh.archive.writer import Writer
+from tests.archive.making import DAY_MS, Cut, Failing, Place, event, ids_of, records, writing
+
+BATCHES = [
+    [event("a", 0), event("b", DAY_MS), b"no event", event(None, 1)],
+    [event("a", 0), event("c", 2), event("c", DAY_MS), event("d", 3)],
+]
+LEDGER = Counter({"a": 1, "b": 1, "@view-events:0:3": 1, "c": 1, "d": 1})
+MOST_CHANGES = 40
+
+
+@pytest.fixture(params=["disk", "memory"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    """Each kind of store."""
+    return Place(request.param, tmp_path)
+
+
+def feed(writer: Writer) -> None:
+    """Give the writer what it has not archived yet, a flush for each batch; as its process does, from its positions."""
+    first = 0
+    for batch in BATCHES:
+        position = writer.positions.get(("view-events", 0), 0)
+        if position <= first:
+            writer.take(records(batch, offset=first))
+            writer.flush()
+        first += len(batch)
+
+
+def work(store: Store, state: Path) -> None:
+    """All that ever happens: two flushes, then a compaction."""
+    with writing(store, state) as writer:
+        feed(writer)
+    list(Compactor(store, lambda: 1_900_000_000.0).compact())
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["not-done", "done-unknown"])
+def test_killed_at_every_step(place: Place, tmp_path: Path, after: bool) -> None:
+    """A process that dies at any change of the store leaves nothing that its successor does not put right."""
+    for step in range(1, MOST_CHANGES):
+        place.forget()
+        here = Place(place.kind, tmp_path / f"at-{step}")
+        failing = Failing(here.store(), step, after=after)
+        with suppress(Cut):
+            work(failing, here.state)
+            break
+        assert max(ids_of(here.rows()).values(), default=0) <= 2, "only an exchange may show an event twice"
+        work(here.store(), here.state)
+        assert ids_of(here.rows()) == LEDGER, step
+        _matches_its_log(here.store(), here)
+    assert 8 < step < MOST_CHANGES - 1, "every step was cut, and then none"
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["not-done", "done-unknown"])
+def test_refused_at_every_step(place: Place, tmp_path: Path, after: bool) -> None:
+    """A process that is refused once, at any step, tries the same again and goes on."""
+    for step in range(1, MOST_CHANGES):
+        place.forget()
+        here = Place(place.kind, tmp_path / f"at-{step}")
+        failing = Failing(here.store(), step, after=after, for_good=False)
+        with writing(failing, here.state) as writer:
+            first = 0
+            for batch in BATCHES:
+                writer.take(records(batch, offset=first))
+                first += len(batch)
+                try:
+                    writer.flush()
+                except Cut:
+                    writer.flush()
+        assert ids_of(here.rows()) == LEDGER, step
+        last = writer.snapshot.last
+        assert last is not None
+        assert (last.totals.read, last.totals.archived, last.totals.duplicates) == (8, 5, 2)
+        assert last.totals.dead == {"not_json": 1}
+        _matches_its_log(here.store(), here)
+        if failing.changes < step:
+            break
+    assert 8 < step < MOST_CHANGES - 1, "every step was refused, and then none"
+
+
+def _matches_its_log(store: Store, place: Place) -> None:
+    """The log names exactly the files that are visible, and nothing is left of what was in progress."""
+    snapshot = Log(store).read()
+    assert sum(each.rows for each in snapshot.files.values()) == LEDGER.total()
+    assert all(store.exists(path) for path in snapshot.files)
+    assert len(place.rows()) == LEDGER.total()
+
+
+def test_folded_log(place: Place) -> None:
+    """A long log is folded; a start reads the checkpoint, and what follows it."""
+    with writing(place.store(), place.state) as writer:
+        for number in range(60):
+            writer.take(records([event(f"e{number}", number * DAY_MS)], offset=number))
+            writer.flush()
+    names = place.store().names("_log")
+    assert sum(name.endswith(".checkpoint.json") for name in names) == 1
+    assert len(names) < 20
+    with writing(place.store(), place.state) as writer:
+        assert writer.positions == {("view-events", 0): 60}
+        assert len(writer.snapshot.files) == 60
+        assert writer.take(records([event("e7")], offset=60)).duplicates == 1
+
+
+def test_a_lost_index_is_rebuilt(place: Place, tmp_path: Path) -> None:
+    """The index is a cache: without it, or with an older one, the archive itself says what it holds."""
+    with writing(place.store(), place.state) as writer:
+        feed(writer)
+    with writing(place.store(), tmp_path / "elsewhere") as writer:
+        assert writer.take(records([event("a"), event("d"), event("e")], offset=9)).duplicates == 2
+
+
+def test_what_was_never_committed_is_not_known(place: Place) -> None:
+    """Ids that the index learned for a commit that never came are forgotten: their events come again."""
+    failing = Failing(place.store(), 2)  # the files are staged, the manifest fails
+    with writing(failing, place.state) as writer:
+        writer.take(records([event("a")]))
+        with pytest.raises(Cut):
+            writer.flush()
+    with writing(place.store(), place.state) as writer:
+        assert writer.take(records([event("a")])).archived == 1
+
+
+def test_window(place: Place) -> None:
+    """An id counts again when its record arrives later than the window after the one that counted."""
+    week = 7 * DAY_MS
+    with writing(place.store(), place.state) as writer:
+        for offset, (arrived, archived) in enumerate([(0, 1), (week, 0), (week + 1, 1), (2 * week + 1, 0), (5, 0)]):
+            assert writer.take(records([event("a")], offset=offset, arrived_ms=arrived)).archived == archived, offset
+            if offset % 2:
+                writer.flush()
+
+
+def test_compaction_beside_a_writer(place: Place) -> None:
+    """A compaction takes the writer's next number; the writer takes the one after."""
+    with writing(place.store(), place.state) as writer:
+        for number in range(4):
+            writer.take(records([event(f"e{number}", number)], offset=number))
+            writer.flush()
+            if number in (1, 3):
+                (merged,) = Compactor(place.store(), lambda: 1_900_000_000.0).compact()
+                assert merged.files == 2 + (number == 3)
+        writer.take(records([event("last"), event("e1")], offset=4))
+        writer.flush()
+    assert ids_of(place.rows()) == Counter(["e0", "e1", "e2", "e3", "last"])
+    snapshot = Log(place.store()).read()
+    assert [each.rows for each in snapshot.files.values()] == [4, 1]
+
+
+def test_a_second_writer_is_refused(tmp_path: Path) -> None:
+    """On a disk by a lock, elsewhere by the number of its first commit."""
+    disk, memory = Place("disk", tmp_path), Place("memory", tmp_path)
+    with (
+        writing(disk.store(), disk.state),
+        pytest.raises(ArchiveError, match="another process"),
+        writing(disk.store(), disk.state),
+    ):
+        pass
+    with writing(memory.store(), memory.state) as first, writing(memory.store(), tmp_path / "other") as second:
+        for writer in (first, second):
+            writer.take(records([event("a")]))
+        first.flush()
+        with pytest.raises(ArchiveChanged):
+            second.flush()
+    assert ids_of(memory.rows()) == Counter("a")
+
+
+def test_files_without_a_log_are_refused(place: Place) -> None:
+    """Whoever removed the log would have every event twice."""
+    place.store().write("year=2020/month=01/day=01/events-x.parquet", b"")
+    with pytest.raises(ArchiveError, match="no log"), writing(place.store(), place.state):
+        pass
+
+
+def test_another_cluster_is_refused(place: Place) -> None:
+    """Offsets of another Kafka mean nothing."""
+    with writing(place.store(), place.state) as writer:
+        feed(writer)
+    with pytest.raises(ArchiveError, match="cluster"), writing(place.store(), place.state, cluster="another"):
+        pass
+
+
+def test_an_archive_that_was_removed_begins_anew(tmp_path: Path) -> None:
+    """The archive is the only truth: without it nothing is archived, whatever the index says."""
+    place = Place("disk", tmp_path)
+    with writing(place.store(), place.state) as writer:
+        feed(writer)
+        place.folder.rename(tmp_path / "away")
+        writer.take(records([event("x")], offset=9))
+        with pytest.raises(ArchiveChanged):
+            writer.flush()
+    with writing(place.store(), place.state) as writer:
+        assert writer.positions == {}
+        feed(writer)
+    assert ids_of(place.rows()) == LEDGER
+
+
+def test_snapshots_are_whole_during_an_exchange(place: Place) -> None:
+    """Between any two steps of a compaction the package's own reader sees each event once."""
+    with writing(place.store(), place.state) as writer:
+        for number in range(3):
+            writer.take(records([event(f"e{number}", number)], offset=number))
+            writer.flush()
+    for step in range(1, 12):
+        with suppress(Cut):
+            list(Compactor(Failing(place.store(), step), lambda: 1_900_000_000.0).compact())
+        assert read_day(place.store(), date(1970, 1, 1))["event_id"].to_pylist() == ["e0", "e1", "e2"], step

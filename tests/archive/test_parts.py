@@ -1,0 +1,147 @@
+"""What a row holds, when a file is written, and what settings and stores say to wrong use."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reccore.errors import SettingError
+from reccore.event_types import EventTypes
+from reccore.events import Event
+from reweigh.archive import read_partition
+from reweigh.archive.errors import ArchiveError
+from reweigh.archive.events import EventReader
+from reweigh.archive.log import Log
+from reweigh.archive.run import MOST_BYTES, due
+from reweigh.archive.schema import SCHEMA, day_of, encode, folder_of
+from reweigh.archive.settings import ArchiveSettings, archive_settings
+from reweigh.archive.store import LocalStore, RemoteStore, Store, open_store
+from tests.archive.making import Place, event, records, writing
+from tests.event_cases import CASES, RECORD_TIME_MS, Case
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_rows_are_what_the_parser_says(case: Case) -> None:
+    """Valid records become rows with the parser's values, with session and metadata as they were sent; others none."""
+    reader = EventReader(EventTypes.from_settings({}))
+    batch = records([case.raw], offset=7, arrived_ms=RECORD_TIME_MS)
+    parsed = reader.parse(batch)
+    if not isinstance(case.expected, Event):
+        assert parsed.rejected[0].reason == case.expected
+        return
+    assert not parsed.rejected
+    (row,) = reader.rows(batch, parsed, [0]).to_pylist()
+    wanted, sent = case.expected, json.loads(case.raw or b"")
+    tags = None if wanted.tags is None else list(wanted.tags)
+    assert (row["user_id"], row["item_id"], row["event_id"]) == (wanted.user_id, wanted.product_id, wanted.event_id)
+    assert (row["timestamp_ms"], row["process_time"]) == (wanted.time_ms, wanted.time_ms / 1000)
+    assert (row["tags"], row["session_id"]) == (tags, sent.get("session_id"))
+    assert (row["metadata"] and json.loads(row["metadata"])) == sent.get("metadata")
+    assert (row["topic"], row["partition"], row["offset"], row["arrived_ms"]) == ("view-events", 0, 7, RECORD_TIME_MS)
+
+
+def test_metadata_is_kept_to_the_letter() -> None:
+    """Numbers beyond a double, order and white space are the sender's; names may be written with escapes."""
+    text = '{"b" : 1e999, "a":12345678901234567890}'
+    raw = b'{"user_id":"u","product_id":"p","meta\\u0064ata":' + text.encode() + b',"session_id":null}'
+    reader = EventReader(EventTypes.from_settings({}))
+    batch = records([raw])
+    (row,) = reader.rows(batch, reader.parse(batch), [0]).to_pylist()
+    assert (row["metadata"], row["session_id"]) == (text, None)
+
+
+def test_when_a_file_is_written() -> None:
+    """When it is full, or after some seconds, unless it will be full soon."""
+    settings = ArchiveSettings(flush_rows=1_200, flush_seconds=5)
+    assert due(1_200, 0, 0.1, settings) == "size"
+    assert due(1, MOST_BYTES, 0.1, settings) == "size"
+    assert due(1_199, 0, 4.9, settings) == ""
+    assert due(99, 0, 5, settings) == "time"
+    assert due(100, 0, 5, settings) == ""
+    assert due(1_199, 0, 60, settings) == "time"
+
+
+@pytest.mark.parametrize("day", [date(1970, 1, 1), date(2024, 2, 29), date(9999, 12, 31)])
+def test_folders(day: date) -> None:
+    """A day's folder, and back."""
+    assert day_of(folder_of(day) + "/events-x.parquet") == day
+
+
+def test_first_and_last_day_are_read(tmp_path: Path) -> None:
+    """1970 and 9999 are years like any other."""
+    place = Place("disk", tmp_path)
+    with writing(place.store(), place.state) as writer:
+        writer.take(records([event("first", 0), event("last", 253_402_300_799_999)]))
+        writer.flush()
+    url = str(place.folder)
+    assert read_partition(1970, 1, 1, url=url)["event_id"].tolist() == ["first"]
+    last = read_partition(9999, 12, 31, columns=["process_time"], url=url)
+    assert last.to_dict("list") == {"process_time": [253_402_300_799.999]}
+    assert list(read_partition(2020, 1, 1, url=url).columns) == SCHEMA.names
+    with pytest.raises(ArchiveError, match="colour"):
+        read_partition(1970, 1, 1, columns=["colour"], url=url)
+    with pytest.raises(ArchiveError, match="no date"):
+        read_partition(2023, 2, 29, url=url)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("ARCHIVE_FLUSH_ROWS", "0"), ("ARCHIVE_FLUSH_SECONDS", "soon"), ("ARCHIVE_METRICS_PORT", "99999")],
+)
+def test_wrong_settings_are_named(key: str, value: str) -> None:
+    """Key, value and what is allowed."""
+    with pytest.raises(SettingError, match=f"{key}='{value}'"):
+        archive_settings({key: value})
+
+
+def test_an_unknown_store_is_named() -> None:
+    """A URL whose package is not installed, or that nobody knows."""
+    with pytest.raises(ArchiveError, match="s3fs"):
+        open_store("s3://bucket/events")
+    with pytest.raises(ArchiveError, match="nonsense"):
+        open_store("nonsense://x")
+
+
+@pytest.fixture(params=["disk", "memory"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    """Both kinds."""
+    return LocalStore(tmp_path) if request.param == "disk" else RemoteStore(f"memory://{tmp_path}")
+
+
+def test_stores_keep_one_contract(store: Store) -> None:
+    """What commits depend on holds for each kind."""
+    store.create("_log/1.json", b"one")
+    with pytest.raises(FileExistsError):
+        store.create("_log/1.json", b"two")
+    store.write("_staging/x", b"a")
+    store.write("_staging/x", b"b")
+    store.move("_staging/x", "year=2020/x.parquet")
+    with pytest.raises(FileNotFoundError):
+        store.move("_staging/x", "year=2020/x.parquet")
+    assert store.read("year=2020/x.parquet") == b"b"
+    assert (store.exists("_staging/x"), store.exists("year=2020/x.parquet")) == (False, True)
+    assert store.names("_log") == ["1.json"]
+    assert store.names("nowhere") == []
+    store.remove("_log/1.json")
+    store.remove("_log/1.json")
+    with pytest.raises(FileNotFoundError):
+        store.read("_log/1.json")
+    with pytest.raises(FileNotFoundError):
+        store.open("_log/1.json")
+
+
+def test_a_log_that_is_none_is_refused(store: Store) -> None:
+    """Foreign content under a manifest's name, and a gap."""
+    store.create("_log/000000000001.json", b"[]")
+    with pytest.raises(ArchiveError, match="no manifest"):
+        Log(store).read()
+
+
+def test_files_are_snappy_with_dictionaries() -> None:
+    """Columns of few values take next to nothing."""
+    rows: Any = SCHEMA.empty_table()
+    assert encode(rows)[:4] == b"PAR1"
