@@ -20,6 +20,7 @@ from reweigh.databases import Databases
 from reweigh.verify.log import EventLog, Offsets
 
 _STATISTICS: Final = (layout.PRODUCT_STATISTICS, layout.TAG_STATISTICS)
+_KEYS_OF_A_USER: Final = (layout.profile_key, layout.counts_key, layout.purchased_key, layout.recent_key)
 
 
 @dataclass(slots=True)
@@ -52,9 +53,7 @@ def moved_since(log: EventLog, begin: Offsets, end: Offsets, event_types: EventT
                 event = parse_event(value, topic_type=topic_type, record_time_ms=arrived, event_types=event_types)
             except RejectedEvent:
                 continue
-            moved.keys |= {
-                layout.profile_key(event.user_id), layout.counts_key(event.user_id), layout.purchased_key(event.user_id)
-            }  # fmt: skip
+            moved.keys |= {key_of(event.user_id) for key_of in _KEYS_OF_A_USER}
             moved.products.add(event.product_id)
             moved.tags.update(event.tags or ())
             moved.any_tags |= event.tags is None
@@ -90,6 +89,8 @@ class Comparer:
         if key.startswith(layout.PROFILE_PREFIX):
             return not self.partial and self._scores_differ(live or {}, rebuilt or {})
         if self.partial:
+            if isinstance(rebuilt, list):  # the newest events of a part need not be among those of the whole
+                return live is None
             return _is_more(live, rebuilt)
         return bool(live != rebuilt)
 
