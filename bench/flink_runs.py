@@ -5,16 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from bench.errors import BenchmarkError
 from bench.workbench import Workbench
 from deploy.local import StackError
 from deploy.local.cluster_jobs import cancel_one, free_slots
 from deploy.local.home import CHECKOUT
+from deploy.local.jars import fetch_jars, jar_paths
 from deploy.local.job import build_archive, job_command, run_client
 from deploy.local.server import get_json
 
 _START_SECONDS = 300.0
+_PARQUET_LOCK = Path(__file__).with_name("jars.lock")
 
 
 @contextmanager
@@ -41,6 +44,19 @@ def textbook_job(bench: Workbench, topics: Sequence[str]) -> Iterator[str]:
     )  # fmt: skip
     script = str(CHECKOUT / "bench" / "textbook_job.py")
     with _submitted(bench, (*command[: command.index("-py")], "-py", script, *arguments)) as identity:
+        yield identity
+
+
+@contextmanager
+def archive_job(bench: Workbench, folder: Path) -> Iterator[str]:
+    """Run the job that writes Parquet to ``folder`` with Flink's file sink, for which it fetches jars of its own."""
+    fetch_jars(bench.tell, lock=_PARQUET_LOCK)
+    jars = [f"-C=file://{path}" for path in jar_paths("flink-parquet", lock=_PARQUET_LOCK)]
+    command = list(_profile_command(bench))
+    place = command.index("-py")
+    command[place + 1] = str(CHECKOUT / "bench" / "archive_job.py")
+    flags = [part for jar in jars for part in jar.split("=", 1)]
+    with _submitted(bench, (*command[:place], *flags, *command[place:], str(folder))) as identity:
         yield identity
 
 

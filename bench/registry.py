@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from bench import bounds, ingest, latency, memory, proof, recommend, stream, textbook, weights
+from bench import archive, bounds, ingest, latency, memory, proof, recent, recommend, stream, textbook, weights
 from bench.report import Report
 from bench.workbench import Workbench
 
@@ -27,12 +27,14 @@ def benchmarks(output: Path) -> dict[str, Benchmark]:
     memory_after_stream = partial(memory.measure, stream_file=output / "stream.json")
     every = (
         Benchmark("stream", "events/s of the profile job beside a plain loop", stream.PARTS, stream.measure),
+        Benchmark("recent", "the profile job with recent events and without", recent.PARTS, recent.measure),
         Benchmark("textbook", "the same beside the textbook job", textbook.PARTS, textbook.measure),
         Benchmark("latency", "event sent → score in Redis → recommendation", latency.PARTS, latency.measure),
         Benchmark("weights", "PUT weights → every worker, and the stored scores", weights.PARTS, weights.measure),
         Benchmark("recommend", "GET /recommend beside a bare HGETALL", recommend.PARTS, recommend.measure),
         Benchmark("ingest", "events over HTTP into Kafka", ingest.PARTS, ingest.measure),
         Benchmark("proof", "the log counted anew: verify and replay", proof.PARTS, proof.measure),
+        Benchmark("archive", "events into Parquet beside Flink's file sink", archive.PARTS, archive.measure),
         Benchmark("bounds", "memory and state under what might let them grow", bounds.PARTS, bounds.measure),
         Benchmark("memory", "bytes a user, memory of each process", memory.PARTS, memory_after_stream),
     )

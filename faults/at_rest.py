@@ -15,7 +15,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-d
 from deploy.local import Stack
 from faults.errors import DoesNotHold
 from faults.jobs import wait_for_checkpoint
-from faults.ledger import TOPICS, Ledger
+from faults.ledger import RECENT_EVENTS, TOPICS, Ledger
 from faults.patience import PATIENCE_SECONDS, wait_until
 from reccore import layout
 
@@ -161,7 +161,7 @@ class Differs(DoesNotHold):
 def differences(client: redis.Redis, ledger: Ledger) -> list[str]:
     """Tell what differs between Redis and the recount, key by key, what is missing and what is too much."""
     found, wanted = _stored(client), _wanted(ledger)
-    for key in HOUSEKEEPING:
+    for key in [*HOUSEKEEPING, *filter(layout.is_arrivals_key, found)]:
         found.pop(key, None)
     for product, (columns, newest_ms, tags) in found[layout.PRODUCT_STATISTICS].items():
         seen = ledger.tags_seen.get(product, {()})
@@ -187,11 +187,34 @@ def _stored(client: redis.Redis) -> dict[str, Any]:
             pipeline.type(key)
         types = pipeline.execute()
         for key, kind in zip(keys, types, strict=True):
-            {"hash": pipeline.hgetall, "set": pipeline.smembers}.get(kind, pipeline.type)(key)
+            if kind == "zset":
+                pipeline.zrange(key, 0, -1, withscores=True)
+            else:
+                {"hash": pipeline.hgetall, "set": pipeline.smembers}.get(kind, pipeline.type)(key)
         stored = dict(zip(keys, pipeline.execute(), strict=True))
     for key in (layout.PRODUCT_STATISTICS, layout.TAG_STATISTICS):
         stored[key] = {name: json.loads(value) for name, value in stored.get(key, {}).items()}
+    for key, value in stored.items():
+        if key.endswith("}:counts"):
+            stored[key] = {tag: layout.compared_part(row) for tag, row in value.items()}
+        elif key.endswith("}:recent"):
+            stored[key] = _recent(Counter(_without_place(member, time_ms) for member, time_ms in value), len(value))
     return stored
+
+
+def _without_place(member: str, time_ms: float) -> tuple[int, str, str]:
+    """Give an event's time, type and product: the ledger knows no offsets."""
+    code, _, _, product = member.split(":", 3)
+    return int(time_ms), list(TOPICS)[int(code)], product
+
+
+def _recent(events: Counter[tuple[int, str, str]], number: int) -> dict[str, int]:
+    """How many are there, and each of them, but for those of the oldest time where some had to go.
+
+    Which of these went follows from their offsets.
+    """
+    oldest = min(time_ms for time_ms, *_ in events) if number == RECENT_EVENTS else -1
+    return {"all": number} | {str(event): count for event, count in events.items() if event[0] > oldest}
 
 
 def _wanted(ledger: Ledger) -> dict[str, Any]:
@@ -215,6 +238,9 @@ def _wanted(ledger: Ledger) -> dict[str, Any]:
         wanted[f"{{user:profile:{user}}}:counts"] = {
             tag: f"{','.join(map(str, row.columns()))};{row.newest_ms}" for tag, row in ledger.kept(user).items()
         }
+    for user, events in ledger.recent.items():
+        newest = Counter(sorted(events.elements(), reverse=True)[:RECENT_EVENTS])
+        wanted[f"{{user:profile:{user}}}:recent"] = _recent(newest, newest.total())
     for user, products in ledger.purchases.items():
         wanted[f"{{user:profile:{user}}}:purchased"] = set(products)
     return wanted

@@ -12,7 +12,7 @@ from pathlib import Path
 import redis
 
 from deploy.local import Stack
-from faults.ledger import EXTRA_EVENT_TYPES, MOST_TAGS_PER_USER
+from faults.ledger import EXTRA_EVENT_TYPES, MOST_TAGS_PER_USER, RECENT_EVENTS
 from faults.proxy import ProxiedStack
 from faults.registry import Row
 from faults.run import client_of
@@ -63,7 +63,11 @@ class Grounds:
         shutil.rmtree(self._home, ignore_errors=True)
 
     def _begin(self, row: Row) -> Ground:
-        chosen = {"EXTRA_EVENT_TYPES": EXTRA_EVENT_TYPES, "MOST_TAGS_PER_USER": str(MOST_TAGS_PER_USER)}
+        chosen = {
+            "EXTRA_EVENT_TYPES": EXTRA_EVENT_TYPES,
+            "MOST_TAGS_PER_USER": str(MOST_TAGS_PER_USER),
+            "RECENT_EVENTS": str(RECENT_EVENTS),
+        }
         environment = {**os.environ, **chosen, **row.settings}
         Stack(self._home).down()  # of a run that was killed
         shutil.rmtree(self._home, ignore_errors=True)

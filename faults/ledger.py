@@ -17,6 +17,8 @@ TOPICS = {
 EXTRA_EVENT_TYPES = "wishlist:wishlist-events"
 MOST_TAGS_PER_USER = 24
 """Fewer than the thirty that traffic draws from, so that tags leave and come back all the time."""
+RECENT_EVENTS = 30
+"""Fewer than many users have."""
 DEFAULT_WEIGHTS: dict[str, float] = {"view": 1, "add_to_cart": 3, "purchase": 5, "wishlist": 0}
 
 
@@ -51,6 +53,7 @@ class Ledger:
     applied: Counter[str] = field(default_factory=Counter)
     dead: Counter[str] = field(default_factory=Counter)
     in_doubt: Counter[str] = field(default_factory=Counter)
+    recent: dict[str, Counter[tuple[int, str, str]]] = field(default_factory=lambda: defaultdict(Counter))
     duplicates: int = 0
     untagged: int = 0
     poison: list[bytes | None] = field(default_factory=list)
@@ -69,6 +72,7 @@ class Ledger:
             self.ids.add(str(identity))
         self.applied[kind] += 1
         user, product, time_ms = str(event["user_id"]), str(event["product_id"]), int(str(event["timestamp"]))
+        self.recent[user][time_ms, kind, product] += 1
         tags = self.tags_of(event)
         for tag in tags:
             self.users[user][tag].add(kind, time_ms)

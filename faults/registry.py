@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from faults import broker, clocks, coordination, serving, stores, streams, versions
+from faults import archive, broker, clocks, coordination, serving, stores, streams, versions
 from faults.run import Run
 
 
@@ -42,6 +42,8 @@ _ROWS = (
     ("Z4", "bad documents, 500 changes", "last good kept; ends on the last", coordination.bad_documents),
     ("Z5", "racing PUTs", "one wins; history holds the winners", versions.racing_changes),
     ("Z6", "weights changed under load", "every answer exact for its version", versions.changed_under_load),
+    ("A1", "archive: disk full, read-only, removed", "serving unaffected; archive = ledger", archive.refused_writes),
+    ("A2", "archive killed while it writes", "every file opens; no row twice or missing", archive.killed_while_writing),
     ("H1", "slow clients", "health p95 below 100 ms", serving.crawled),
     ("H2", "oversized and cut requests", "413, 411, 431, 414; none taken", serving.oversized),
     ("H3", "fuzzing", "no 5xx; every 4xx a problem", serving.fuzzed),

@@ -19,6 +19,7 @@ from faults.poison import POISON, Poison
 
 Event = dict[str, object]
 _SHARES = (74, 12, 8, 6)
+LONG_AGO_AND_LATELY = (1_500_000_000_000, 1_700_000_000_000)
 _MOST_SECONDS = 240
 
 
@@ -43,6 +44,8 @@ class Traffic:
         self._seed, self._poison = seed, poison
         self.user_prefix = "user"
         """What the ids of the users begin with."""
+        self.times = LONG_AGO_AND_LATELY
+        """From when until when events are, epoch ms."""
         self.begin("")
 
     def begin(self, name: str) -> None:
@@ -133,7 +136,7 @@ class Traffic:
                 "user_id": f"{self.user_prefix}-{int(users * self._random.random() ** 2)}",
                 "product_id": f"product-{self._random.randrange(60)}",
                 "event_type": kind,
-                "timestamp": self._random.randrange(1_500_000_000_000, 1_700_000_000_000),
+                "timestamp": self._random.randrange(*self.times),
                 "tags": [f"tag-{self._random.randrange(30)}" for _ in range(self._random.randrange(1, 4))],
             }
             if self._made % 20 == 0:

@@ -13,6 +13,8 @@ from typing import Any, Final
 
 from reccore.errors import ReweighError
 from reweigh import commands
+from reweigh.archive_commands import add_archive_commands
+from reweigh.bridge_commands import add_bridge_commands
 from reweigh.lines import AUTO, CSV, FORMATS, JSON_LINES, PARQUET
 from reweigh.settings import export_settings
 from zkconfig.cli import add_weights_commands
@@ -70,6 +72,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_demo(subparsers)
     _add_data(subparsers)
     _add_load(subparsers)
+    add_bridge_commands(subparsers)
     _add_catalog(subparsers)
     _add_eval(subparsers)
     _add_doctor(subparsers)
@@ -77,6 +80,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_weights(subparsers)
     _add_job(subparsers)
     _add_replay(subparsers)
+    add_archive_commands(subparsers)
     _add_stack(subparsers)
     return parser
 
@@ -190,6 +194,13 @@ def _add_verify(subparsers: Any) -> None:
         default=None,
         metavar="N",
         help="how long the job remembers an event id; default: DEDUPLICATION_WINDOW_SECONDS, else 7 days",
+    )
+    verify.add_argument(
+        "--from",
+        dest="log",
+        choices=("topics", "archive"),
+        default="topics",
+        help="archive: read there what it holds (ARCHIVE_URL), and from Kafka what came after",
     )
     verify.add_argument("--output", choices=("text", "json"), default="text")
     _add_env(verify)

@@ -205,7 +205,10 @@ def doctor(options: argparse.Namespace) -> int:
 def verify(options: argparse.Namespace) -> int:
     """`reweigh verify`: exit code 1 when something differs."""
     verifying, report = need("reweigh.verify.command", "verify"), need("reweigh.verify.report", "verify")
-    outcome = verifying.verify(read_settings(options.env), options.group, options.window_seconds)
+    archive = None
+    if options.log == "archive":
+        archive = need("reweigh.archive.settings", "archive").read_archive_settings(options.env)
+    outcome = verifying.verify(read_settings(options.env), options.group, options.window_seconds, archive)
     if options.output == "json":
         print(json.dumps(report.as_dict(outcome), indent=1))
     else:

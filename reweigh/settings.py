@@ -14,7 +14,7 @@ from reccore.event_types import EventTypes
 from reweigh.errors import CommandError
 
 ADDRESSES: Final = ("KAFKA_BOOTSTRAP", "ZOOKEEPER_HOSTS", "REDIS_URL", "FLINK_REST", "API_URL")
-_NAMES_A_DEPLOYMENT: Final = (*ADDRESSES, "REDIS_URL_FILE")
+_NAMES_A_DEPLOYMENT: Final = (*ADDRESSES, "REDIS_URL_FILE", "RABBITMQ_HOST", "RABBITMQ_PORT")
 STACK_ENV: Final = Path(".local") / "stack.env"
 
 
@@ -33,6 +33,7 @@ class Settings:
     tag_expiry_seconds: int
     """0: never."""
     most_tags_per_user: int
+    recent_events: int
     source: str
     """Where they were read, for messages."""
     kafka_access: KafkaAccess = OPEN
@@ -52,20 +53,29 @@ class Settings:
         return value
 
 
-def read_settings(
+def chosen_values(
     env_file: Path | None = None, *, environment: Mapping[str, str] | None = None, start: Path | None = None
-) -> Settings:
-    """Read the settings from one place, never mixed, so that no command reads one deployment and writes another.
+) -> tuple[Mapping[str, str], str]:
+    """Give the values of the settings, and where they are from: one place, never mixed.
 
-    That place is ``env_file`` when given; else the environment when it names any address; else the first
-    ``.local/stack.env`` in ``start`` (by default the current folder) or a folder above it; else the environment.
-    Raises :class:`CommandError` for an unreadable file and :class:`SettingError` for a wrong value.
+    So no command reads one deployment and writes another. That place is ``env_file`` when given; else the environment
+    when it names any address; else the first ``.local/stack.env`` in ``start`` (by default the current folder) or a
+    folder above it; else the environment. Raises :class:`CommandError` for an unreadable file.
     """
     environment = os.environ if environment is None else environment
     if env_file is None and not any(environment.get(key) for key in _NAMES_A_DEPLOYMENT):
         env_file = find_stack_env(start or Path.cwd())
-    values = environment if env_file is None else read_env_file(env_file)
-    source = "the environment" if env_file is None else str(env_file)
+    return (environment, "the environment") if env_file is None else (read_env_file(env_file), str(env_file))
+
+
+def read_settings(
+    env_file: Path | None = None, *, environment: Mapping[str, str] | None = None, start: Path | None = None
+) -> Settings:
+    """Read the settings from the place that :func:`chosen_values` describes.
+
+    Raises :class:`CommandError` for an unreadable file and :class:`SettingError` for a wrong value.
+    """
+    values, source = chosen_values(env_file, environment=environment, start=start)
     for key in ("FLINK_REST", "API_URL"):
         if values.get(key) and not values[key].startswith(("http://", "https://")):
             raise SettingError(key, values[key], "a URL that begins with http:// or https://")
@@ -81,6 +91,7 @@ def read_settings(
         deduplication_window_seconds=_number(values, "DEDUPLICATION_WINDOW_SECONDS", 7 * 24 * 3600),
         tag_expiry_seconds=_number(values, "TAG_EXPIRY_SECONDS", 0),
         most_tags_per_user=_number(values, "MOST_TAGS_PER_USER", 1_000),
+        recent_events=_number(values, "RECENT_EVENTS", 200),
         source=source,
         kafka_access=KafkaAccess.from_settings(values, _read_file),
         zookeeper_auth=zookeeper_auth_setting(values, _read_file),

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from deploy.local.errors import StackError
-from deploy.local.parts import ALL_PARTS
+from deploy.local.parts import ALL_PARTS, DEFAULT_PARTS, OPTIONAL_PARTS
 from deploy.local.stack import Stack
 from deploy.local.status import describe
 
@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def up(options: argparse.Namespace) -> int:
     """Start or repair the stack."""
-    parts = options.parts.split(",") if options.parts else _default_parts()
+    parts = options.parts.split(",") if options.parts else _default_parts(Stack(options.home).started_parts())
     stack = Stack(options.home, parts, tell=_tell)
     _tell(f"starting the stack in {stack.home.path}")
     stack.up()
@@ -61,11 +61,19 @@ def clean(options: argparse.Namespace) -> int:
     return 0
 
 
-def _default_parts() -> tuple[str, ...]:
+def _default_parts(started: tuple[str, ...]) -> tuple[str, ...]:
     job_wish = os.environ.get("STACK_JOB", "")
     if job_wish not in ("", "none"):
         raise StackError(f"STACK_JOB={job_wish!r}: only `none` is allowed, which starts the stack without the job")
-    return tuple(part for part in ALL_PARTS if not (job_wish == "none" and part == "job"))
+    wanted = [*DEFAULT_PARTS]
+    if job_wish == "none":
+        wanted.remove("job")
+    for variable, parts in OPTIONAL_PARTS.items():
+        wish = os.environ.get(variable, "")
+        if wish not in ("", "on", "off"):
+            raise StackError(f"{variable}={wish!r}: `on`, which starts {' and '.join(parts)} too, or `off` is allowed")
+        wanted += [part for part in parts if wish == "on" or (not wish and part in started)]
+    return tuple(wanted)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -73,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--home", type=Path, help="folder of the stack (default: .local of the checkout)")
     commands = parser.add_subparsers(required=True)
     starting = commands.add_parser("up", help="start or repair it")
-    starting.add_argument("--parts", help=f"some of {','.join(ALL_PARTS)} (default: all)")
+    starting.add_argument("--parts", help=f"some of {','.join(ALL_PARTS)} (default: {','.join(DEFAULT_PARTS)})")
     starting.set_defaults(run=up)
     commands.add_parser("down", help="stop it; data and state are kept").set_defaults(run=down)
     commands.add_parser("status", help="show it; status 1 when something is wrong").set_defaults(run=status)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from deploy.local import java
+from deploy.local.archive import archive_settings
 from deploy.local.flink_distribution import flink_home
 from deploy.local.home import Home
 from deploy.local.ports import HOST
@@ -57,8 +58,14 @@ def stack_environment(home: Home, addresses: Addresses, handed_on: Mapping[str, 
         # What `$FLINK_HOME/bin/flink` needs to reach this cluster without further options.
         "FLINK_CONF_DIR": str(home.flink / "conf"),
         "JAVA_HOME": str(java.java_home()),
+        **archive_settings(home),
         **handed_on,
     }
+
+
+def rabbitmq_environment(addresses: Addresses) -> dict[str, str]:
+    """Return what `stack.env` holds besides where RabbitMQ is a part of the stack."""
+    return {"RABBITMQ_HOST": HOST, "RABBITMQ_PORT": str(addresses.ports["rabbitmq"])}
 
 
 def write_stack_env(home: Home, environment: Mapping[str, str]) -> None:

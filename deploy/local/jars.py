@@ -56,10 +56,10 @@ def read_lock(lock: Path = LOCK) -> tuple[Jar, ...]:
     return tuple(Jar(set_name, coordinate, sha256) for set_name, coordinate, sha256 in lines)
 
 
-def jar_paths(set_name: str, cache: Path | None = None) -> tuple[Path, ...]:
+def jar_paths(set_name: str, cache: Path | None = None, lock: Path = LOCK) -> tuple[Path, ...]:
     """Return where the jars of one set are, whether fetched yet or not."""
     folder = cache or cache_folder()
-    return tuple(_path(jar, folder) for jar in read_lock() if jar.set_name == set_name)
+    return tuple(_path(jar, folder) for jar in read_lock(lock) if jar.set_name == set_name)
 
 
 def class_path(set_name: str) -> str:
@@ -67,8 +67,8 @@ def class_path(set_name: str) -> str:
     return os.pathsep.join(map(str, jar_paths(set_name)))
 
 
-def fetch_jars(tell: Callable[[str], None], cache: Path | None = None) -> None:
-    """Fetch what the cache lacks, several at a time; `tell` is given a line about the progress.
+def fetch_jars(tell: Callable[[str], None], cache: Path | None = None, lock: Path = LOCK) -> None:
+    """Fetch what the cache lacks of what `lock` names, several at a time; `tell` is given a line about the progress.
 
     A jar appears in the cache under its final name only when it is whole and has the pinned digest, so several
     processes may share a cache.
@@ -77,7 +77,7 @@ def fetch_jars(tell: Callable[[str], None], cache: Path | None = None) -> None:
         StackError: A jar can't be fetched or has another digest.
     """
     folder = cache or cache_folder()
-    missing = {jar.sha256: jar for jar in read_lock() if not _path(jar, folder).exists()}
+    missing = {jar.sha256: jar for jar in read_lock(lock) if not _path(jar, folder).exists()}
     if not missing:
         return
     folder.mkdir(parents=True, exist_ok=True)

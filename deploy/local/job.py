@@ -30,6 +30,7 @@ _OPTIONS = {
     "EXTRA_EVENT_TYPES": "--extra-event-types",
     "TAG_EXPIRY_SECONDS": "--tag-expiry-seconds",
     "MOST_TAGS_PER_USER": "--most-tags-per-user",
+    "RECENT_EVENTS": "--recent-events",
     "DEDUPLICATION_WINDOW_SECONDS": "--deduplication-window-seconds",
     "VIEW_TOPIC": "--view-topic",
     "ADD_TO_CART_TOPIC": "--add-to-cart-topic",

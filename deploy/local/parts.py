@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
-from deploy.local import flink, kafka, redis_server, zookeeper
-from deploy.local.addresses import Addresses
+from deploy.local import flink, kafka, rabbitmq, redis_server, zookeeper
+from deploy.local.addresses import Addresses, rabbitmq_environment
+from deploy.local.archive import archive_server
+from deploy.local.bridge import bridge_server
 from deploy.local.cluster_jobs import list_jobs
 from deploy.local.errors import StackError
 from deploy.local.home import Home
@@ -24,11 +26,21 @@ SERVERS_OF = {
     "api": ("api",),
     "sweeper": ("sweeper",),
     "job": ("job_keeper",),
+    "rabbitmq": ("rabbitmq",),
+    "bridge": ("bridge",),
+    "archive": ("archive",),
 }
 ALL_PARTS = tuple(SERVERS_OF)
+OPTIONAL_PARTS = {"STACK_RABBITMQ": ("rabbitmq", "bridge"), "STACK_ARCHIVE": ("archive",)}
+"""Those that run only where they are asked for, by the variable that asks."""
+DEFAULT_PARTS = tuple(part for part in ALL_PARTS if not any(part in parts for parts in OPTIONAL_PARTS.values()))
 # Those that need the topics wait for them; everything else starts at the same time.
-AFTER_TOPICS = ("api", "sweeper", "job_keeper")
-STOP_ORDER = (("job_keeper", "sweeper", "api"), ("taskmanager", "jobmanager"), ("kafka", "redis", "zookeeper"))
+AFTER_TOPICS = ("api", "sweeper", "job_keeper", "bridge", "archive")
+STOP_ORDER = (
+    ("job_keeper", "sweeper", "api", "bridge", "archive"),
+    ("taskmanager", "jobmanager"),
+    ("kafka", "redis", "zookeeper", "rabbitmq"),
+)
 PORTS_OF = {
     "zookeeper": ("zookeeper",),
     "kafka": ("kafka", "kafka_controller"),
@@ -36,6 +48,9 @@ PORTS_OF = {
     "jobmanager": ("flink", "flink_rpc", "jobmanager_metrics"),
     "taskmanager": ("taskmanager_metrics",),
     "api": ("api",),
+    "rabbitmq": ("rabbitmq",),
+    "bridge": ("bridge_metrics",),
+    "archive": ("archive_metrics",),
 }
 
 
@@ -52,10 +67,15 @@ def check_parts(parts: Iterable[str]) -> tuple[str, ...]:
     return tuple(part for part in ALL_PARTS if part in wanted)
 
 
-def all_servers(home: Home, settings: Settings, addresses: Addresses, stack_env: Mapping[str, str]) -> list[Server]:
-    """Describe every server of a complete stack, whether it is going to be started or not."""
+def all_servers(
+    home: Home, settings: Settings, addresses: Addresses, stack_env: Mapping[str, str], parts: Collection[str]
+) -> list[Server]:
+    """Describe every server of a complete stack, whether it is going to be started or not.
+
+    Optional ones are described only where they are among `parts`: who doesn't want RabbitMQ need not have it.
+    """
     ports, sizes = addresses.ports, settings.sizes
-    return [
+    servers = [
         zookeeper.server(home, ports["zookeeper"], sizes.zookeeper_heap),
         kafka.server(home, ports["kafka"], ports["kafka_controller"], sizes.kafka_heap),
         redis_server.server(home, ports["redis"]),
@@ -64,6 +84,13 @@ def all_servers(home: Home, settings: Settings, addresses: Addresses, stack_env:
         sweeper_server(home, stack_env),
         _job_keeper(home, addresses, settings, stack_env),
     ]
+    if "rabbitmq" in parts:
+        servers.append(rabbitmq.server(home, ports["rabbitmq"]))
+    if "bridge" in parts:
+        servers.append(bridge_server(ports["bridge_metrics"], {**stack_env, **rabbitmq_environment(addresses)}))
+    if "archive" in parts:
+        servers.append(archive_server(home, ports["archive_metrics"], stack_env))
+    return servers
 
 
 def _job_keeper(home: Home, addresses: Addresses, settings: Settings, stack_env: Mapping[str, str]) -> Server:

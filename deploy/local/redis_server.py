@@ -41,6 +41,8 @@ def render_configuration(data_folder: str, port: int) -> str:
             "appendfsync everysec",
             'save ""',
             "maxmemory-policy noeviction",
+            # A user's recent events take a third of the memory while they are one list and not a tree.
+            "zset-max-listpack-entries 256",
             # The title would be written over the environment, by which a stack finds its processes.
             "set-proc-title no",
             "",

@@ -22,6 +22,9 @@ PORTS = (
     "jobmanager_metrics",
     "taskmanager_metrics",
     "api",
+    "rabbitmq",
+    "bridge_metrics",
+    "archive_metrics",
 )
 # Settings of job and service that the stack hands on as they are.
 HANDED_ON = (
@@ -32,7 +35,12 @@ HANDED_ON = (
     "DEAD_LETTER_TOPIC",
     "TAG_EXPIRY_SECONDS",
     "MOST_TAGS_PER_USER",
+    "RECENT_EVENTS",
     "DEDUPLICATION_WINDOW_SECONDS",
+    "ARCHIVE_URL",
+    "ARCHIVE_STATE",
+    "ARCHIVE_FLUSH_ROWS",
+    "ARCHIVE_FLUSH_SECONDS",
 )
 
 

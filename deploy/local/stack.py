@@ -14,11 +14,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from deploy.local import jars, java
-from deploy.local.addresses import Addresses, stack_environment, write_stack_env
+from deploy.local import jars, java, rabbitmq
+from deploy.local.addresses import Addresses, rabbitmq_environment, stack_environment, write_stack_env
 from deploy.local.errors import StackError
 from deploy.local.home import Home
-from deploy.local.parts import AFTER_TOPICS, ALL_PARTS, PORTS_OF, SERVERS_OF, STOP_ORDER, all_servers, check_parts
+from deploy.local.parts import AFTER_TOPICS, DEFAULT_PARTS, PORTS_OF, SERVERS_OF, STOP_ORDER, all_servers, check_parts
 from deploy.local.ports import choose_ports
 from deploy.local.processes import end_stack, processes_of
 from deploy.local.progress import Progress, log_tail, silent
@@ -39,7 +39,8 @@ class Stack:
 
     Args:
         home: Its folder, by default `.local` of the checkout. Two stacks need two folders.
-        parts: Which of zookeeper, kafka, redis, flink, api, sweeper, job to run; by default all.
+        parts: Which of zookeeper, kafka, redis, flink, api, sweeper, job to run; by default all of these; rabbitmq,
+            bridge and archive are further ones.
         environment: Where settings are read, by default the process's own environment.
         tell: Is given each line about the progress.
     """
@@ -47,7 +48,7 @@ class Stack:
     def __init__(
         self,
         home: Path | str | None = None,
-        parts: Iterable[str] = ALL_PARTS,
+        parts: Iterable[str] = DEFAULT_PARTS,
         *,
         environment: Mapping[str, str] | None = None,
         tell: Callable[[str], None] = silent,
@@ -74,11 +75,12 @@ class Stack:
     @property
     def env(self) -> dict[str, str]:
         """What `stack.env` holds."""
-        return stack_environment(self.home, self.addresses, self.settings.handed_on)
+        rabbit = rabbitmq_environment(self.addresses) if "rabbitmq" in self._known_parts() else {}
+        return {**self._base_env(), **rabbit}
 
     def servers(self) -> list[Server]:
         """Describe every server of the stack, running or not."""
-        return all_servers(self.home, self.settings, self.addresses, self.env)
+        return all_servers(self.home, self.settings, self.addresses, self._base_env(), self._known_parts())
 
     def up(self, *, attached: bool = False) -> None:
         """Start what does not run, wait until all of it answers, and write `stack.env`.
@@ -100,6 +102,8 @@ class Stack:
             choose_ports(self.home, settings.ports, {port for name in running for port in PORTS_OF.get(name, ())})
             if {"kafka", "zookeeper", "flink", "job"} & set(self.parts):
                 jars.fetch_jars(self._progress.say)
+            if "rabbitmq" in self.parts:
+                rabbitmq.provide(self._progress.say)
             if "job" in self.parts:
                 self.home.job_stopped.unlink(missing_ok=True)
             servers = self.servers()
@@ -109,8 +113,8 @@ class Stack:
                 self.supervisor.update(programs)
             else:
                 self.supervisor.start(programs, end_with_parent=attached)
+            self._remember_parts()  # also what fails to start is looked after by the next `up`
             self._start_in_order(servers, settings)
-            self._remember_parts()
 
     def down(self) -> None:
         """Stop everything, in order, and make sure that no process of this stack is left.
@@ -262,9 +266,14 @@ class Stack:
         for name in running:
             self._progress.done(name, "stopped")
 
+    def _base_env(self) -> dict[str, str]:
+        return stack_environment(self.home, self.addresses, self.settings.handed_on)
+
+    def _known_parts(self) -> tuple[str, ...]:
+        return check_parts({*self.parts, *self.started_parts()})
+
     def _remember_parts(self) -> None:
-        parts = check_parts({*self.parts, *self.started_parts()})
-        (self.home.path / "parts.json").write_text(json.dumps(parts) + "\n")
+        (self.home.path / "parts.json").write_text(json.dumps(self._known_parts()) + "\n")
 
     @staticmethod
     def _wait(condition: Callable[[], bool], seconds: float) -> bool:

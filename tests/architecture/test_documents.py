@@ -8,11 +8,18 @@ from pathlib import Path
 
 import pytest
 
+from deploy.local.parts import SERVERS_OF
 from deploy.local.settings import HANDED_ON, PORTS, Sizes
 from reccore import layout
 from reccore.dead_letters import Reason
+from reccore.event_types import EventTypes
 from reccore.totals import APPLIED_PREFIX, DEAD_PREFIX, READ_PREFIX, UNTAGGED
 from recsvc.metrics import METRICS
+from reweigh.archive.metrics import METRICS as ARCHIVE_METRICS
+from reweigh.archive.schema import SCHEMA
+from reweigh.archive.settings import SETTINGS
+from reweigh.rabbitmq.metrics import METRICS as BRIDGE_METRICS
+from reweigh.rabbitmq.settings import SETTINGS as RABBITMQ_SETTINGS
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
@@ -32,6 +39,7 @@ def test_redis_keys() -> None:
     """Every key of the layout is in the data dictionary, and no other."""
     user = "<id>"
     keys = {layout.profile_key(user), layout.counts_key(user), layout.purchased_key(user)}
+    keys |= {layout.recent_key(user), layout.arrivals_key(user)}
     keys |= {layout.PRODUCT_STATISTICS, layout.TAG_STATISTICS, layout.TOTALS, layout.DROPPED_TAGS, layout.CHANGES}
     keys |= {layout.CATALOG, layout.CATALOG_VERSION, layout.WEIGHTS_IN_FORCE, layout.WRITER_EPOCH, layout.WRITER_FENCE}
     rows = table("data_dictionary.md", "Redis")
@@ -47,6 +55,35 @@ def test_metrics() -> None:
     for metric in METRICS:
         labels = ", ".join(f"`{label}`" for label in metric.labels)
         assert rows[metric.name] == f"| `{metric.name}` | {metric.kind} | {labels} | {metric.meaning} |"
+
+
+def test_metrics_of_the_bridge() -> None:
+    """The same of those of the bridge and the sender."""
+    rows = table("data_dictionary.md", "Metrics of the bridge and the sender")
+    assert set(rows) == {metric.name for metric in BRIDGE_METRICS}
+    for metric in BRIDGE_METRICS:
+        labels = ", ".join(f"`{label}`" for label in metric.labels)
+        assert rows[metric.name] == f"| `{metric.name}` | {metric.kind} | {labels} | {metric.meaning} |"
+
+
+def test_columns_and_metrics_of_the_archive() -> None:
+    """Every column of the Parquet files is explained, in their order, and so is every metric."""
+    assert list(table("data_dictionary.md", "Parquet")) == SCHEMA.names
+    rows = table("data_dictionary.md", "Metrics of the archive")
+    assert set(rows) == {metric.name for metric in ARCHIVE_METRICS}
+    for metric in ARCHIVE_METRICS:
+        labels = ", ".join(f"`{label}`" for label in metric.labels)
+        assert rows[metric.name] == f"| `{metric.name}` | {metric.kind} | {labels} | {metric.meaning} |"
+
+
+def test_settings_of_rabbitmq() -> None:
+    """Every setting of the bridge and the sender is explained, and no other."""
+    assert set(table("rabbitmq.md", "Settings")) == set(RABBITMQ_SETTINGS)
+
+
+def test_settings_of_the_archive() -> None:
+    """Every setting is in the table."""
+    assert set(table("archive.md", "Run it")) == set(SETTINGS)
 
 
 def test_reasons() -> None:
@@ -78,3 +115,17 @@ def test_files_that_documents_name_exist(document: str) -> None:
     missing = [name for name in named if not (DOCS.parent / name).exists()]
     missing += [link for link in re.findall(r"\]\(([\w./-]+)\)", text) if not (DOCS / link).exists()]
     assert not missing
+
+
+def test_the_architecture_names_what_there_is() -> None:
+    """Every process of the stack has its row, every file that is named exists, and every topic is in the picture."""
+    text = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    rows = [line.split("|") for line in re.findall(r"^\| .*\|$", text, re.MULTILINE)][2:]
+    processes = {name for row in rows for name in re.findall(r"`([^`]+)`", row[2])}
+    assert processes == {server for servers in SERVERS_OF.values() for server in servers}
+    files = set(re.findall(r"`((?:recsvc|flink_jobs|reweigh|deploy|reccore)/[^`]*)`", text))
+    assert files
+    assert [name for name in files if not (DOCS.parent / name).exists()] == []
+    picture = text.split("```")[1]
+    types = EventTypes.from_settings({})
+    assert [topic for topic in (*types.by_topic, types.dead_letter_topic) if topic not in picture] == []

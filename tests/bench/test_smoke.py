@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import bounds, ingest, latency, memory, recommend, stream, textbook, weights
+from bench import bounds, ingest, latency, memory, recent, recommend, stream, textbook, weights
 from bench.load_client import Load
 from bench.workbench import Workbench
 
@@ -56,6 +56,12 @@ def test_stream_writes_what_the_plain_loop_writes(bench: Bench) -> None:
     assert {"kafka", "redis", "taskmanager", "python workers"} <= stream.resident_of(report.data).keys()
 
 
+def test_recent_events_on_and_off(bench: Bench) -> None:
+    """The job runs either way."""
+    report = recent.measure(bench(records=2_000))
+    assert len(report.data["ratios"]) == 1
+
+
 def test_textbook_job_writes_the_same_too(bench: Bench) -> None:
     """Both jobs end with what the plain loop makes of the topics."""
     report = textbook.measure(bench(records=500))
@@ -90,7 +96,7 @@ def test_bounds_hold_and_nothing_is_lost(bench: Bench) -> None:
 
 def test_events_over_http_reach_kafka(bench: Bench) -> None:
     """Single ones and batches are answered; both clients publish the same by themselves."""
-    report = ingest.measure(bench(seconds=1))
+    report = ingest.measure(bench(seconds=3))
     for name in ("single", "batch", "livez"):
         assert all(load["answers_a_second"] > 0 for load in report.data[name])
     assert "so that they were refused" in report.text()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
+import urllib.request
 
 import pytest
 import redis
@@ -48,6 +50,55 @@ def test_recommendations_follow_the_profile(whole: Stack, traffic: Traffic) -> N
     assert found["products"]
     assert not {each["product_id"] for each in found["products"]} & ledger.purchases[user]
     assert answer(whole, "/recommend/nobody")["source"] == "popular"
+
+
+def test_who_sends_an_event_reads_it(whole: Stack, traffic: Traffic) -> None:
+    """An answer that says that it holds the event is exact with it. A repeat is told as one.
+
+    So is an event whose tag is beyond the user's cap, by a checkpoint.
+    """
+    ledger = traffic.ledger
+    users = [f"new-{number}" for number in range(5)]
+    for number, user in enumerate(8 * users):
+        kind = ("view", "add_to_cart", "purchase", "wishlist")[number % 4]
+        event = {
+            "event_id": f"own-{number}",
+            "user_id": user,
+            "product_id": f"own-product-{number}",
+            "event_type": kind,
+            "timestamp": 1_800_000_000_000 + number,
+            "tags": [f"own-{number % 3}", "own"],
+        }
+        position = _sent(whole, event)
+        ledger.book(event, kind)
+        found = answer(whole, f"/recommend/{user}?n=100&after={position}&wait_ms=5000")
+        assert found["after"] == {"position": position, "state": "applied"}
+        assert {each["tag"]: each["score"] for each in found["tags"]} == ledger.scores(user)
+        newest = answer(whole, f"/users/{user}/events?n=1")["events"][0]
+        assert (newest["product_id"], newest["event_type"], newest["position"]) == (event["product_id"], kind, position)
+    crowded = max(ledger.users, key=lambda each: len(ledger.users[each]))
+    too_much = {**event, "event_id": "own-crowded", "user_id": crowded, "tags": ["zzz"]}
+    for sent, verdict in ((event, "duplicate"), (too_much, "applied")):
+        position = _sent(whole, sent)
+        ledger.book(sent, kind)
+        path = f"/recommend/{sent['user_id']}?after={position}"
+        wait_until("the verdict", lambda path=path: _state(whole, path) != "pending")  # type: ignore[misc]
+        assert _state(whole, path) == verdict
+    assert "zzz" not in ledger.kept(crowded)
+
+
+def _state(whole: Stack, path: str) -> str:
+    return str(answer(whole, path)["after"]["state"])
+
+
+def _sent(whole: Stack, event: dict[str, object]) -> str:
+    request = urllib.request.Request(
+        whole.env["API_URL"] + "/update",
+        json.dumps(event).encode(),
+        {"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=10) as response:
+        return str(json.load(response)["position"])
 
 
 def test_weights_over_http_move_every_answer_at_once(whole: Stack, traffic: Traffic, client: redis.Redis) -> None:

@@ -37,9 +37,9 @@ def answered(stack: Stack, user_id: str) -> dict[str, float]:
 
 
 def test_a_tag_without_events_is_forgotten(whole: Stack, client: redis.Redis) -> None:
-    """``make up`` with an expiry replaces the job; then tags go from answers, from Redis, and from the job's state."""
+    """``make up`` with an expiry, and without recent events, replaces the job; then tags go, from its state too."""
     before = [job.identity for job in list_jobs(whole.env["FLINK_REST"]) or [] if job.exists]
-    chosen = {**SETTINGS, "TAG_EXPIRY_SECONDS": str(EXPIRY_SECONDS)}
+    chosen = {**SETTINGS, "TAG_EXPIRY_SECONDS": str(EXPIRY_SECONDS), "RECENT_EVENTS": "0"}
     Stack(whole.home.path, environment={**os.environ, **chosen}, tell=print).up()
     after = [job.identity for job in list_jobs(whole.env["FLINK_REST"]) or [] if job.exists]
     assert len(after) == 1

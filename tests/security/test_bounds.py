@@ -13,6 +13,8 @@ from reccore.events import LONGEST_ID
 from reccore.weights import LARGEST_DOCUMENT
 from recsvc.ingest import LARGEST_EVENT
 from recsvc.ingest_routes import LARGEST_BATCH, MOST_EVENTS
+from recsvc.own_writes import MOST_WAIT_MS
+from recsvc.recent_events import MOST_EVENTS as MOST_RECENT_EVENTS
 from recsvc.user_routes import LARGEST_BODY, MOST_USERS
 from tests.recsvc.conftest import Bench, bench
 
@@ -40,7 +42,8 @@ def gunicorn(name: str) -> int:
 @pytest.mark.parametrize(
     ("request_line", "numbers"),
     [
-        ("GET /recommend/<user_id>", (LONGEST_ID, 100)),
+        ("GET /recommend/<user_id>", (LONGEST_ID, 100, MOST_WAIT_MS)),
+        ("GET /users/<user_id>/events", (LONGEST_ID, MOST_RECENT_EVENTS)),
         ("GET /profile/<user_id>", (LONGEST_ID,)),
         ("POST /profiles", (LARGEST_BODY, MOST_USERS, LONGEST_ID)),
         ("POST /update", (LARGEST_EVENT,)),
@@ -160,4 +163,6 @@ def test_every_route_is_described(bench: Bench) -> None:
         "/docs",
         "/docs/static/<>",
         "/openapi.json",
+        "/redoc",
+        "/redoc/static/<>",
     }

@@ -15,6 +15,7 @@ import redis
 
 from deploy.local import Stack
 from flink_jobs.errors import RedisUnavailableError
+from flink_jobs.recent_events import transactions
 from flink_jobs.redis_store import RedisStore, UserRows, WeightsStamp
 from reccore import layout
 from reccore.event_types import EventTypes
@@ -75,6 +76,8 @@ def write_as_the_job(url: str) -> None:
     assert store.commit_profiles(rows, STAMP) is None
     assert store.commit_profiles(rows, WeightsStamp(6, STAMP.document)) == STAMP
     assert store.read_weights_in_force()["version"] == "7"
+    for user in ("ann", ODD):
+        store.commit(list(next(transactions({user: ["5", "0:0:0:p1"]}, {user: ["1", "arrival"]}, 200))))
     store.commit_statistics(layout.PRODUCT_STATISTICS, layout.PRODUCTS_CHANGED, {"p1": '[[1,0,0],5,["shoes"]]'})
     store.commit_statistics(layout.TAG_STATISTICS, layout.TAGS_CHANGED, {"shoes": "[[1,0,0],5]"})
     store.commit_statistics(layout.TOTALS, "", {"read:view-events": "1", "applied:view": "1"})
@@ -97,6 +100,8 @@ def test_the_service_reads(address: str) -> None:
         assert store.ping()
         for user in ("ann", ODD):
             assert store.user(user).purchased == {"p1", "p2"}
+            assert store.user(user, arrivals=True).arrivals == ("arrival",)
+            assert store.recent(user, 0, 9) == [("0:0:0:p1", 5)]
             assert store.counts([user]) == [{"shoes": "2,1,0;1700000000000"}]
         assert (found := totals.read()) is not None
         assert found.records_in == 1
