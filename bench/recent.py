@@ -7,7 +7,7 @@ from dataclasses import asdict
 from bench import synthetic
 from bench.flink_runs import profile_job
 from bench.report import Cell, Report, median, significant, spread
-from bench.stream import JobRun, run_of_job
+from bench.stream import JobRun, row_of_jobs, run_of_job
 from bench.workbench import Workbench
 
 PARTS = ("zookeeper", "kafka", "redis", "flink")
@@ -34,8 +34,8 @@ def measure(bench: Workbench) -> Report:
 def _report(records: int, with_them: list[JobRun], without: list[JobRun]) -> Report:
     ratios = [one.rate / other.rate for one, other in zip(with_them, without, strict=True)]
     rows: tuple[tuple[Cell, ...], ...] = (
-        _row("with the newest 200 events of each user", with_them),
-        _row("without", without),
+        row_of_jobs("with the newest 200 events of each user", with_them),
+        row_of_jobs("without", without),
         ("with ÷ without, by round", significant(median(ratios)), spread(ratios, 2), None),
     )
     return Report(
@@ -45,9 +45,3 @@ def _report(records: int, with_them: list[JobRun], without: list[JobRun]) -> Rep
         notes=("start-up left out, as in the benchmark of the stream",),
         data={"with": list(map(asdict, with_them)), "without": list(map(asdict, without)), "ratios": ratios},
     )
-
-
-def _row(name: str, runs: list[JobRun]) -> tuple[Cell, ...]:
-    rates = [run.rate for run in runs]
-    cpu = median([run.cpu_seconds_per_million for run in runs])
-    return name, significant(median(rates)), spread(list(map(significant, rates))), round(cpu, 1)

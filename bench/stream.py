@@ -125,7 +125,7 @@ def _report(rounds: _Rounds) -> Report:
     loop_cpu = [(loop.cpu_seconds + cpu) / loop.records * 1e6 for loop, cpu in servers]
     rows: tuple[tuple[Cell, ...], ...] = (
         _row("plain loop, one process", [loop.rate for loop in loops], loop_cpu),
-        _row("profile job", [job.rate for job in jobs], [job.cpu_seconds_per_million for job in jobs]),
+        row_of_jobs("profile job", jobs),
         ("job ÷ loop, by round", significant(median(ratios)), spread(ratios, 2), None),
     )
     parts = {part: median([job.cpu_seconds[part] for job in jobs if part in job.cpu_seconds]) for part in _parts(jobs)}
@@ -155,6 +155,11 @@ def _report(rounds: _Rounds) -> Report:
             "comparison": asdict(comparison),
         },
     )
+
+
+def row_of_jobs(name: str, jobs: list[JobRun]) -> tuple[Cell, ...]:
+    """Give the row of a table of rates: its name, median, spread, and processor seconds for a million records."""
+    return _row(name, [job.rate for job in jobs], [job.cpu_seconds_per_million for job in jobs])
 
 
 def _row(name: str, rates: list[float], cpu: list[float]) -> tuple[Cell, ...]:

@@ -90,12 +90,10 @@ class WriteProfiles(RedisWriter):
 
     def eval(self, user_ids: Column, tags: Column, newest_ms: Column, *counts: Column) -> Column:
         """Write one batch; when weights newer than the batch's come into force meanwhile, score it again."""
-        parts, highest = tags.tolist(), [0] * len(tags)
-        if self._settings.recent_events:
-            *counts, numbers_within_user = counts  # type: ignore[assignment]
-            highest = numbers_within_user.tolist()
+        parts, of_types = tags.tolist(), [column.tolist() for column in counts]
+        highest = of_types.pop() if self._settings.recent_events else [0] * len(parts)
         columns = (user_ids.tolist(), parts, unescape_all(parts), newest_ms.tolist(), highest)
-        numbers = list(zip(*(column.tolist() for column in counts), strict=True))
+        numbers = list(zip(*of_types, strict=True))
         # Rounded up: Redis must not forget what the state still holds, or the next event would bring it all back.
         written_at = math.ceil(time.time()) if self._settings.tag_expiry_seconds else None
         while True:

@@ -105,7 +105,7 @@ class OwnWrites:
                 self._waiting.release()
 
     def _is_in(self, user: StoredUser, place: Placed) -> bool:
-        beginning = f"{self._type_of(place)}:{place.partition}:{place.offset}:"
+        beginning = self._beginning(place)
         arrivals = map(layout.decode_arrival, user.arrivals)
         found = next((each for each in arrivals if each.event.startswith(beginning)), None)
         if found is None:
@@ -119,7 +119,7 @@ class OwnWrites:
         if not self._settled.is_settled(place):
             return Awaited(user, PENDING)
         user = self._store.user(user_id, arrivals=True)  # everything that the checkpoint covers is there by now
-        beginning = f"{self._type_of(place)}:{place.partition}:{place.offset}:"
+        beginning = self._beginning(place)
         if any(layout.decode_arrival(each).event.startswith(beginning) for each in user.arrivals):
             return Awaited(user, APPLIED)
         record = self._settled.record(place)
@@ -144,5 +144,7 @@ class OwnWrites:
             return Awaited(user, APPLIED if event.event_id is None else UNKNOWN)
         return Awaited(user, DUPLICATE)
 
-    def _type_of(self, place: Placed) -> int:
-        return self._event_types.names.index(self._event_types.by_topic[place.topic])
+    def _beginning(self, place: Placed) -> str:
+        """Give what precedes the product in the event's text."""
+        number = self._event_types.names.index(self._event_types.by_topic[place.topic])
+        return f"{number}:{place.partition}:{place.offset}:"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 from datetime import date
-from pathlib import Path
 from typing import Any, Final
 
+from reweigh.arguments import add_command, add_env, add_group, positive
 from reweigh.errors import need
 
 _RUN: Final = """Follow the event topics and write every accepted event once to Parquet files, by day of event time.
@@ -21,33 +21,25 @@ Works beside a running `reweigh archive run`, which does the same by itself for 
 
 def add_archive_commands(subparsers: Any) -> None:
     """Describe `reweigh archive …`."""
-    what = "every event in Parquet files"
-    group = subparsers.add_parser("archive", help=what, description=what)
-    commands = group.add_subparsers(dest="archive_command", required=True, metavar="COMMAND")
+    commands = add_group(subparsers, "archive", "every event in Parquet files")
     _add(commands, "run", "follow the topics and write them", _RUN)
     read = _add(commands, "read", "print the events of a day")
     read.add_argument("--day", type=_day, required=True, metavar="YYYY-MM-DD", help="day of event time, UTC")
     read.add_argument("--output", choices=("jsonl", "csv", "parquet"), default="jsonl")
     read.add_argument("--user", metavar="ID", help="events of this user only")
-    read.add_argument("--limit", type=_at_least_one, metavar="N", help="at most so many")
+    read.add_argument("--limit", type=positive, metavar="N", help="at most so many")
     compact = _add(commands, "compact", "merge small files", _COMPACT)
     compact.add_argument("--day", type=_day, metavar="YYYY-MM-DD", help="this day only")
-    compact.add_argument(
-        "--smaller-than", type=_at_least_one, default=64, metavar="MB", help="what counts as small (64)"
-    )
+    compact.add_argument("--smaller-than", type=positive, default=64, metavar="MB", help="what counts as small (64)")
     stats = _add(commands, "stats", "show days, files, rows, offsets and lag")
     stats.add_argument("--output", choices=("text", "json"), default="text")
 
 
 def _add(commands: Any, name: str, what: str, description: str = "") -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(
-        name, help=what, description=description or what, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.set_defaults(run=_run, action=name)
+    parser = add_command(commands, name, what, _run, description)
+    parser.set_defaults(action=name)
     parser.add_argument("--url", metavar="URL", help="the archive: a folder, s3://…, hdfs://…; default: ARCHIVE_URL")
-    parser.add_argument(
-        "--env", type=Path, metavar="FILE", help="read the addresses there; default: environment, else .local/stack.env"
-    )
+    add_env(parser)
     return parser
 
 
@@ -65,9 +57,3 @@ def _day(text: str) -> date:
         return date.fromisoformat(text)
     except ValueError as exc:
         raise argparse.ArgumentTypeError(f"{text!r}: a day as YYYY-MM-DD is allowed") from exc
-
-
-def _at_least_one(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}: a whole number of at least 1 is allowed")
-    return int(text)

@@ -13,6 +13,7 @@ from types import FrameType
 from typing import Any, Final
 
 from reccore.errors import RejectedEvent
+from reweigh.arguments import add_command, add_env, add_group
 from reweigh.errors import CommandError, need
 from reweigh.lines import AUTO, FORMATS, file_format, read_rows
 from reweigh.settings import chosen_values, read_settings
@@ -34,28 +35,15 @@ the job's deduplication window). Exit code 1: lines were rejected, or not everyt
 
 def add_bridge_commands(subparsers: Any) -> None:
     """Describe `bridge rabbitmq` and `bridge send`."""
-    what = "events through RabbitMQ"
-    group = subparsers.add_parser("bridge", help=what, description=what)
-    commands = group.add_subparsers(dest="bridge_command", required=True, metavar="COMMAND")
-    rabbitmq = _add(commands, "rabbitmq", "carry a queue's events to Kafka", _BRIDGE)
-    rabbitmq.set_defaults(run=bridge)
-    send = _add(commands, "send", "send the events of a file to the queue", _SEND)
+    commands = add_group(subparsers, "bridge", "events through RabbitMQ")
+    add_env(add_command(commands, "rabbitmq", "carry a queue's events to Kafka", bridge, _BRIDGE))
+    send = add_command(commands, "send", "send the events of a file to the queue", send_file, _SEND)
     send.add_argument("file", type=Path, metavar="FILE", help="Parquet, JSON lines or CSV, these also gzipped (.gz)")
     send.add_argument("--format", choices=FORMATS, default=AUTO)
     send.add_argument(
         "--namespace", default="", metavar="TEXT", help="part of made ids: keeps equal lines of two files distinct"
     )
-    send.set_defaults(run=send_file)
-
-
-def _add(commands: Any, name: str, what: str, description: str) -> argparse.ArgumentParser:
-    added: argparse.ArgumentParser = commands.add_parser(
-        name, help=what, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    added.add_argument(
-        "--env", type=Path, metavar="FILE", help="read the addresses there; default: environment, else .local/stack.env"
-    )
-    return added
+    add_env(send)
 
 
 def bridge(options: argparse.Namespace) -> int:

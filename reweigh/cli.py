@@ -7,19 +7,18 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from reccore.errors import ReweighError
 from reweigh import commands
 from reweigh.archive_commands import add_archive_commands
+from reweigh.arguments import add_command, add_env, add_group, not_negative, positive
 from reweigh.bridge_commands import add_bridge_commands
 from reweigh.lines import AUTO, CSV, FORMATS, JSON_LINES, PARQUET
 from reweigh.settings import export_settings
 from zkconfig.cli import add_weights_commands
-
-Run = Callable[[argparse.Namespace], int]
 
 _LOAD: Final = """Send the events of a file to Kafka: each to the topic of its type, keyed by user id.
 
@@ -85,53 +84,34 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add(subparsers: Any, name: str, what: str, run: Run, description: str = "") -> argparse.ArgumentParser:
-    added: argparse.ArgumentParser = subparsers.add_parser(
-        name, help=what, description=description or what, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    added.set_defaults(run=run)
-    return added
-
-
-def _group(subparsers: Any, name: str, what: str) -> Any:
-    group = subparsers.add_parser(name, help=what, description=what)
-    return group.add_subparsers(dest=f"{name}_command", required=True, metavar="COMMAND")
-
-
-def _add_env(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--env", type=Path, metavar="FILE", help="read the addresses there; default: environment, else .local/stack.env"
-    )
-
-
 def _add_home(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--home", type=Path, metavar="DIR", help="folder of the local stack; default: .local")
 
 
 def _add_demo(subparsers: Any) -> None:
-    demo = _add(
+    demo = add_command(
         subparsers, "demo", "start everything, load MovieLens, show an answer and a weights change", commands.demo
     )
     demo.add_argument("--person", default=None, metavar="ID", help="whose answer is shown (1 to 943)")
 
 
 def _add_data(subparsers: Any) -> None:
-    group = _group(subparsers, "data", "write a data set to load or to evaluate with")
-    movielens = _add(group, "movielens", "MovieLens-100k as events and products", commands.data_movielens)
+    group = add_group(subparsers, "data", "write a data set to load or to evaluate with")
+    movielens = add_command(group, "movielens", "MovieLens-100k as events and products", commands.data_movielens)
     movielens.add_argument("--out", type=Path, default=Path("data/movielens"), metavar="DIR")
     movielens.add_argument("--cache", type=Path, default=None, metavar="DIR", help="where the download is kept")
-    shop = _add(group, "shop", "a made-up shop, the same for the same arguments", commands.data_shop)
-    shop.add_argument("--users", type=_positive, default=10_000, metavar="N")
-    shop.add_argument("--products", type=_positive, default=2_000, metavar="N")
-    shop.add_argument("--events", type=_positive, default=1_000_000, metavar="N")
-    shop.add_argument("--seed", type=_seed, default=1, metavar="N")
+    shop = add_command(group, "shop", "a made-up shop, the same for the same arguments", commands.data_shop)
+    shop.add_argument("--users", type=positive, default=10_000, metavar="N")
+    shop.add_argument("--products", type=positive, default=2_000, metavar="N")
+    shop.add_argument("--events", type=positive, default=1_000_000, metavar="N")
+    shop.add_argument("--seed", type=not_negative, default=1, metavar="N")
     shop.add_argument("--out", type=Path, default=Path("data/shop"), metavar="DIR")
     for each in (movielens, shop):
         each.add_argument("--with-tags", action="store_true", help="name the tags in each event, not only by product")
 
 
 def _add_load(subparsers: Any) -> None:
-    load = _add(subparsers, "load", "send the events of a file to Kafka", commands.load, _LOAD)
+    load = add_command(subparsers, "load", "send the events of a file to Kafka", commands.load, _LOAD)
     load.add_argument(
         "file",
         type=Path,
@@ -145,26 +125,26 @@ def _add_load(subparsers: Any) -> None:
     load.add_argument(
         "--namespace", default="", metavar="TEXT", help="part of made ids: keeps equal lines of two files distinct"
     )
-    _add_env(load)
+    add_env(load)
 
 
 def _add_catalog(subparsers: Any) -> None:
-    group = _group(subparsers, "catalog", "the catalogue of products")
+    group = add_group(subparsers, "catalog", "the catalogue of products")
     what = "store the products of a file (JSON lines or CSV: product_id, name, tags, price, category) in Redis"
-    load = _add(group, "load", what, commands.catalog_load)
+    load = add_command(group, "load", what, commands.catalog_load)
     load.add_argument("file", type=Path, metavar="FILE")
     load.add_argument("--format", choices=(AUTO, JSON_LINES, CSV, PARQUET), default=AUTO)
     load.add_argument("--redis-url", metavar="URL", help="default: REDIS_URL")
-    _add_env(load)
+    add_env(load)
 
 
 def _add_eval(subparsers: Any) -> None:
-    evaluate = _add(subparsers, "eval", "measure the answers beside most-popular", commands.evaluate, _EVAL)
+    evaluate = add_command(subparsers, "eval", "measure the answers beside most-popular", commands.evaluate, _EVAL)
     evaluate.add_argument("--data", type=Path, nargs="+", required=True, metavar="DIR|FILE")
     evaluate.add_argument(
         "--weights", action="append", metavar="V,C,P", help="repeatable; default: 1,3,5 and 1,1,1 and 0,0,1"
     )
-    evaluate.add_argument("--n", type=_positive, default=10, metavar="N", help="length of the lists")
+    evaluate.add_argument("--n", type=positive, default=10, metavar="N", help="length of the lists")
     evaluate.add_argument(
         "--at",
         default="0.8",
@@ -175,22 +155,24 @@ def _add_eval(subparsers: Any) -> None:
         "--everybody", action="store_true", help="a FRACTION is of all events: one point in time for everybody"
     )
     evaluate.add_argument("--relevant", metavar="TYPE[,TYPE]", help="only held-out events of these types count")
-    evaluate.add_argument("--most-people", type=_positive, metavar="N", help="measure a sample of people")
+    evaluate.add_argument("--most-people", type=positive, metavar="N", help="measure a sample of people")
     evaluate.add_argument("--output", choices=("table", "json"), default="table")
 
 
 def _add_doctor(subparsers: Any) -> None:
     what = "check that Kafka, Redis and ZooKeeper take and give back a message, a key, a node"
-    doctor = _add(subparsers, "doctor", what, commands.doctor)
-    _add_env(doctor)
+    doctor = add_command(subparsers, "doctor", what, commands.doctor)
+    add_env(doctor)
 
 
 def _add_verify(subparsers: Any) -> None:
-    verify = _add(subparsers, "verify", "count the log anew and compare every field in Redis", commands.verify, _VERIFY)
+    verify = add_command(
+        subparsers, "verify", "count the log anew and compare every field in Redis", commands.verify, _VERIFY
+    )
     verify.add_argument("--group", default="reweigh-profile", metavar="NAME", help="the job's consumer group")
     verify.add_argument(
         "--window-seconds",
-        type=_positive,
+        type=positive,
         default=None,
         metavar="N",
         help="how long the job remembers an event id; default: DEDUPLICATION_WINDOW_SECONDS, else 7 days",
@@ -203,7 +185,7 @@ def _add_verify(subparsers: Any) -> None:
         help="archive: read there what it holds (ARCHIVE_URL), and from Kafka what came after",
     )
     verify.add_argument("--output", choices=("text", "json"), default="text")
-    _add_env(verify)
+    add_env(verify)
 
 
 def _add_weights(subparsers: Any) -> None:
@@ -211,8 +193,8 @@ def _add_weights(subparsers: Any) -> None:
 
 
 def _add_job(subparsers: Any) -> None:
-    group = _group(subparsers, "job", "the profile job of the local stack")
-    submit = _add(
+    group = add_group(subparsers, "job", "the profile job of the local stack")
+    submit = add_command(
         group, "submit", "start it, from its newest state, or the first record where there is none", commands.job
     )
     submit.add_argument(
@@ -227,25 +209,27 @@ def _add_job(subparsers: Any) -> None:
         ("status", "show it and its newest checkpoint"),
         ("command", "print the command line that would submit it"),
     ):
-        job = _add(group, name, what, commands.job)
+        job = add_command(group, name, what, commands.job)
         job.set_defaults(action=name)
         _add_home(job)
-    resume = _add(group, "resume", "start it from its newest savepoint or checkpoint", commands.job)
+    resume = add_command(group, "resume", "start it from its newest savepoint or checkpoint", commands.job)
     resume.add_argument("--from", dest="path", type=Path, metavar="DIR", help="from this one")
     resume.set_defaults(action="resume")
     _add_home(resume)
-    rescale = _add(group, "rescale", "stop it with a savepoint, go on with another parallelism", commands.job)
-    rescale.add_argument("parallelism", type=_positive, metavar="N")
+    rescale = add_command(group, "rescale", "stop it with a savepoint, go on with another parallelism", commands.job)
+    rescale.add_argument("parallelism", type=positive, metavar="N")
     rescale.set_defaults(action="rescale")
     _add_home(rescale)
 
 
 def _add_replay(subparsers: Any) -> None:
-    replay = _add(subparsers, "replay", "count the whole log anew beside the live system", commands.replay, _REPLAY)
+    replay = add_command(
+        subparsers, "replay", "count the whole log anew beside the live system", commands.replay, _REPLAY
+    )
     replay.add_argument("--check", action="store_true", help="rebuild and compare with what is live; change nothing")
     replay.add_argument("--keep", action="store_true", help="leave the rebuilt database as it is; change nothing else")
     replay.add_argument(
-        "--database", type=_seed, metavar="N", help="Redis database to rebuild in; default: the next one"
+        "--database", type=not_negative, metavar="N", help="Redis database to rebuild in; default: the next one"
     )
     replay.add_argument(
         "--from",
@@ -258,23 +242,9 @@ def _add_replay(subparsers: Any) -> None:
 
 
 def _add_stack(subparsers: Any) -> None:
-    group = _group(subparsers, "stack", "the local stack, as make up, down and status")
+    group = add_group(subparsers, "stack", "the local stack, as make up, down and status")
     for name, what in (("up", "start or repair it"), ("down", "stop it"), ("status", "show its parts")):
-        _add(group, name, what, commands.stack).set_defaults(action=name)
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("at least 1")
-    return number
-
-
-def _seed(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError("at least 0")
-    return number
+        add_command(group, name, what, commands.stack).set_defaults(action=name)
 
 
 if __name__ == "__main__":

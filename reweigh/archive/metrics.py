@@ -4,21 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
-
-@dataclass(frozen=True, slots=True)
-class MetricName:
-    """One metric: its name as scraped, kind, labels and meaning."""
-
-    name: str
-    kind: str
-    labels: tuple[str, ...]
-    meaning: str
-
+from reccore.metric_names import MetricName
 
 PROCESSED: Final = MetricName(
     "messages_processed_total", "counter", ("outcome",), "records read, by outcome: archived, duplicate, dead"

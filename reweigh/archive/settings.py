@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from reccore.errors import SettingError
-from reweigh.settings import find_stack_env, read_env_file
+from reweigh.settings import chosen_values
 
 DEFAULT_URL: Final = "data/parquet/recommendation_events/"
 DEFAULT_STATE: Final = "data/archive_state"
@@ -39,8 +39,7 @@ SETTINGS: Final = (
 
 def read_archive_settings(env_file: Path | None = None) -> ArchiveSettings:
     """Read them. Raises :class:`SettingError` for a wrong value."""
-    file = env_file or find_stack_env(Path.cwd())
-    values = read_env_file(file) if file else {}
+    values, _ = chosen_values(env_file)
     return archive_settings({**values, **{key: os.environ[key] for key in SETTINGS if os.environ.get(key)}})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from deploy.local.settings import HANDED_ON, PORTS, Sizes
 from reccore import layout
 from reccore.dead_letters import Reason
 from reccore.event_types import EventTypes
+from reccore.metric_names import MetricName
 from reccore.totals import APPLIED_PREFIX, DEAD_PREFIX, READ_PREFIX, UNTAGGED
 from recsvc.metrics import METRICS
 from reweigh.archive.metrics import METRICS as ARCHIVE_METRICS
@@ -35,6 +37,15 @@ def table(document: str, heading: str) -> dict[str, str]:
     return rows
 
 
+def check_metrics(heading: str, metrics: Iterable[MetricName]) -> None:
+    """Name, kind, labels and meaning of each metric are in the table under this heading, and no other."""
+    rows = dict[str, str]()
+    for each in metrics:
+        labels = ", ".join(f"`{label}`" for label in each.labels)
+        rows[each.name] = f"| `{each.name}` | {each.kind} | {labels} | {each.meaning} |"
+    assert table("data_dictionary.md", heading) == rows
+
+
 def test_redis_keys() -> None:
     """Every key of the layout is in the data dictionary, and no other."""
     user = "<id>"
@@ -50,30 +61,18 @@ def test_redis_keys() -> None:
 
 def test_metrics() -> None:
     """Name, kind, labels and meaning of every metric are in the data dictionary."""
-    rows = table("data_dictionary.md", "Metrics")
-    assert set(rows) == {metric.name for metric in METRICS}
-    for metric in METRICS:
-        labels = ", ".join(f"`{label}`" for label in metric.labels)
-        assert rows[metric.name] == f"| `{metric.name}` | {metric.kind} | {labels} | {metric.meaning} |"
+    check_metrics("Metrics", METRICS)
 
 
 def test_metrics_of_the_bridge() -> None:
     """The same of those of the bridge and the sender."""
-    rows = table("data_dictionary.md", "Metrics of the bridge and the sender")
-    assert set(rows) == {metric.name for metric in BRIDGE_METRICS}
-    for metric in BRIDGE_METRICS:
-        labels = ", ".join(f"`{label}`" for label in metric.labels)
-        assert rows[metric.name] == f"| `{metric.name}` | {metric.kind} | {labels} | {metric.meaning} |"
+    check_metrics("Metrics of the bridge and the sender", BRIDGE_METRICS)
 
 
 def test_columns_and_metrics_of_the_archive() -> None:
     """Every column of the Parquet files is explained, in their order, and so is every metric."""
     assert list(table("data_dictionary.md", "Parquet")) == SCHEMA.names
-    rows = table("data_dictionary.md", "Metrics of the archive")
-    assert set(rows) == {metric.name for metric in ARCHIVE_METRICS}
-    for metric in ARCHIVE_METRICS:
-        labels = ", ".join(f"`{label}`" for label in metric.labels)
-        assert rows[metric.name] == f"| `{metric.name}` | {metric.kind} | {labels} | {metric.meaning} |"
+    check_metrics("Metrics of the archive", ARCHIVE_METRICS)
 
 
 def test_settings_of_rabbitmq() -> None:
