@@ -32,16 +32,16 @@ _THREE_DAYS = (1_690_000_000_000, 1_690_000_000_000 + 3 * 86_400_000)
 
 
 class Archive:
-    """`reweigh archive run` beside a stack, flushing twice a second; started and killed by the row."""
+    """`reweigh archive run` beside a stack, started and killed by the row."""
 
-    def __init__(self, stack: Stack, folder: Path) -> None:
+    def __init__(self, stack: Stack, folder: Path, flush_seconds: float = 0.5) -> None:
         self.folder, self._stack, self._port = folder / "disk" / "archive", stack, free_port()
         self._process: subprocess.Popen[str] | None = None
         self._environment = {
             **stack.env,
             "ARCHIVE_URL": str(self.folder),
             "ARCHIVE_STATE": str(folder / "state"),
-            "ARCHIVE_FLUSH_SECONDS": "0.5",
+            "ARCHIVE_FLUSH_SECONDS": str(flush_seconds),
             "ARCHIVE_METRICS_PORT": str(self._port),
         }
 

@@ -9,6 +9,7 @@ import pandas as pd
 from pyflink.table import DataTypes
 from pyflink.table.udf import FunctionContext, ScalarFunction
 
+from flink_jobs.archived_records import Records, unpacked
 from flink_jobs.catalogue_tags import CatalogueTags
 from flink_jobs.fast_parse import BatchParser, ParsedBatch
 from flink_jobs.redis_store import RedisStore
@@ -31,6 +32,8 @@ PARSED_ROW = DataTypes.ROW(
         DataTypes.FIELD("product_id", DataTypes.STRING()),
         DataTypes.FIELD("time_ms", DataTypes.BIGINT()),
         DataTypes.FIELD("tags", DataTypes.STRING()),
+        DataTypes.FIELD("partition", DataTypes.INT()),
+        DataTypes.FIELD("offset", DataTypes.BIGINT()),
         DataTypes.FIELD("reason", DataTypes.STRING()),
         DataTypes.FIELD("letter_key", DataTypes.STRING()),
         DataTypes.FIELD("letter", DataTypes.STRING()),
@@ -69,9 +72,12 @@ class ParseRecords(ScalarFunction):  # type: ignore[misc]
 
     def eval(self, values: Column, topics: Column, partitions: Column, offsets: Column, times: Column) -> pd.DataFrame:
         """Parse one batch."""
-        raws, topic_names = values.tolist(), topics.tolist()
+        records = Records(values.tolist(), topics.tolist(), partitions.tolist(), offsets.tolist())
+        if self._settings.archived_prefix:
+            records = unpacked(self._settings.archived_prefix, records)
+        raws, topic_names, *_ = records
+        places = list(zip(topic_names, records.partitions, records.offsets, strict=True))
         record_times = times.to_numpy().astype("datetime64[ms]").astype(np.int64).tolist()
-        places = list(zip(topic_names, partitions.tolist(), offsets.tolist(), strict=True))
         parsed = self._parser.parse(raws, [self._type_of_topic[topic] for topic in topic_names], record_times)
         identities = [identity(event_id, *place) for event_id, place in zip(parsed.event_ids, places, strict=True)]
         columns: dict[str, Any] = {
@@ -81,6 +87,8 @@ class ParseRecords(ScalarFunction):  # type: ignore[misc]
             "product_id": escape_all(parsed.product_ids),
             "time_ms": np.array(parsed.times_ms, dtype=np.int64),
             "tags": self._joined_tags(parsed),
+            "partition": np.array(records.partitions, dtype=np.int32),
+            "offset": np.array(records.offsets, dtype=np.int64),
             "reason": None,
             "letter_key": None,
             "letter": None,

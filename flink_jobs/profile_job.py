@@ -101,10 +101,10 @@ class ProfileJob:
                 `timestamp` TIMESTAMP_LTZ(3) METADATA VIRTUAL
             ) WITH (
                 'connector' = 'kafka',
-                'topic' = '{";".join(self._types.by_topic)}',
+                'topic' = '{";".join(self._topics())}',
                 'properties.bootstrap.servers' = '{self._settings.kafka_bootstrap}',
                 {access}'properties.group.id' = '{self._settings.group_id}',
-                {_startup(self._settings.start_from_ms)},
+                {_startup(self._settings)},
                 'scan.topic-partition-discovery.interval' = '5 s',
                 'value.format' = 'raw'
             )""")
@@ -123,14 +123,18 @@ class ProfileJob:
             )""")
         self._tables.execute_sql("CREATE TABLE written (`written` TINYINT) WITH ('connector' = 'blackhole')")
 
+    def _topics(self) -> list[str]:
+        prefix = self._settings.archived_prefix
+        return [*self._types.by_topic, *(f"{prefix}{topic}" for topic in self._types.by_topic if prefix)]
+
     def _parsed(self) -> None:
         parse = udf(ParseRecords(self._settings), result_type=PARSED_ROW, func_type="pandas")
         self._tables.create_temporary_system_function("parse_record", parse)
         parsed = self._tables.sql_query("""
             SELECT r.event_type, r.`identity`, r.user_id, r.product_id, r.time_ms, r.tags,
-                   r.reason, r.letter_key, r.letter, `partition`, `offset`
-            FROM (SELECT parse_record(`value`, `topic`, `partition`, `offset`, CAST(`timestamp` AS TIMESTAMP(3))) AS r,
-                         `partition`, `offset` FROM records)""")
+                   r.reason, r.letter_key, r.letter, r.`partition`, r.`offset`
+            FROM (SELECT parse_record(`value`, `topic`, `partition`, `offset`, CAST(`timestamp` AS TIMESTAMP(3))) AS r
+                  FROM records)""")
         self._cut("parsed", parsed, with_proctime=True)
 
     def _applied(self) -> None:
@@ -246,9 +250,11 @@ def _a_row_each(table: str, name: str, *texts: str) -> str:
         CROSS JOIN UNNEST(SPLIT(joined, '{SEPARATOR}')) AS part ({name}) WHERE joined <> '')"""
 
 
-def _startup(start_from_ms: int) -> str:
-    if start_from_ms:
-        return f"'scan.startup.mode' = 'timestamp', 'scan.startup.timestamp-millis' = '{start_from_ms}'"
+def _startup(settings: JobSettings) -> str:
+    if settings.archived_prefix:
+        return "'scan.startup.mode' = 'group-offsets', 'properties.auto.offset.reset' = 'earliest'"
+    if settings.start_from_ms:
+        return f"'scan.startup.mode' = 'timestamp', 'scan.startup.timestamp-millis' = '{settings.start_from_ms}'"
     return "'scan.startup.mode' = 'earliest-offset'"
 
 

@@ -40,6 +40,9 @@ class JobSettings:
     """Number of the Redis database that holds the catalogue; -1: that of ``redis_url``."""
     start_from_ms: int = 0
     """Records of an earlier Kafka time are left out."""
+    archived_prefix: str = ""
+    """Not empty: each topic is read from the offset that the group has committed, and so is the one of its name with
+    this in front, with the events of an archive that came before (see ``archived_records``)."""
     parallelism: int = 1
     checkpoint_interval_ms: int = 2_000
     deduplication_window_seconds: int = SEVEN_DAYS_SECONDS
@@ -78,7 +81,7 @@ def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> 
     for name, value in {**places, "redis_url": access["redis_url"]}.items():
         if not value:
             parser.error(f"--{name.replace('_', '-')} (or {name.upper()} in the environment) is required")
-    names = {name: getattr(given, name) for name in ("group_id", "job_name", "checkpoint_dir")}
+    names = {name: getattr(given, name) for name in ("group_id", "job_name", "checkpoint_dir", "archived_prefix")}
     return JobSettings(**places, **access, **names, event_types=event_types, **numbers)
 
 
@@ -93,6 +96,7 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     text("--group-id", default=_DEFAULTS["group_id"], help="consumer group that shows the lag")
     text("--job-name", default=_DEFAULTS["job_name"], help="what the JobManager calls it")
     text("--checkpoint-dir", default=_DEFAULTS["checkpoint_dir"], help="URL; default: the cluster's")
+    text("--archived-prefix", default="", help="read the topics of these names, too; see archived_records.py")
     for name, what in _TOPICS.items():
         text(f"--{name.lower().replace('_', '-')}", default=environment.get(name, ""), help=what)
     access = parser.add_argument_group("how they are reached").add_argument

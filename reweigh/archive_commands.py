@@ -18,6 +18,12 @@ _COMPACT: Final = """Merge the small files of each day, or of one day, into one 
 
 Works beside a running `reweigh archive run`, which does the same by itself for days that have become quiet."""
 
+_SEND: Final = """Send every event to the topic of its type: for a new Kafka, where nothing is left of the one that the
+archive is of. The job counts them as they come.
+
+An event without an event_id gets one made of the place that it had: sent twice it counts once (within the job's
+deduplication window)."""
+
 
 def add_archive_commands(subparsers: Any) -> None:
     """Describe `reweigh archive …`."""
@@ -31,6 +37,7 @@ def add_archive_commands(subparsers: Any) -> None:
     compact = _add(commands, "compact", "merge small files", _COMPACT)
     compact.add_argument("--day", type=_day, metavar="YYYY-MM-DD", help="this day only")
     compact.add_argument("--smaller-than", type=positive, default=64, metavar="MB", help="what counts as small (64)")
+    _add(commands, "send", "send its events to a Kafka that has lost them", _SEND)
     stats = _add(commands, "stats", "show days, files, rows, offsets and lag")
     stats.add_argument("--output", choices=("text", "json"), default="text")
 
@@ -45,11 +52,8 @@ def _add(commands: Any, name: str, what: str, description: str = "") -> argparse
 
 def _run(options: argparse.Namespace) -> int:
     command = need("reweigh.archive.command", "archive")
-    return int(
-        {"run": command.run, "read": command.read, "compact": command.compact, "stats": command.stats}[options.action](
-            options
-        )
-    )
+    actions = (command.run, command.read, command.compact, command.send, command.stats)
+    return int({action.__name__: action for action in actions}[options.action](options))
 
 
 def _day(text: str) -> date:

@@ -235,8 +235,9 @@ def _add_replay(subparsers: Any) -> None:
         "--from",
         dest="since",
         default="",
-        metavar="ts=TIME|last=24h",
-        help="only records of this Kafka time on; with --check or --keep",
+        metavar="archive|ts=TIME|last=24h",
+        help="archive: take from there (ARCHIVE_URL) what Kafka has deleted; a time: only records of this Kafka time "
+        "on, with --check or --keep",
     )
     _add_home(replay)
 

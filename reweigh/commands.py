@@ -240,13 +240,20 @@ def replay(options: argparse.Namespace) -> int:
         need("reweigh.replay", "data"),
         need("reweigh.progress", "data"),
     )
+    from_archive = options.since == "archive"
+    archive = need("reweigh.archive.settings", "archive")
+    stack = _stack(local, options.home)
     wish = replaying.Wish(
-        check=options.check, database=options.database, keep=options.keep, from_ms=_since(options.since)
+        check=options.check,
+        database=options.database,
+        keep=options.keep,
+        from_ms=0 if from_archive else _since(options.since),
+        archive=archive.read_archive_settings(stack.home.stack_env).url if from_archive else None,
     )
     for number in (signal.SIGTERM, signal.SIGHUP):  # ends by way of what puts everything back
         signal.signal(number, lambda ending, _frame: sys.exit(128 + ending))
     with progress.Bars() as bars:
-        done = replaying.Replay(_stack(local, options.home), wish, bars.tell, bars.say).run()
+        done = replaying.Replay(stack, wish, bars.tell, bars.say).run()
     print(
         f"{done.records:,} records counted anew in {done.seconds:.1f} s, with the start of the second job; "
         f"{done.rate:,.0f} a second once it ran"
@@ -282,7 +289,9 @@ def _since(text: str) -> int:
             return parse_timestamp(value if number is None else number)
     except ValueError:
         pass
-    raise SettingError("--from", text, "ts=TIME (ISO 8601 or epoch) or last=N with s, m, h or d, e.g. last=24h")
+    raise SettingError(
+        "--from", text, "archive, ts=TIME (ISO 8601 or epoch) or last=N with s, m, h or d, e.g. last=24h"
+    )
 
 
 def stack(options: argparse.Namespace) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable
-from contextlib import suppress
 from typing import Any, Final
 
 import confluent_kafka as kafka
@@ -15,12 +14,17 @@ from reccore.access import OPEN, KafkaAccess
 from reweigh.errors import CommandError
 
 _PATIENCE_SECONDS = 10.0
-_LARGEST_MESSAGE = 4 * 1024 * 1024
+LARGEST_MESSAGE = 4 * 1024 * 1024
 _REFUSED: Final = (kafka.KafkaError._AUTHENTICATION, kafka.KafkaError._SSL)
 
 
-def _quiet(bootstrap: str, access: KafkaAccess = OPEN, told: list[kafka.KafkaError] | None = None) -> dict[str, Any]:
-    # The client's own log lines would run through the progress bar; what matters is raised.
+def quiet_options(
+    bootstrap: str, access: KafkaAccess = OPEN, told: list[kafka.KafkaError] | None = None
+) -> dict[str, Any]:
+    """Give librdkafka's options. ``told`` takes the errors that the client reports by itself.
+
+    The client's own log lines would run through the progress bar; what matters is raised.
+    """
     options: dict[str, Any] = {"bootstrap.servers": bootstrap, "log_level": 0}
     options["socket.connection.setup.timeout.ms"] = 5_000
     if told is not None:
@@ -33,11 +37,11 @@ def check_topics(
 ) -> None:
     """Make sure that the broker answers and has the topics. Raises :class:`CommandError`."""
     told: list[kafka.KafkaError] = []
-    client = AdminClient(_quiet(bootstrap, access, told))
+    client = AdminClient(quiet_options(bootstrap, access, told))
     try:
         present = client.list_topics(timeout=seconds).topics
     except kafka.KafkaException as exc:
-        raise CommandError(f"Kafka at {bootstrap} does not answer: {_refusal(client, told) or _reason(exc)}") from exc
+        raise CommandError(f"Kafka at {bootstrap} does not answer: {_refusal(client, told) or reason(exc)}") from exc
     absent = [topic for topic in topics if topic not in present]
     if absent:
         raise CommandError(f"Kafka at {bootstrap} has no topic {', '.join(absent)}: create it, or run `make up`")
@@ -47,7 +51,9 @@ def end_offsets(
     bootstrap: str, topics: Iterable[str], seconds: float = _PATIENCE_SECONDS, *, access: KafkaAccess = OPEN
 ) -> dict[str, int]:
     """Count the records written to each topic: the sum of its partitions' end offsets less their first offsets."""
-    consumer = kafka.Consumer({**_quiet(bootstrap, access), "group.id": "reweigh-offsets", "enable.auto.commit": False})
+    consumer = kafka.Consumer(
+        {**quiet_options(bootstrap, access), "group.id": "reweigh-offsets", "enable.auto.commit": False}
+    )
     try:
         present = consumer.list_topics(timeout=seconds).topics
         counted = {}
@@ -57,43 +63,9 @@ def end_offsets(
             counted[topic] = sum(high - low for low, high in marks)
         return counted
     except kafka.KafkaException as exc:
-        raise CommandError(f"Kafka at {bootstrap} does not answer: {_reason(exc)}") from exc
+        raise CommandError(f"Kafka at {bootstrap} does not answer: {reason(exc)}") from exc
     finally:
         consumer.close()
-
-
-def have_leaders(bootstrap: str, topics: Iterable[str]) -> bool:
-    """Whether every partition of the topics answers: of a new one that takes a moment."""
-    try:
-        end_offsets(bootstrap, topics)
-    except CommandError:
-        return False
-    return True
-
-
-def ensure_topic(bootstrap: str, topic: str, seconds: float = _PATIENCE_SECONDS) -> None:
-    """Create a topic of one partition unless it exists. Raises :class:`CommandError`."""
-    new = NewTopic(topic, 1, config={"max.message.bytes": str(_LARGEST_MESSAGE)})
-    admin = AdminClient(_quiet(bootstrap))  # it must live until it has answered
-    try:
-        admin.create_topics([new])[topic].result(seconds)
-    except (kafka.KafkaException, TimeoutError) as exc:
-        error = exc.args[0] if exc.args else None
-        if isinstance(error, kafka.KafkaError) and error.code() == kafka.KafkaError.TOPIC_ALREADY_EXISTS:
-            return
-        raise CommandError(f"the topic {topic} can't be created: {_reason(exc)}") from exc
-
-
-def delete_topic(bootstrap: str, topic: str, seconds: float = _PATIENCE_SECONDS) -> None:
-    """Delete a topic. Raises :class:`CommandError`."""
-    _delete_topic(AdminClient(_quiet(bootstrap)), topic, seconds)
-
-
-def delete_group(bootstrap: str, group: str, seconds: float = _PATIENCE_SECONDS) -> None:
-    """Delete a consumer group, if there is one and nobody uses it any more."""
-    admin = AdminClient(_quiet(bootstrap))
-    with suppress(kafka.KafkaException, TimeoutError):
-        admin.delete_consumer_groups([group])[group].result(seconds)
 
 
 class EventProducer:
@@ -109,7 +81,7 @@ class EventProducer:
         self._give_up_seconds = give_up_seconds
         self._producer = kafka.Producer(
             {
-                **_quiet(bootstrap, access),
+                **quiet_options(bootstrap, access),
                 "enable.idempotence": True,
                 "acks": "all",
                 "linger.ms": 20,
@@ -118,7 +90,7 @@ class EventProducer:
                 "queue.buffering.max.messages": 100_000,
                 "queue.buffering.max.kbytes": 65_536,
                 "delivery.timeout.ms": int(give_up_seconds * 1000),
-                "message.max.bytes": _LARGEST_MESSAGE,
+                "message.max.bytes": LARGEST_MESSAGE,
             }
         )
 
@@ -132,7 +104,7 @@ class EventProducer:
                 self._producer.poll(0.1)
                 self._check()
             except kafka.KafkaException as exc:
-                raise CommandError(f"a record for {topic} can't be sent: {_reason(exc)}") from exc
+                raise CommandError(f"a record for {topic} can't be sent: {reason(exc)}") from exc
         self._producer.poll(0)
         self._check()
 
@@ -169,13 +141,13 @@ def round_trip(
     """
     topic = f"reweigh-doctor-{uuid.uuid4().hex[:12]}"
     told: list[kafka.KafkaError] = []
-    admin = AdminClient(_quiet(bootstrap, access, told))
+    admin = AdminClient(quiet_options(bootstrap, access, told))
     try:
         admin.create_topics([NewTopic(topic, 1, 1)], operation_timeout=seconds, request_timeout=seconds)[topic].result(
             seconds
         )
     except (kafka.KafkaException, TimeoutError) as exc:
-        raise CommandError(f"a topic can't be created: {_refusal(admin, told) or _reason(exc)}") from exc
+        raise CommandError(f"a topic can't be created: {_refusal(admin, told) or reason(exc)}") from exc
     try:
         producer = EventProducer(bootstrap, give_up_seconds=seconds, access=access)
         producer.send(topic, b"doctor", payload)
@@ -188,7 +160,7 @@ def round_trip(
 
 
 def _read_first(bootstrap: str, topic: str, seconds: float, access: KafkaAccess) -> bytes:
-    consumer = kafka.Consumer({**_quiet(bootstrap, access), "group.id": topic, "enable.auto.commit": False})
+    consumer = kafka.Consumer({**quiet_options(bootstrap, access), "group.id": topic, "enable.auto.commit": False})
     try:
         consumer.assign([kafka.TopicPartition(topic, 0, 0)])
         message = consumer.poll(seconds)
@@ -196,7 +168,7 @@ def _read_first(bootstrap: str, topic: str, seconds: float, access: KafkaAccess)
             raise CommandError(f"no message came back within {seconds:.0f} s")
         return message.value() or b""
     except kafka.KafkaException as exc:
-        raise CommandError(f"the message can't be read back: {_reason(exc)}") from exc
+        raise CommandError(f"the message can't be read back: {reason(exc)}") from exc
     finally:
         consumer.close()
 
@@ -205,7 +177,7 @@ def _delete_topic(admin: AdminClient, topic: str, seconds: float) -> None:
     try:
         admin.delete_topics([topic], operation_timeout=seconds, request_timeout=seconds)[topic].result(seconds)
     except (kafka.KafkaException, TimeoutError) as exc:
-        raise CommandError(f"the topic {topic} can't be deleted: {_reason(exc)}") from exc
+        raise CommandError(f"the topic {topic} can't be deleted: {reason(exc)}") from exc
 
 
 def _refusal(client: AdminClient, told: list[kafka.KafkaError]) -> str:
@@ -214,6 +186,7 @@ def _refusal(client: AdminClient, told: list[kafka.KafkaError]) -> str:
     return next((each.str() for each in told if each.code() in _REFUSED), "")
 
 
-def _reason(exc: BaseException) -> str:
+def reason(exc: BaseException) -> str:
+    """Give what an exception of the client says, without its numbers."""
     error = exc.args[0] if exc.args else exc
     return error.str() if isinstance(error, kafka.KafkaError) else str(error) or type(exc).__name__

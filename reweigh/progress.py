@@ -5,9 +5,17 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from tqdm import tqdm
+
+
+class Tell(Protocol):
+    """What is told of the progress."""
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """So much of ``what`` is done."""
+        ...
 
 
 class Bars:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 from deploy.local import Stack
 from deploy.local.cluster_jobs import JOB_NAME, cancel, free_slots, list_jobs, stop_running
@@ -26,11 +26,13 @@ from deploy.local.second_taskmanager import SecondTaskManager
 from deploy.local.settings import read_settings
 from deploy.local.topics import create_topics
 from flink_jobs.settings import MOST_TAGS_PER_USER
+from reweigh.archive.store import open_store
 from reweigh.databases import Databases
 from reweigh.errors import CommandError
-from reweigh.kafka import delete_group, delete_topic, end_offsets, ensure_topic, have_leaders
+from reweigh.progress import Tell
+from reweigh.rebuild_source import ArchiveAndLog, RebuildSource
 from reweigh.rebuilt import Comparer, different_keys
-from reweigh.verify.log import EventLog, Offsets
+from reweigh.topics import Topics
 
 JOB: Final = "reweigh-replay"
 _POLL_SECONDS: Final = 0.3
@@ -42,14 +44,6 @@ _CLOSE_BEHIND: Final = 5_000
 """Records: so close behind the end the live job may be stopped, since the rest takes a second or so."""
 
 
-class Progress(Protocol):
-    """What is told of the progress."""
-
-    def __call__(self, what: str, done: int, total: int) -> None:
-        """So much of ``what`` is done."""
-        ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
     """What is wanted.
@@ -59,12 +53,14 @@ class Wish:
         database: The number of the Redis database to rebuild in; default: the one after the live one.
         keep: Leave the rebuilt database as it is, change nothing else.
         from_ms: Leave out records of an earlier Kafka time; only with ``check`` or ``keep``.
+        archive: Where the archive is that has what Kafka does not hold any more; None: Kafka has to hold everything.
     """
 
     check: bool = False
     database: int | None = None
     keep: bool = False
     from_ms: int = 0
+    archive: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,19 +83,25 @@ class Done:
 class Replay:
     """One rebuild on a local stack. Raises :class:`CommandError` when it can't be done; the live job then goes on."""
 
-    def __init__(self, stack: Stack, wish: Wish, tell: Progress, say: Callable[[str], None]) -> None:
+    def __init__(self, stack: Stack, wish: Wish, tell: Tell, say: Callable[[str], None]) -> None:
         self._stack, self._wish, self._tell, self._say = stack, wish, tell, say
         self._env, self._settings = stack.env, stack.settings
         self._rest, self._bootstrap = self._env["FLINK_REST"], self._env["KAFKA_BOOTSTRAP"]
         self._folder = stack.home.flink / "replay"
-        self._log = EventLog(self._bootstrap, self._settings.topics)
         self._helpers = ExitStack()
         """What the second job needs; it ends before the live job goes on."""
         self._first_seen = (time.monotonic(), 0)
         self._group = f"{JOB}-{int(time.time())}"
+        self._topics = Topics(self._bootstrap)
+        self._source = self._source_of(wish)
         self._dead_letters = f"{self._settings.dead_letter_topic}-{self._group}"
         if wish.from_ms and not (wish.check or wish.keep):
             raise CommandError("a part of the log can't replace the whole: give --check, or --keep with --database")
+
+    def _source_of(self, wish: Wish) -> RebuildSource:
+        if wish.archive is None:
+            return RebuildSource(self._bootstrap, self._settings.topics, self._group, wish.from_ms)
+        return ArchiveAndLog(self._bootstrap, self._settings.topics, self._group, open_store(wish.archive))
 
     def run(self) -> Done:
         """Rebuild, and do with it what is wished."""
@@ -114,11 +116,8 @@ class Replay:
 
     def _run(self) -> Done:
         if create_topics(self._bootstrap, self._settings):  # of a further event type
-            self._wait_until(
-                lambda: have_leaders(self._bootstrap, self._settings.topics), "the new topics have leaders"
-            )
-        if not self._wish.from_ms:
-            self._log.refuse_unless_complete()
+            self._topics.wait_for_leaders(self._settings.topics)
+        self._source.refuse_unless_complete()
         databases = Databases(self._env["REDIS_URL"], self._wish.database)
         with ExitStack() as afterwards:
             afterwards.callback(databases.close)
@@ -126,9 +125,11 @@ class Replay:
             databases.prepare()
             if not databases.has_catalogue:
                 self._say("there is no catalogue in Redis: events that name no tags will have none")
-            afterwards.callback(delete_group, self._bootstrap, self._group)
-            ensure_topic(self._bootstrap, self._dead_letters)
-            afterwards.callback(delete_topic, self._bootstrap, self._dead_letters)
+            afterwards.callback(self._topics.delete_group, self._group)
+            afterwards.callback(self._source.end)
+            options = self._source.prepare(self._tell)
+            afterwards.callback(self._topics.delete, [self._dead_letters])
+            self._topics.create({self._dead_letters: 1})
             afterwards.enter_context(self._helpers)
             if free_slots(self._rest) < self._settings.sizes.parallelism:
                 self._say("no free slot: starting a second TaskManager")
@@ -136,7 +137,7 @@ class Replay:
             afterwards.callback(self._end_second_job)
             began = time.monotonic()
             before, _ = databases.weights_versions()
-            self._submit(databases)
+            self._submit(databases, options)
             records = self._wait_until_read(databases, None)
             ended = time.monotonic()
             first_at, first = self._first_seen
@@ -168,7 +169,7 @@ class Replay:
         replaced = not self._wish.check and not self._wish.keep
         return replaced and read_settings(self._stack.home, {}) != self._settings
 
-    def _submit(self, databases: Databases) -> None:
+    def _submit(self, databases: Databases, options: tuple[str, ...]) -> None:
         self._say(f"a second job counts the log anew into {databases.url_beside}")
         submit_beside(
             self._stack.home,
@@ -179,8 +180,8 @@ class Replay:
                 "--group-id", self._group,
                 "--dead-letter-topic", self._dead_letters,
                 "--checkpoint-dir", self._folder.as_uri(),
-                "--start-from-ms", str(self._wish.from_ms),
                 "--catalog-database", str(databases.live_number),
+                *options,
             ),
             self._stack.home.log / "replay-submit.log",
         )  # fmt: skip
@@ -189,7 +190,7 @@ class Replay:
         """Wait until so many records are read, or without a number, until it is close behind the end."""
         last, moved_at = -1, time.monotonic()
         while True:
-            read, end = databases.read_by_rebuild(), self._end() if records is None else records
+            read, end = databases.read_by_rebuild(), self._source.records() if records is None else records
             self._tell("records counted anew", read, end)
             if end == 0 or (read >= (end - _CLOSE_BEHIND if records is None else end) and read > 0):
                 return read
@@ -197,7 +198,7 @@ class Replay:
                 last, moved_at = read, time.monotonic()
                 self._first_seen = self._first_seen if self._first_seen[1] else (moved_at, read)
             still = time.monotonic() - moved_at
-            if still > _COVERED_AFTER_SECONDS and self._covers(self._group, self._log.ends()):
+            if still > _COVERED_AFTER_SECONDS and self._source.is_covered(self._group, self._source.reading.ends()):
                 return read  # the rest of the offsets are no records, or older ones than were asked for
             if still > _STUCK_SECONDS:
                 raise CommandError(
@@ -206,18 +207,9 @@ class Replay:
                 )
             time.sleep(_POLL_SECONDS)
 
-    def _covers(self, group: str, ends: Offsets) -> bool:
-        """Whether a group has committed all records up to these ends."""
-        committed = self._log.committed(group)
-        gap = {place: upto for place, upto in ends.items() if committed.get(place, 0) < upto}
-        return not gap or not self._log.has_records(committed, gap)
-
-    def _end(self) -> int:
-        return sum(end_offsets(self._bootstrap, self._settings.topics).values())
-
     def _stop_second_job(self, databases: Databases) -> Path:
         """Let it read what there is by now, and stop it; Redis then holds all that its savepoint covers."""
-        self._wait_until_read(databases, self._end())
+        self._wait_until_read(databases, self._source.records())
         savepoint = stop_running(self._rest, _SAVEPOINT_SECONDS, JOB, self._folder)
         if savepoint is None:
             raise CommandError("the second job is gone; nothing was changed")
@@ -226,11 +218,13 @@ class Replay:
 
     def _compare(self, databases: Databases, weights_before: str | None) -> tuple[tuple[str, ...], int]:
         """Compare the two, but for what events concern that only the live job has seen."""
-        ends = self._log.ends()
-        self._wait_until(lambda: self._covers(self._group, ends), "the second job has a checkpoint of all there was")
+        ends = self._source.reading.ends()
+        self._wait_until(
+            lambda: self._source.is_covered(self._group, ends), "the second job has a checkpoint of all there was"
+        )
         self._stop_second_job(databases)
-        begin = self._log.committed(self._group)
-        self._wait_until(lambda: self._covers(JOB_NAME, begin), "the live job has applied what was rebuilt")
+        begin = self._source.log.committed(self._group)
+        self._wait_until(lambda: self._source.is_covered(JOB_NAME, begin), "the live job has applied what was rebuilt")
         scores = {weights_before} == set(databases.weights_versions())
         handed_on = self._settings.handed_on
         comparer = Comparer(
@@ -241,7 +235,7 @@ class Replay:
         )
         if not scores:
             self._say("the weights have changed meanwhile: stored scores are not compared")
-        return different_keys(databases, comparer, self._log, begin, self._settings.event_types)
+        return different_keys(databases, comparer, self._source.log, begin, self._settings.event_types)
 
     def _take_over(self, databases: Databases) -> float:
         home = self._stack.home
@@ -261,6 +255,7 @@ class Replay:
                 databases.copy_what_is_kept()
                 databases.swap()
                 take_over(home, self._env, self._settings, savepoint)
+                self._source.is_live = True
                 self._say("the databases are exchanged")
             except BaseException:
                 home.job_stopped.unlink(missing_ok=True)

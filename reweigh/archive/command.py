@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 import time
+from collections import Counter
 from dataclasses import replace
 
 import msgspec
@@ -19,10 +20,12 @@ from reweigh.archive.log import Log
 from reweigh.archive.reading import events_of, read_day
 from reweigh.archive.run import ArchiveRun, EventLog
 from reweigh.archive.schema import SCHEMA
+from reweigh.archive.sending import send_events
 from reweigh.archive.settings import ArchiveSettings, read_archive_settings
 from reweigh.archive.statistics import Statistics, statistics_of
 from reweigh.archive.store import Store, open_store
 from reweigh.errors import CommandError
+from reweigh.progress import Bars
 from reweigh.settings import read_settings
 
 
@@ -79,6 +82,27 @@ def compact(options: argparse.Namespace) -> int:
     if not count:
         print("nothing to merge")
     return 0
+
+
+def send(options: argparse.Namespace) -> int:
+    """`reweigh archive send`: exit code 1 when events were left out."""
+    settings = read_settings(options.env)
+    with Bars() as bars:
+        sent, left_out = send_events(
+            _store(options),
+            settings.required("KAFKA_BOOTSTRAP"),
+            settings.event_types,
+            settings.kafka_access,
+            bars.tell,
+        )
+    print(f"{sent.total():,} events sent: {_counts(sent)}" if sent else "no events to send")
+    if left_out:
+        print(f"{left_out.total():,} of types that are not configured were left out: {_counts(left_out)}")
+    return 1 if left_out else 0
+
+
+def _counts(by_type: Counter[str]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in by_type.most_common())
 
 
 def stats(options: argparse.Namespace) -> int:

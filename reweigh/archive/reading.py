@@ -76,11 +76,11 @@ def events_of(store: Store, day: date, user_id: str | None, limit: int | None) -
 
 
 def _read(store: Store, file: DataFile, columns: Sequence[str], filters: Any) -> pa.Table:
-    with _opened(store, file) as opened:
-        return pq.read_table(opened, columns=list(columns), filters=filters, partitioning=None)
+    with opened(store, file) as source:
+        return pq.read_table(source, columns=list(columns), filters=filters, partitioning=None)
 
 
-def _opened(store: Store, file: DataFile) -> IO[bytes]:
+def opened(store: Store, file: DataFile) -> IO[bytes]:
     """Open a file under its final name, or under the one that it has until its commit is settled."""
     try:
         return store.open(file.path)

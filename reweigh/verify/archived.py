@@ -7,25 +7,16 @@ from typing import Final
 
 import duckdb
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from reweigh.archive.as_records import EVENT, EVENT_COLUMNS, selected
 from reweigh.archive.log import Snapshot
 from reweigh.archive.store import Store
 from reweigh.errors import CommandError
 from reweigh.verify.log import EventLog, Offsets, Place, Records
 
-_ROWS_A_BATCH: Final = 50_000
-_COLUMNS: Final = (
-    "user_id", "item_id", "event_id", "event_type", "timestamp_ms", "tags",
-    "topic", "partition", "offset", "arrived_ms",
-)  # fmt: skip
-
-# As an event would have come; a time before 1973 in milliseconds would be read as seconds, so that is written out.
-_AS_RECORDS: Final = """
-SELECT place, "offset" AS spot, arrived_ms AS arrived, encode(json_object(
-    'event_id', event_id, 'user_id', user_id, 'product_id', item_id, 'event_type', event_type, 'tags', tags,
-    'timestamp', CASE WHEN timestamp_ms >= 100000000000 THEN to_json(timestamp_ms)
-                 ELSE to_json(strftime(epoch_ms(timestamp_ms), '%Y-%m-%dT%H:%M:%S.%gZ')) END)::VARCHAR) AS value
+_COLUMNS: Final = (*EVENT_COLUMNS, "topic", "partition", "offset", "arrived_ms")
+_AS_RECORDS: Final = f"""
+SELECT place, "offset" AS spot, arrived_ms AS arrived, encode({EVENT}) AS value
 FROM archived JOIN places ON archived.topic = places.topic AND archived.partition = places.partition
 """
 
@@ -39,9 +30,13 @@ class ArchivedLog:
     def __init__(self, log: EventLog, store: Store, snapshot: Snapshot) -> None:
         if snapshot.last is None:
             raise CommandError(f"there is no archive in {store.url}")
-        self._log, self._store, self._snapshot = log, store, snapshot
+        self._log, self._store, self._snapshot, self._cluster = log, store, snapshot, snapshot.last.cluster
         offsets = snapshot.last.offsets
         self._upto = {Place(topic, int(p)): upto for topic, each in offsets.items() for p, upto in each.items()}
+
+    def upto(self) -> dict[Place, int]:
+        """Give for every partition of the topics the offset after the last record that the archive has dealt with."""
+        return {place: self._upto.get(place, 0) for place in self._log.ends()}
 
     @property
     def places(self) -> list[Place]:
@@ -49,8 +44,13 @@ class ArchivedLog:
         return self._log.places
 
     def ends(self) -> dict[Place, int]:
-        """Give the end of every partition. Raises :class:`CommandError` when the archive is of other topics."""
+        """Give the end of every partition. Raises :class:`CommandError` when the archive is of others."""
         ends = self._log.ends()
+        if self._log.cluster != self._cluster:
+            raise CommandError(
+                f"the archive in {self._store.url} is of another Kafka, {self._cluster}, not of this one, "
+                f"{self._log.cluster}: its offsets mean nothing here"
+            )
         beyond = [place for place, upto in self._upto.items() if upto > ends.get(place, 0)]
         if beyond:
             raise CommandError(
@@ -93,14 +93,5 @@ class ArchivedLog:
                 }
             )
             database.register("places", numbers)
-            for file in self._snapshot.files.values():
-                try:
-                    opened = self._store.open(file.path)
-                except FileNotFoundError as exc:
-                    gone = f"{file.path} of {self._store.url} is gone; was it compacted? Try again"
-                    raise CommandError(gone) from exc
-                with opened:
-                    for batch in pq.ParquetFile(opened).iter_batches(_ROWS_A_BATCH, columns=list(_COLUMNS)):
-                        database.register("archived", pa.Table.from_batches([batch]))
-                        yield Records(self.places, database.sql(_AS_RECORDS).to_arrow_table())
-                        database.unregister("archived")
+            for table in selected(self._store, self._snapshot, database, _COLUMNS, _AS_RECORDS):
+                yield Records(self.places, table)

@@ -54,20 +54,23 @@ class EventLog:
         self._access = dict(access or {})
         self._topics = list(topics)
         self._admin = _ADMIN.AdminClient(self._client())
+        self.cluster = ""
+        """Kafka's own id, once :meth:`ends` was asked."""
         self.places: list[Place] = []
         """Every partition seen so far; a place keeps its index."""
 
     def ends(self) -> dict[Place, int]:
         """Give the end of every partition, and learn of new partitions."""
         try:
-            present = self._admin.list_topics(timeout=_ANSWER_SECONDS).topics
+            found = self._admin.list_topics(timeout=_ANSWER_SECONDS)
         except kafka.KafkaException as exc:
             raise CommandError(f"Kafka at {self._bootstrap} does not answer: {exc}") from exc
+        self.cluster, present = str(found.cluster_id), found.topics
         absent = [topic for topic in self._topics if topic not in present]
         if absent:
             raise CommandError(f"Kafka at {self._bootstrap} has no topic {', '.join(absent)}")
-        found = [Place(topic, number) for topic in self._topics for number in sorted(present[topic].partitions)]
-        self.places += [place for place in found if place not in set(self.places)]
+        places = [Place(topic, number) for topic in self._topics for number in sorted(present[topic].partitions)]
+        self.places += [place for place in places if place not in set(self.places)]
         return self._offsets(_ADMIN.OffsetSpec.latest())
 
     def begins(self) -> dict[Place, int]:

@@ -6,6 +6,7 @@ The tests go on with the stack, the events and the ledger of ``test_surroundings
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,14 @@ import redis
 from deploy.local import Stack
 from deploy.local.cluster_jobs import list_jobs
 from deploy.local.server import get_json
+from faults.archive import Archive
 from faults.at_rest import answer, compare_after_recovery, put_weights, whole_answer
+from faults.ledger import Ledger
 from faults.traffic import Traffic
 from reccore import layout
 from reweigh import cli
+from reweigh.kafka import end_offsets
+from reweigh.topics import Topics
 
 pytestmark = pytest.mark.timeout(1_200)
 
@@ -27,6 +32,14 @@ def verified(whole: Stack, capsys: pytest.CaptureFixture[str]) -> tuple[int, dic
     """Run the command; give its exit code and what it says."""
     code = cli.main(["verify", "--env", str(whole.home.stack_env), "--output", "json"])
     return code, json.loads(capsys.readouterr().out)
+
+
+def load_catalogue(whole: Stack, ledger: Ledger, folder: Path) -> None:
+    """What Redis holds besides, and no event tells."""
+    catalogue = folder / "catalogue.jsonl"
+    products = {"spare": [], **ledger.catalogue}
+    catalogue.write_text("\n".join(json.dumps({"product_id": each, "tags": tags}) for each, tags in products.items()))
+    assert cli.main(["catalog", "load", str(catalogue), "--redis-url", whole.env["REDIS_URL"]]) == 0
 
 
 def test_verify_agrees_with_the_ledger(
@@ -103,12 +116,7 @@ def test_replay_after_redis_has_lost_everything(
     ledger = traffic.ledger
     with traffic.flowing(chunk=50):
         client.flushall()
-        catalogue = tmp_path / "catalogue.jsonl"
-        products = {"spare": [], **ledger.catalogue}
-        catalogue.write_text(
-            "\n".join(json.dumps({"product_id": each, "tags": tags}) for each, tags in products.items())
-        )
-        assert cli.main(["catalog", "load", str(catalogue), "--redis-url", whole.env["REDIS_URL"]]) == 0
+        load_catalogue(whole, ledger, tmp_path)
         assert cli.main(["replay", "--home", str(whole.home.path)]) == 0
         assert answer(whole, "/recommend/user-0")["source"] == "profile"
     monkeypatch.undo()
@@ -140,3 +148,46 @@ def test_replay_that_only_checks(
     with redis.Redis.from_url(f"{whole.env['REDIS_URL'].rpartition('/')[0]}/1") as beside:
         assert beside.dbsize() == 0
     assert [each.identity for each in list_jobs(whole.env["FLINK_REST"]) or [] if each.exists] == before
+
+
+def test_replay_from_the_archive(
+    whole: Stack,
+    traffic: Traffic,
+    client: redis.Redis,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Kafka has deleted what is archived, Redis has lost everything: both together bring it all back.
+
+    The job goes on from there, with another parallelism too, and what was made for the rebuild holds no records.
+    """
+    ledger, home = traffic.ledger, ["--home", str(whole.home.path)]
+    archive = Archive(whole, tmp_path, flush_seconds=5)
+    archive.start()
+    try:
+        archive.caught_up()
+    finally:
+        archive.end(signal.SIGTERM)
+    monkeypatch.setenv("ARCHIVE_URL", str(archive.folder))
+    topics = Topics(whole.env["KAFKA_BOOTSTRAP"])
+    topics.empty(whole.settings.topics)
+    traffic.send(300)
+    assert cli.main(["replay", *home]) == 1
+    assert "the log is not complete" in capsys.readouterr().err
+    with traffic.flowing(chunk=50):
+        client.flushall()
+        load_catalogue(whole, ledger, tmp_path)
+        assert cli.main(["replay", "--from", "archive", *home]) == 0
+    with traffic.flowing(chunk=50):
+        assert cli.main(["job", "rescale", "2", *home]) == 0
+    capsys.readouterr()
+    code = cli.main(["verify", "--from", "archive", "--env", str(whole.home.stack_env), "--output", "json"])
+    found = json.loads(capsys.readouterr().out)
+    assert (code, found["differences"]) == (0, [])
+    assert found["users"] == len(ledger.users)
+    for user in ledger.users.keys() - {"browser", "wanderer"}:
+        assert whole_answer(whole, f"/profile/{user}")["tags"] == ledger.scores(user)
+    left = [name for name in topics.names() if name.startswith("archived-")]
+    assert len(left) == len(whole.settings.topics)
+    assert sum(end_offsets(whole.env["KAFKA_BOOTSTRAP"], left).values()) == 0

@@ -16,7 +16,7 @@ from reweigh.errors import CommandError
 from reweigh.verify.archived import ArchivedLog
 from reweigh.verify.log import Place, Records
 from reweigh.verify.recount import Recount
-from tests.archive.making import writing
+from tests.archive.making import CLUSTER, writing
 from tests.event_cases import CASES
 from tests.verify.test_recount import PLACES, TYPES, WINDOW_MS, Record, batch, event
 
@@ -40,6 +40,7 @@ class Topics:
     """Kafka with ``VALUES`` in its first partition, of which the first ``begin`` are gone."""
 
     places = PLACES
+    cluster = CLUSTER
 
     def __init__(self, begin: int) -> None:
         self._begin = begin
@@ -119,6 +120,14 @@ def test_an_archive_of_other_topics_is_refused(tmp_path: Path) -> None:
     topics: Any = Topics(begin=0)
     topics.ends = lambda: dict.fromkeys(PLACES, 3)
     with pytest.raises(CommandError, match="not of these topics"):
+        archived(tmp_path, topics).ends()
+
+
+def test_an_archive_of_another_kafka_is_refused(tmp_path: Path) -> None:
+    """Its offsets would be taken for those of this one."""
+    topics: Any = Topics(begin=0)
+    topics.cluster = "another"
+    with pytest.raises(CommandError, match="is of another Kafka, some-cluster"):
         archived(tmp_path, topics).ends()
 
 
