@@ -24,8 +24,8 @@ from faults.ledger import Ledger
 from faults.patience import wait_until
 from faults.run import Run, demand
 from reweigh.archive.log import Log, Snapshot
-from reweigh.archive.source import end_offsets
 from reweigh.archive.store import open_store
+from reweigh.topic_source import end_offsets
 
 _DISK_MB = 256
 _THREE_DAYS = (1_690_000_000_000, 1_690_000_000_000 + 3 * 86_400_000)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -15,6 +16,7 @@ from flink_jobs.fast_parse import BatchParser, ParsedBatch
 from flink_jobs.redis_store import RedisStore
 from flink_jobs.settings import JobSettings
 from flink_jobs.worker_process import quieten_worker_process
+from reccore import layout
 from reccore.dead_letters import dead_letter, dead_letter_key
 from reccore.events import identity
 from reccore.tag_list import escape_all, join_tags
@@ -23,7 +25,8 @@ Column: TypeAlias = pd.Series
 
 # One row a record. `event_type` is the position of the topic's type among the configured ones and is there for dead
 # letters too; they have `reason`, the message and its key, events have the rest. The product is escaped, the tags are
-# joined and escaped (see `tag_list`), and null when there are none.
+# joined and escaped (see `tag_list`), and null when there are none. `awaited` says that the record is so new that
+# somebody may be waiting for its event to be in an answer.
 PARSED_ROW = DataTypes.ROW(
     [
         DataTypes.FIELD("event_type", DataTypes.INT()),
@@ -34,6 +37,7 @@ PARSED_ROW = DataTypes.ROW(
         DataTypes.FIELD("tags", DataTypes.STRING()),
         DataTypes.FIELD("partition", DataTypes.INT()),
         DataTypes.FIELD("offset", DataTypes.BIGINT()),
+        DataTypes.FIELD("awaited", DataTypes.BOOLEAN()),
         DataTypes.FIELD("reason", DataTypes.STRING()),
         DataTypes.FIELD("letter_key", DataTypes.STRING()),
         DataTypes.FIELD("letter", DataTypes.STRING()),
@@ -89,6 +93,7 @@ class ParseRecords(ScalarFunction):  # type: ignore[misc]
             "tags": self._joined_tags(parsed),
             "partition": np.array(records.partitions, dtype=np.int32),
             "offset": np.array(records.offsets, dtype=np.int64),
+            "awaited": np.array(record_times, dtype=np.int64) >= (time.time() - layout.AWAITED_SECONDS) * 1000,
             "reason": None,
             "letter_key": None,
             "letter": None,

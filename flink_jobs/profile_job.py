@@ -65,7 +65,7 @@ class ProfileJob:
         """
         self._records()  #    value, topic, partition, offset, time
         self._parsed()  #     PARSED_ROW
-        self._applied()  #    event_type, user_id, product_id, time_ms, tags, partition, offset: once per identity
+        self._applied()  #    event_type, user_id, product_id, time_ms, tags, and whence; once per identity
         self._numbered()  #   the same, and number: how many events of the user have come
         recent = [self._recent_events()] if self._settings.recent_events else []
         yield self._statements(self._settings.mini_batch_ms, self._dead_letters(), self._profiles(), *recent)
@@ -132,14 +132,14 @@ class ProfileJob:
         self._tables.create_temporary_system_function("parse_record", parse)
         parsed = self._tables.sql_query("""
             SELECT r.event_type, r.`identity`, r.user_id, r.product_id, r.time_ms, r.tags,
-                   r.reason, r.letter_key, r.letter, r.`partition`, r.`offset`
+                   r.reason, r.letter_key, r.letter, r.`partition`, r.`offset`, r.awaited
             FROM (SELECT parse_record(`value`, `topic`, `partition`, `offset`, CAST(`timestamp` AS TIMESTAMP(3))) AS r
                   FROM records)""")
         self._cut("parsed", parsed, with_proctime=True)
 
     def _applied(self) -> None:
         first = self._tables.sql_query("""
-            SELECT event_type, user_id, product_id, time_ms, tags, `partition`, `offset` FROM (
+            SELECT event_type, user_id, product_id, time_ms, tags, `partition`, `offset`, awaited FROM (
                 SELECT *, ROW_NUMBER() OVER (PARTITION BY `identity` ORDER BY arrival) AS turn
                 FROM parsed WHERE reason IS NULL
             ) WHERE turn = 1""")
@@ -154,7 +154,7 @@ class ProfileJob:
             return
         self._tables.get_config().set("table.exec.state.ttl", "0 ms")  # numbers never begin anew
         numbered = self._tables.sql_query("""
-            SELECT event_type, user_id, product_id, time_ms, tags, `partition`, `offset`,
+            SELECT event_type, user_id, product_id, time_ms, tags, `partition`, `offset`, awaited,
                    COUNT(*) OVER (PARTITION BY user_id ORDER BY arrival
                                   ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS number
             FROM applied""")
@@ -190,11 +190,12 @@ class ProfileJob:
                 FROM {_a_row_each(events, "tag", "tags", bought)} AS tagged GROUP BY user_id, tag)"""
 
     def _recent_events(self) -> str:
-        event = "CAST(event_type AS STRING), CAST(`partition` AS STRING), CAST(`offset` AS STRING), product_id"
         self._register("write_recent_events", WriteRecentEvents(self._settings))
-        return f"""
+        return """
             INSERT INTO written
-            SELECT write_recent_events(user_id, number, time_ms, CONCAT_WS(':', {event}), tags) FROM numbered"""
+            SELECT write_recent_events(user_id, number, time_ms, event_type, `partition`, `offset`, product_id,
+                                       CASE WHEN awaited THEN COALESCE(tags, '') END)
+            FROM numbered"""
 
     def _expiry_hint(self) -> str:
         seconds = self._settings.tag_expiry_seconds

@@ -6,7 +6,8 @@ repeats nor disorder change what is left.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from flink_jobs.redis_transaction import Command
@@ -18,32 +19,63 @@ _USERS_A_TRANSACTION: Final = 100
 
 
 class WriteRecentEvents(RedisWriter):
-    """(user, number, time, ``type:partition:offset:product``, joined tags) → the user's recent events and arrivals."""
+    """(user, number, time, type, partition, offset, product, joined tags) → the user's recent events and arrivals.
 
-    def eval(self, user_ids: Column, numbers: Column, times_ms: Column, events: Column, tags: Column) -> Column:
+    Tags are null where nobody can be waiting for the event any more; it is then no arrival.
+    """
+
+    def eval(
+        self,
+        user_ids: Column,
+        numbers: Column,
+        times_ms: Column,
+        types: Column,
+        partitions: Column,
+        offsets: Column,
+        products: Column,
+        tags: Column,
+    ) -> Column:
         """Write one batch."""
-        recent, arrivals = dict[str, list[str]](), dict[str, list[str]]()
-        parts = events.tolist()
-        columns = (user_ids.tolist(), numbers.tolist(), times_ms.tolist(), parts, unescape_all(parts), tags.tolist())
-        for user_id, number, time_ms, part, event, joined in zip(*columns, strict=True):
-            recent.setdefault(user_id, []).extend((str(time_ms), event))
-            arrivals.setdefault(user_id, []).extend(layout.encode_arrival(number, part, joined or ""))
-        for commands in transactions(recent, arrivals, self._settings.recent_events):
+        parts = products.tolist()
+        columns = (user_ids, numbers, times_ms, types, partitions, offsets)
+        rows = zip(*(column.tolist() for column in columns), parts, unescape_all(parts), tags.tolist(), strict=True)
+        most, users = self._settings.recent_events, dict[str, Written]()
+        # This loop runs for every event.
+        for user_id, number, time_ms, type_, partition, offset, part, product, joined in rows:
+            of_user = users.get(user_id)
+            if of_user is None:
+                of_user = users[user_id] = Written([], [])
+            place = f"{type_}:{partition}:{offset}:"
+            of_user.recent.extend((str(time_ms), place + product))
+            of_user.is_crowded |= number > most
+            if joined is not None:
+                of_user.arrivals.extend(layout.encode_arrival(number, place + part, joined))
+        for commands in transactions(users, most):
             self._store.commit(commands)
         return done(user_ids)
 
 
-def transactions(recent: dict[str, list[str]], arrivals: dict[str, list[str]], most: int) -> Iterator[list[Command]]:
-    """Give the commands of each transaction: by user ``time, event, …`` and ``slot, arrival, …``, ``most`` kept."""
-    users = list(recent)
-    for start in range(0, len(users), _USERS_A_TRANSACTION):
+@dataclass(slots=True)
+class Written:
+    """What one batch writes for one user: ``time, event, …`` and ``slot, arrival, …``, and whether some have to go."""
+
+    recent: list[str]
+    arrivals: list[str]
+    is_crowded: bool = False
+
+
+def transactions(users: Mapping[str, Written], most: int) -> Iterator[list[Command]]:
+    """Give the commands of each transaction, which leave ``most`` recent events of each user."""
+    names = list(users)
+    for start in range(0, len(names), _USERS_A_TRANSACTION):
         commands: list[Command] = []
-        for user_id in users[start : start + _USERS_A_TRANSACTION]:
-            recent_key, arrivals_key = layout.recent_key(user_id), layout.arrivals_key(user_id)
-            commands += (
-                ("ZADD", recent_key, *recent[user_id]),
-                ("ZREMRANGEBYRANK", recent_key, "0", str(-most - 1)),
-                ("HSET", arrivals_key, *arrivals[user_id]),
-                ("EXPIRE", arrivals_key, str(layout.ARRIVALS_SECONDS)),
-            )
+        for user_id in names[start : start + _USERS_A_TRANSACTION]:
+            written, recent_key = users[user_id], layout.recent_key(user_id)
+            commands.append(("ZADD", recent_key, *written.recent))
+            if written.is_crowded:
+                commands.append(("ZREMRANGEBYRANK", recent_key, "0", str(-most - 1)))
+            if written.arrivals:
+                arrivals_key = layout.arrivals_key(user_id)
+                commands.append(("HSET", arrivals_key, *written.arrivals))
+                commands.append(("EXPIRE", arrivals_key, str(layout.ARRIVALS_SECONDS)))
         yield commands

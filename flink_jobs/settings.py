@@ -17,7 +17,7 @@ JOB_NAME = "reweigh-profile"
 SEVEN_DAYS_SECONDS = 604_800
 MOST_TAGS_PER_USER = 1_000
 RECENT_EVENTS = 200
-STATE_VERSION = 4
+STATE_VERSION = 5
 """To be raised when the plan of the job changes so that it can't go on from an earlier state; it then counts anew."""
 
 

@@ -52,6 +52,8 @@ WRITER_EPOCH: Final = "writer:epoch"
 WRITER_FENCE: Final = "writer:fence"
 
 MOST_ARRIVALS: Final = 200
+AWAITED_SECONDS: Final = 10
+"""How old a record may be for its event to be an arrival: nobody waits longer for one to be in an answer."""
 ARRIVALS_SECONDS: Final = 60
 """How long a user's arrivals are kept after the newest: they tell of events that are on their way into an answer."""
 

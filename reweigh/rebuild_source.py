@@ -1,33 +1,16 @@
-"""What a rebuild reads: the complete log, or where Kafka has let go of its beginning, an archive and what came after.
-
-An archive's events go through Kafka, since the job that has counted them becomes the live one and has to go on from its
-state, of which the source is a part: they are sent to topics of their own (``flink_jobs/archived_records.py``), one for
-each event topic. The live job goes on to look at these, so they are emptied and stay until another rebuild has taken
-its place.
-"""
+"""What a rebuild reads: the complete log in Kafka; :mod:`reweigh.archive_and_log` is the other kind."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Final
 
-import duckdb
-
-from reweigh.archive.as_records import WHOLE_EVENT, WHOLE_EVENT_COLUMNS, selected
-from reweigh.archive.log import Log
-from reweigh.archive.store import Store
-from reweigh.kafka import EventProducer
 from reweigh.progress import Tell
 from reweigh.topics import Topics
-from reweigh.verify.archived import ArchivedLog
 from reweigh.verify.log import EventLog, Offsets
 
-_PREFIX: Final = "archived-"
-_COLUMNS: Final = (*WHOLE_EVENT_COLUMNS, "topic", "partition", "offset")
-_AS_RECORDS: Final = f"""
-SELECT topic, encode(user_id) AS key, encode(concat("partition", ':', "offset", ' ', {WHOLE_EVENT})) AS value
-FROM archived
-"""  # noqa: S608 (constants)
+PREFIX: Final = "archived-"
+"""What the names of topics begin with that were made for a rebuild."""
 
 
 class RebuildSource:
@@ -56,7 +39,7 @@ class RebuildSource:
 
     def records(self) -> int:
         """Count the records that there are for the second job by now."""
-        return _sum(self.reading.ends()) - _sum(self.reading.begins())
+        return total(self.reading.ends()) - total(self.reading.begins())
 
     def is_covered(self, group: str, ends: Offsets) -> bool:
         """Whether a group has committed all records up to these ends."""
@@ -71,63 +54,9 @@ class RebuildSource:
             topics.delete([name for name in topics.names() if self._is_left_over(name)])
 
     def _is_left_over(self, topic: str) -> bool:
-        return topic.startswith(_PREFIX)
+        return topic.startswith(PREFIX)
 
 
-class ArchiveAndLog(RebuildSource):
-    """An archive, and of the log what came after it."""
-
-    def __init__(self, bootstrap: str, topics: Sequence[str], group: str, store: Store) -> None:
-        super().__init__(bootstrap, topics, group)
-        self._store, self._snapshot = store, Log(store).read()
-        self._archived = ArchivedLog(self.log, store, self._snapshot)
-        self._prefix = f"{_PREFIX}{group}-"
-        self._own = {topic: f"{self._prefix}{topic}" for topic in topics}
-
-    def refuse_unless_complete(self) -> None:
-        """See that the archive is of these topics, and that none of its events would be left out."""
-        self._archived.refuse_unless_complete()
-
-    def prepare(self, tell: Tell) -> tuple[str, ...]:
-        """Send the archive's events, and have the group begin after them in the topics themselves."""
-        partitions = dict.fromkeys(self._topics, 0)
-        for place in self.log.ends():
-            partitions[place.topic] += 1
-        topics = Topics(self._bootstrap)
-        topics.create({self._own[topic]: count for topic, count in partitions.items()})
-        self.reading = EventLog(self._bootstrap, (*self._topics, *self._own.values()))
-        self._send(tell)
-        topics.commit(self._group, self._archived.upto())
-        return ("--archived-prefix", self._prefix)
-
-    def records(self) -> int:
-        """Those sent, and those after the archive's end."""
-        return _sum(self.reading.ends()) - _sum(self._archived.upto())
-
-    def end(self) -> None:
-        """Delete the own topics, or where the job that looks at them is live, empty them."""
-        super().end()
-        topics, own = Topics(self._bootstrap), sorted(self._own.values())
-        if self.is_live:
-            topics.empty(own)
-        else:
-            topics.delete([name for name in own if name in topics.names()])
-
-    def _is_left_over(self, topic: str) -> bool:
-        return super()._is_left_over(topic) and topic not in self._own.values()
-
-    def _send(self, tell: Tell) -> None:
-        total = sum(file.rows for file in self._snapshot.files.values())
-        producer, done = EventProducer(self._bootstrap), 0
-        with duckdb.connect() as database:
-            for table in selected(self._store, self._snapshot, database, _COLUMNS, _AS_RECORDS):
-                columns = (table[name].to_pylist() for name in ("topic", "key", "value"))
-                for topic, key, value in zip(*columns, strict=True):
-                    producer.send(self._own[topic], key, value)
-                done += len(table)
-                tell("archived events sent", done, total)
-        producer.close()
-
-
-def _sum(offsets: Offsets) -> int:
+def total(offsets: Offsets) -> int:
+    """Add up offsets."""
     return sum(offsets.values())

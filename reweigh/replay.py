@@ -26,11 +26,10 @@ from deploy.local.second_taskmanager import SecondTaskManager
 from deploy.local.settings import read_settings
 from deploy.local.topics import create_topics
 from flink_jobs.settings import MOST_TAGS_PER_USER
-from reweigh.archive.store import open_store
 from reweigh.databases import Databases
-from reweigh.errors import CommandError
+from reweigh.errors import CommandError, need
 from reweigh.progress import Tell
-from reweigh.rebuild_source import ArchiveAndLog, RebuildSource
+from reweigh.rebuild_source import RebuildSource
 from reweigh.rebuilt import Comparer, different_keys
 from reweigh.topics import Topics
 
@@ -101,7 +100,9 @@ class Replay:
     def _source_of(self, wish: Wish) -> RebuildSource:
         if wish.archive is None:
             return RebuildSource(self._bootstrap, self._settings.topics, self._group, wish.from_ms)
-        return ArchiveAndLog(self._bootstrap, self._settings.topics, self._group, open_store(wish.archive))
+        with_archive = need("reweigh.archive_and_log", "archive").ArchiveAndLog
+        source: RebuildSource = with_archive(self._bootstrap, self._settings.topics, self._group, wish.archive)
+        return source
 
     def run(self) -> Done:
         """Rebuild, and do with it what is wished."""

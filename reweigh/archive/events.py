@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import pyarrow as pa
@@ -30,6 +30,17 @@ class Records:
 
     def __len__(self) -> int:
         return len(self.offsets)
+
+
+def records_of(messages: Sequence[Any]) -> Records:
+    """Give messages of Kafka column by column."""
+    return Records(
+        [message.topic() for message in messages],
+        [message.partition() for message in messages],
+        [message.offset() for message in messages],
+        [message.timestamp()[1] for message in messages],
+        [message.value() for message in messages],
+    )
 
 
 class _Beside(msgspec.Struct):

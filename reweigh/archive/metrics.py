@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from reccore.metric_names import MetricName
 
@@ -43,17 +41,3 @@ class Metrics:
         self.lag = Gauge(LAG.name, LAG.meaning, registry=self.registry)
         self.failures = Counter(FAILURES.name, FAILURES.meaning, registry=self.registry)
         self.lost = Counter(LOST.name, LOST.meaning, registry=self.registry)
-
-    @contextmanager
-    def served(self, host: str, port: int) -> Iterator[None]:
-        """Answer ``GET /metrics`` as long as the context lasts, at no port when it is 0."""
-        if not port:
-            yield
-            return
-        server, thread = start_http_server(port, host, self.registry)
-        try:
-            yield
-        finally:
-            server.shutdown()
-            server.server_close()
-            thread.join()

@@ -13,17 +13,19 @@ from typing import Any, Final, TypeVar
 from reccore.event_types import EventTypes
 from reweigh.archive.compaction import Compactor
 from reweigh.archive.errors import ArchiveChanged, ArchiveError
-from reweigh.archive.events import Records
+from reweigh.archive.events import Records, records_of
 from reweigh.archive.index import IdIndex
 from reweigh.archive.metrics import Metrics
 from reweigh.archive.settings import ArchiveSettings
-from reweigh.archive.source import Source, cluster_id
 from reweigh.archive.store import Store, open_store
 from reweigh.archive.writer import Writer
+from reweigh.metrics_page import served
+from reweigh.topic_source import Source, cluster_id
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+GROUP: Final = "reweigh-archive"
 UNDER_LOAD: Final = 12
 """How many times longer a file is waited for that is going to be full by then."""
 MOST_BYTES: Final = 128 * 2**20
@@ -74,7 +76,9 @@ class ArchiveRun:
     def run(self) -> None:
         """Run, and open the archive anew when somebody has changed or removed it."""
         store = open_store(self._settings.url)
-        with self.metrics.served(self._settings.metrics_host, self._settings.metrics_port):
+        with served(
+            self.metrics.registry, self._settings.metrics_host, self._settings.metrics_port, "ARCHIVE_METRICS_PORT"
+        ):
             while not self._ending.is_set():
                 try:
                     self._open(store)
@@ -99,7 +103,8 @@ class ArchiveRun:
                 )
             )
             topics = self._kafka.event_types.by_topic
-            with closing(Source(self._kafka.bootstrap, topics, self._kafka.access, writer.positions)) as source:
+            kafka = self._kafka
+            with closing(Source(kafka.bootstrap, topics, kafka.access, writer.positions, group=GROUP)) as source:
                 log.info("archiving to %s from commit %d on", store.url, writer.snapshot.number)
                 self.metrics.lost.inc(source.lost)
                 self._follow(store, writer, source)
@@ -112,7 +117,7 @@ class ArchiveRun:
         began = looked = compacted = pruned = time.monotonic()
         newest: dict[tuple[str, int], int] = {}
         while not self._ending.is_set():
-            records = source.poll(_POLL_SECONDS)
+            records = records_of(source.poll(_POLL_SECONDS))
             now = time.monotonic()
             if not writer.has_progress:
                 began = now

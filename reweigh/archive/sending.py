@@ -12,10 +12,10 @@ from reccore.event_types import EventTypes
 from reweigh.archive.as_records import WHOLE_EVENT, WHOLE_EVENT_COLUMNS, selected
 from reweigh.archive.errors import ArchiveError
 from reweigh.archive.log import Log
-from reweigh.archive.source import cluster_id
 from reweigh.archive.store import Store
 from reweigh.kafka import EventProducer, check_topics
 from reweigh.progress import Tell
+from reweigh.topic_source import cluster_id
 
 _COLUMNS: Final = (*WHOLE_EVENT_COLUMNS, "topic", "partition", "offset")
 # Without an id of its own an event gets one made of its place, the same each time.

@@ -10,9 +10,9 @@ from reccore.timestamps import iso_8601
 from reweigh.archive.log import Snapshot
 from reweigh.archive.manifest import Totals
 from reweigh.archive.reading import days_of
-from reweigh.archive.source import end_offsets
 from reweigh.errors import CommandError
 from reweigh.settings import Settings
+from reweigh.topic_source import end_offsets
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ TOPICS = ["view-events", "archived-1-view-events", "archived-1-view-events", "ar
 
 
 def test_places_are_those_of_the_records() -> None:
-    """Whatever the event holds, spaces and colons too; records of other topics, and those without a place, keep theirs."""
+    """Whatever the event holds; other topics' records, and those without a place, keep theirs."""
     read = Records([b"0:1 x", b'3:17 {"user_id": "a: b"}', b"{} 0:0", None], TOPICS, [5, 0, 1, 2], [6, 7, 8, 9])
     found = unpacked("archived-1-", read)
     assert found.values == [b"0:1 x", b'{"user_id": "a: b"}', b"{} 0:0", None]

@@ -193,7 +193,7 @@ def test_patience_ends() -> None:
         store.open("test", 1, 0)
 
 
-def event_columns(rows: list[tuple[str, int, int, str, str | None]]) -> list[pd.Series]:
+def event_columns(rows: list[tuple[str, int, int, int, int, int, str, str | None]]) -> list[pd.Series]:
     """Rows as Flink gives them."""
     return [pd.Series(list(column), dtype=object) for column in zip(*rows, strict=True)]
 
@@ -209,14 +209,17 @@ def recent_writer(open_store: Callable[..., RedisStore]) -> WriteRecentEvents:
 
 def test_recent_events_are_the_newest_in_whatever_order(recent_writer: WriteRecentEvents, client: redis.Redis) -> None:
     """Repeats, disorder and the size of batches change nothing; equal times are ordered by their text."""
-    events = [(f"0:0:{number}:p", time_ms) for number, time_ms in enumerate((50, 10, 40, 40, 20, 40, 60))]
+    events = list(enumerate((50, 10, 40, 40, 20, 40, 60)))
     wanted = [("0:0:5:p", 40.0), ("0:0:0:p", 50.0), ("0:0:6:p", 60.0)]
     for order in (events, events[::-1], [*events[3:], *events, *events[:5]]):
         client.delete(layout.recent_key("u"))
         for size in (1, 2, len(order)):
             for start in range(0, len(order), size):
                 some = order[start : start + size]
-                recent_writer.eval(*event_columns([("u", start + 1, ms, text, None) for text, ms in some]))
+                rows = enumerate(some, start + 1)
+                recent_writer.eval(
+                    *event_columns([("u", turn, ms, 0, 0, offset, "p", None) for turn, (offset, ms) in rows])
+                )
             assert client.zrange(layout.recent_key("u"), 0, -1, withscores=True) == wanted
 
 
@@ -224,11 +227,11 @@ def test_arrivals_are_kept_for_a_while_and_are_bounded(recent_writer: WriteRecen
     """Each with its number and its tags, whatever characters are in them."""
     product, tags = "p\x1f:;", ("\x1f", "plain")
     (escaped,) = escape_all([product])
-    rows = [("a{b}", number, number, f"1:2:{number}:{escaped}", join_tags(tags)) for number in range(1, 501)]
-    recent_writer.eval(*event_columns(rows))
+    rows = [("a{b}", number, number, 1, 2, number, escaped, join_tags(tags)) for number in range(1, 501)]
+    recent_writer.eval(*event_columns([*rows, ("a{b}", 501, 501, 1, 2, 501, escaped, None)]))
     key = layout.arrivals_key("a{b}")
     found = [layout.decode_arrival(value) for value in client.hvals(key)]
     assert sorted(each.number for each in found) == list(range(301, 501))
     assert all(each.event == f"1:2:{each.number}:{product}" and each.tags == tags for each in found)
     assert 0 < client.ttl(key) <= layout.ARRIVALS_SECONDS
-    assert client.zrange(layout.recent_key("a{b}"), 0, -1)[-1] == f"1:2:500:{product}"
+    assert client.zrange(layout.recent_key("a{b}"), 0, -1)[-1] == f"1:2:501:{product}"

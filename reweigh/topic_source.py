@@ -1,4 +1,4 @@
-"""The event topics, read from where the archive ends. Kafka's group offsets are only told, never asked."""
+"""Topics read from positions that the reader keeps itself. Kafka's group offsets are only told, never asked."""
 
 from __future__ import annotations
 
@@ -10,25 +10,28 @@ from typing import Any, Final
 
 import confluent_kafka as kafka
 
-from reweigh.archive.events import Records
 from reweigh.errors import CommandError
 
 log = logging.getLogger(__name__)
 
-GROUP: Final = "reweigh-archive"
 _ANSWER_SECONDS: Final = 10.0
 _DISCOVERY_SECONDS: Final = 5.0
-_RECORDS_A_CALL: Final = 5_000
-_NOTHING: Final = Records((), (), (), (), ())
+_MESSAGES_A_CALL: Final = 5_000
 
 Place = tuple[str, int]
 
 
 class Source:
-    """Records of some topics, new partitions included. Raises :class:`CommandError` while Kafka does not answer."""
+    """Messages of some topics, new partitions included. Raises :class:`CommandError` while Kafka does not answer."""
 
     def __init__(
-        self, bootstrap: str, topics: Iterable[str], access: Mapping[str, Any], positions: Mapping[Place, int]
+        self,
+        bootstrap: str,
+        topics: Iterable[str],
+        access: Mapping[str, Any],
+        positions: Mapping[Place, int],
+        *,
+        group: str,
     ) -> None:
         self._topics = list(topics)
         self._bootstrap = bootstrap
@@ -36,7 +39,7 @@ class Source:
         self._assigned: set[Place] = set()
         self.lost = 0
         """Records that had been deleted before they were read."""
-        self._consumer = kafka.Consumer(consumer_options(bootstrap, access))
+        self._consumer = kafka.Consumer(consumer_options(bootstrap, access, group))
         self._looked_at = 0.0
         try:
             self._discover(time.monotonic())
@@ -48,30 +51,26 @@ class Source:
         """Leave Kafka."""
         self._consumer.close()
 
-    def poll(self, seconds: float) -> Records:
-        """Give what has come, after ``seconds`` at the latest."""
+    def poll(self, seconds: float, most: int = _MESSAGES_A_CALL) -> list[Any]:
+        """Give what has come, ``most`` messages at most, after ``seconds`` at the latest."""
         now = time.monotonic()
         if now - self._looked_at >= _DISCOVERY_SECONDS:
             with suppress(CommandError):  # it will be asked again
                 self._discover(now)
-        messages: list[Any] = self._consumer.consume(_RECORDS_A_CALL, seconds)
-        if not messages:
-            return _NOTHING
+        messages: list[Any] = self._consumer.consume(most, seconds)
         if any(message.error() is not None for message in messages):
             for message in messages:
                 if message.error() is not None:
                     log.warning("Kafka: %s", message.error())
             messages = [message for message in messages if message.error() is None]
-        records = Records(
-            [message.topic() for message in messages],
-            [message.partition() for message in messages],
-            [message.offset() for message in messages],
-            [message.timestamp()[1] for message in messages],
-            [message.value() for message in messages],
-        )
-        for topic, partition, offset in zip(records.topics, records.partitions, records.offsets, strict=True):
-            self._positions[topic, partition] = offset + 1
-        return records
+        for message in messages:
+            self._positions[message.topic(), message.partition()] = message.offset() + 1
+        return messages
+
+    def go_to(self, positions: Mapping[Place, int]) -> None:
+        """Go on from other positions, of places that are not named from the first record that there is."""
+        self._positions = dict(positions)
+        self._consumer.assign([self._beginning(place) for place in sorted(self._assigned)])
 
     def lag(self) -> int:
         """Count the records that have not been read, by what Kafka told with the last records."""
@@ -117,13 +116,13 @@ class Source:
         return kafka.TopicPartition(*place, max(wanted, low))
 
 
-def consumer_options(bootstrap: str, access: Mapping[str, Any]) -> dict[str, Any]:
+def consumer_options(bootstrap: str, access: Mapping[str, Any], group: str = "reweigh") -> dict[str, Any]:
     """Give librdkafka's options: memory bounded, no group of consumers, nothing committed by itself."""
     return {
         "bootstrap.servers": bootstrap,
         "log_level": 0,
         "socket.connection.setup.timeout.ms": 5_000,
-        "group.id": GROUP,
+        "group.id": group,
         "enable.auto.commit": False,
         "enable.auto.offset.store": False,
         "isolation.level": "read_uncommitted",  # as the job reads
