@@ -27,6 +27,7 @@ from faults.at_rest import (
     compare_at_rest,
     put_weights,
     wait_for_progress,
+    whole_answer,
 )
 from faults.jobs import JobWatch, completed_checkpoint, restored_checkpoint
 from faults.ledger import TOPICS
@@ -61,7 +62,7 @@ def test_a_further_event_type_counts_and_may_weigh_less_than_nothing(
     version = put_weights(whole, ledger, {"view": 1, "add_to_cart": 3, "purchase": 5, "wishlist": -2.5})
     compare_at_rest(whole, client, ledger)
     for user in ledger.users:
-        found = answer(whole, f"/profile/{user}")
+        found = whole_answer(whole, f"/profile/{user}")
         assert (found["weights_version"], found["degraded"]) == (version, False)
         assert found["tags"] == ledger.scores(user)
     assert answer(whole, "/profile/wisher")["tags"] == {"wished": -10, **{f"wish-{n}": -2.5 for n in range(4)}}

@@ -15,7 +15,7 @@ import redis
 
 from deploy.local import Stack
 from flink_jobs.errors import RedisUnavailableError
-from flink_jobs.recent_events import transactions
+from flink_jobs.recent_events import Written, transactions
 from flink_jobs.redis_store import RedisStore, UserRows, WeightsStamp
 from reccore import layout
 from reccore.event_types import EventTypes
@@ -77,7 +77,7 @@ def write_as_the_job(url: str) -> None:
     assert store.commit_profiles(rows, WeightsStamp(6, STAMP.document)) == STAMP
     assert store.read_weights_in_force()["version"] == "7"
     for user in ("ann", ODD):
-        store.commit(list(next(transactions({user: ["5", "0:0:0:p1"]}, {user: ["1", "arrival"]}, 200))))
+        store.commit(next(transactions({user: Written(["5", "0:0:0:p1"], ["1", "arrival"], is_crowded=True)}, 200)))
     store.commit_statistics(layout.PRODUCT_STATISTICS, layout.PRODUCTS_CHANGED, {"p1": '[[1,0,0],5,["shoes"]]'})
     store.commit_statistics(layout.TAG_STATISTICS, layout.TAGS_CHANGED, {"shoes": "[[1,0,0],5]"})
     store.commit_statistics(layout.TOTALS, "", {"read:view-events": "1", "applied:view": "1"})
