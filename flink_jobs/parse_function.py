@@ -81,7 +81,8 @@ class ParseRecords(ScalarFunction):  # type: ignore[misc]
             records = unpacked(self._settings.archived_prefix, records)
         raws, topic_names, *_ = records
         places = list(zip(topic_names, records.partitions, records.offsets, strict=True))
-        record_times = times.to_numpy().astype("datetime64[ms]").astype(np.int64).tolist()
+        arrived_ms = times.to_numpy().astype("datetime64[ms]").astype(np.int64)
+        record_times = arrived_ms.tolist()
         parsed = self._parser.parse(raws, [self._type_of_topic[topic] for topic in topic_names], record_times)
         identities = [identity(event_id, *place) for event_id, place in zip(parsed.event_ids, places, strict=True)]
         columns: dict[str, Any] = {
@@ -93,7 +94,7 @@ class ParseRecords(ScalarFunction):  # type: ignore[misc]
             "tags": self._joined_tags(parsed),
             "partition": np.array(records.partitions, dtype=np.int32),
             "offset": np.array(records.offsets, dtype=np.int64),
-            "awaited": np.array(record_times, dtype=np.int64) >= (time.time() - layout.AWAITED_SECONDS) * 1000,
+            "awaited": arrived_ms >= (time.time() - layout.AWAITED_SECONDS) * 1000,
             "reason": None,
             "letter_key": None,
             "letter": None,

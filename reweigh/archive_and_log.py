@@ -8,6 +8,7 @@ taken its place.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
@@ -33,13 +34,16 @@ FROM archived
 class ArchiveAndLog(RebuildSource):
     """An archive, and of the log what came after it."""
 
-    def __init__(self, bootstrap: str, topics: Sequence[str], group: str, url: str) -> None:
-        super().__init__(bootstrap, topics, group)
+    def __init__(self, bootstrap: str, topics: Sequence[str], admin: Topics, group: str, url: str) -> None:
+        super().__init__(bootstrap, topics, admin)
+        self._bootstrap, self._topics, self._group = bootstrap, topics, group
         self._store = store = open_store(url)
         self._snapshot = Log(store).read()
         self._archived = ArchivedLog(self.log, store, self._snapshot)
         self._prefix = f"{PREFIX}{group}-"
         self._own = {topic: f"{self._prefix}{topic}" for topic in topics}
+        self._left_to_archive = 0
+        """How many records of the log are not read, since the archive has them."""
 
     def refuse_unless_complete(self) -> None:
         """See that the archive is of these topics, and that none of its events would be left out."""
@@ -47,28 +51,26 @@ class ArchiveAndLog(RebuildSource):
 
     def prepare(self, tell: Tell) -> tuple[str, ...]:
         """Send the archive's events, and have the group begin after them in the topics themselves."""
-        partitions = dict.fromkeys(self._topics, 0)
-        for place in self.log.ends():
-            partitions[place.topic] += 1
-        topics = Topics(self._bootstrap)
-        topics.create({self._own[topic]: count for topic, count in partitions.items()})
+        upto = self._archived.upto()
+        partitions = Counter(self._own[place.topic] for place in upto)
+        self._admin.create(partitions)
         self.reading = EventLog(self._bootstrap, (*self._topics, *self._own.values()))
         self._send(tell)
-        topics.commit(self._group, self._archived.upto())
+        self._admin.commit(self._group, upto)
+        self._left_to_archive = total(upto)
         return ("--archived-prefix", self._prefix)
 
     def records(self) -> int:
         """Those sent, and those after the archive's end."""
-        return total(self.reading.ends()) - total(self._archived.upto())
+        return total(self.reading.ends()) - self._left_to_archive
 
     def end(self) -> None:
         """Delete the own topics, or where the job that looks at them is live, empty them."""
         super().end()
-        topics, own = Topics(self._bootstrap), sorted(self._own.values())
         if self.is_live:
-            topics.empty(own)
+            self._admin.empty(self._own.values())
         else:
-            topics.delete([name for name in own if name in topics.names()])
+            self._admin.delete(set(self._own.values()) & set(self._admin.names()))
 
     def _is_left_over(self, topic: str) -> bool:
         return super()._is_left_over(topic) and topic not in self._own.values()

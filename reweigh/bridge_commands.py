@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from reccore.errors import RejectedEvent
 from reweigh.arguments import add_command, add_env, add_group
-from reweigh.errors import CommandError, need
+from reweigh.errors import need
 from reweigh.lines import AUTO, FORMATS, file_format, read_rows
 from reweigh.settings import chosen_values, read_settings
 
@@ -68,15 +68,15 @@ def bridge(options: argparse.Namespace) -> int:
 
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
-    server = _serve_metrics(rabbit.metrics_host, rabbit.metrics_port) if rabbit.metrics_port else None
+    page = need("reweigh.metrics_page", EXTRA).served(
+        need("prometheus_client", EXTRA).REGISTRY, rabbit.metrics_host, rabbit.metrics_port, "RABBITMQ_METRICS_PORT"
+    )
     try:
-        carrying.run()
+        with page:
+            carrying.run()
     finally:
         dead_letters.close()
         publisher.stop()
-        if server is not None:
-            server.shutdown()
-            server.server_close()
     return 0
 
 
@@ -121,11 +121,3 @@ def _begin_log() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     for library in ("pika", "recsvc.confluent_publisher"):  # what is of note in them is logged here, in one line
         logging.getLogger(library).setLevel(logging.CRITICAL)
-
-
-def _serve_metrics(host: str, port: int) -> Any:
-    try:
-        server, _ = need("prometheus_client", EXTRA).start_http_server(port, host)
-    except OSError as exc:
-        raise CommandError(f"RABBITMQ_METRICS_PORT={port}: metrics can't be served at {host}:{port} ({exc})") from exc
-    return server

@@ -24,8 +24,8 @@ class RebuildSource:
 
     is_live = False
 
-    def __init__(self, bootstrap: str, topics: Sequence[str], group: str, from_ms: int = 0) -> None:
-        self._bootstrap, self._topics, self._group, self._from_ms = bootstrap, topics, group, from_ms
+    def __init__(self, bootstrap: str, topics: Sequence[str], admin: Topics, from_ms: int = 0) -> None:
+        self._admin, self._from_ms = admin, from_ms
         self.log = self.reading = EventLog(bootstrap, topics)
 
     def refuse_unless_complete(self) -> None:
@@ -50,8 +50,7 @@ class RebuildSource:
     def end(self) -> None:
         """Let go of what nobody needs any more: where this one is live, also of what the one before has left."""
         if self.is_live:
-            topics = Topics(self._bootstrap)
-            topics.delete([name for name in topics.names() if self._is_left_over(name)])
+            self._admin.delete([name for name in self._admin.names() if self._is_left_over(name)])
 
     def _is_left_over(self, topic: str) -> bool:
         return topic.startswith(PREFIX)

@@ -99,9 +99,11 @@ class Replay:
 
     def _source_of(self, wish: Wish) -> RebuildSource:
         if wish.archive is None:
-            return RebuildSource(self._bootstrap, self._settings.topics, self._group, wish.from_ms)
+            return RebuildSource(self._bootstrap, self._settings.topics, self._topics, wish.from_ms)
         with_archive = need("reweigh.archive_and_log", "archive").ArchiveAndLog
-        source: RebuildSource = with_archive(self._bootstrap, self._settings.topics, self._group, wish.archive)
+        source: RebuildSource = with_archive(
+            self._bootstrap, self._settings.topics, self._topics, self._group, wish.archive
+        )
         return source
 
     def run(self) -> Done:

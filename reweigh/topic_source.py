@@ -67,11 +67,6 @@ class Source:
             self._positions[message.topic(), message.partition()] = message.offset() + 1
         return messages
 
-    def go_to(self, positions: Mapping[Place, int]) -> None:
-        """Go on from other positions, of places that are not named from the first record that there is."""
-        self._positions = dict(positions)
-        self._consumer.assign([self._beginning(place) for place in sorted(self._assigned)])
-
     def lag(self) -> int:
         """Count the records that have not been read, by what Kafka told with the last records."""
         return sum(self.lags().values())
@@ -86,7 +81,7 @@ class Source:
         return found
 
     def tell(self, positions: Mapping[Place, int]) -> None:
-        """Tell Kafka how far the archive is, for tools that show lag; nobody depends on it."""
+        """Tell Kafka how far the reader is, for tools that show lag; nobody depends on it."""
         offsets = [kafka.TopicPartition(topic, partition, upto) for (topic, partition), upto in positions.items()]
         if offsets:
             with suppress(kafka.KafkaException):
@@ -111,7 +106,7 @@ class Source:
         low, _ = self._consumer.get_watermark_offsets(kafka.TopicPartition(*place), _ANSWER_SECONDS)
         wanted = self._positions.get(place, 0)
         if wanted < low:
-            log.error("%s, partition %d: records %d to %d are deleted and never archived", *place, wanted, low - 1)
+            log.error("%s, partition %d: records %d to %d are deleted and were never read", *place, wanted, low - 1)
             self.lost += low - wanted
         return kafka.TopicPartition(*place, max(wanted, low))
 

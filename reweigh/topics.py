@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import confluent_kafka as kafka
 import confluent_kafka.admin
@@ -14,8 +14,6 @@ from reccore.access import OPEN, KafkaAccess
 from reweigh.errors import CommandError
 from reweigh.kafka import LARGEST_MESSAGE, quiet_options, reason
 from reweigh.verify.log import Offsets
-
-T = TypeVar("T")
 
 _ADMIN: Final[Any] = kafka.admin  # its stub leaves out most of what it exports
 _ANSWER_SECONDS: Final = 10.0

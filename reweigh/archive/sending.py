@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Final
 
 import duckdb
+import pyarrow as pa
 
 from reccore.access import KafkaAccess
 from reccore.event_types import EventTypes
@@ -19,12 +20,14 @@ from reweigh.topic_source import cluster_id
 
 _COLUMNS: Final = (*WHOLE_EVENT_COLUMNS, "topic", "partition", "offset")
 # Without an id of its own an event gets one made of its place, the same each time.
-_WITH_ID: Final = """
-SELECT * REPLACE (
-    coalesce(event_id, 'archived-' || md5(concat_ws(':', $cluster, topic, "partition", "offset"))) AS event_id
-) FROM archived
-"""
-_AS_RECORDS: Final = f"SELECT event_type, encode(user_id) AS key, encode({WHOLE_EVENT}) AS value FROM with_id"  # noqa: S608 (constants)
+_AS_RECORDS: Final = f"""
+WITH with_id AS (
+    SELECT * REPLACE (
+        coalesce(event_id, 'archived-' || md5(concat_ws(':', cluster, topic, "partition", "offset"))) AS event_id
+    ) FROM archived, kafka
+)
+SELECT event_type, encode(user_id) AS key, encode({WHOLE_EVENT}) AS value FROM with_id
+"""  # noqa: S608 (constants)
 
 
 def send_events(
@@ -43,14 +46,14 @@ def send_events(
             "count twice. `reweigh replay --from archive` counts them anew"
         )
     check_topics(bootstrap, event_types.by_topic, access=access)
-    sent, left_out = Counter[str](), Counter[str]()
+    topics, sent, left_out = event_types.topics, Counter[str](), Counter[str]()
     total = sum(file.rows for file in snapshot.files.values())
     producer = EventProducer(bootstrap, access=access)
     with duckdb.connect() as database:
-        query = f"WITH with_id AS ({_WITH_ID.replace('$cluster', _quoted(snapshot.last.cluster))}) {_AS_RECORDS}"
-        for table in selected(store, snapshot, database, _COLUMNS, query):
+        database.register("kafka", pa.table({"cluster": [snapshot.last.cluster]}))
+        for table in selected(store, snapshot, database, _COLUMNS, _AS_RECORDS):
             for event_type, key, value in zip(*(column.to_pylist() for column in table.columns), strict=True):
-                topic = event_types.topics.get(event_type)
+                topic = topics.get(event_type)
                 if topic is None:
                     left_out[event_type] += 1
                 else:
@@ -59,7 +62,3 @@ def send_events(
             tell("archived events sent", sent.total() + left_out.total(), total)
     producer.close()
     return sent, left_out
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

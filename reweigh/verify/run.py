@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final, Protocol, Self
 
 from reweigh.errors import CommandError
+from reweigh.progress import Tell
 from reweigh.verify.archived import ArchivedLog
 from reweigh.verify.arrival import LeftToArrival, left_to_arrival
 from reweigh.verify.compare import Comparer, Comparison
@@ -30,14 +31,6 @@ class Weights(Protocol):
 
     def __call__(self) -> tuple[Mapping[str, float], int]:
         """Give the weights by event type, and their version."""
-        ...
-
-
-class Progress(Protocol):
-    """What is told of the progress."""
-
-    def __call__(self, what: str, done: int, total: int) -> None:
-        """So much of ``what`` is done."""
         ...
 
 
@@ -89,9 +82,7 @@ class Outcome:
 class Verification:
     """Counts the log anew and compares. Raises :class:`CommandError` when that can't be done."""
 
-    def __init__(
-        self, plan: Plan, log: EventLog | ArchivedLog, stored: Stored, weights: Weights, tell: Progress
-    ) -> None:
+    def __init__(self, plan: Plan, log: EventLog | ArchivedLog, stored: Stored, weights: Weights, tell: Tell) -> None:
         self._plan, self._log, self._stored, self._weights, self._tell = plan, log, stored, weights, tell
 
     def run(self) -> Outcome:
