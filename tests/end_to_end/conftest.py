@@ -21,6 +21,7 @@ SETTINGS = {
     "MOST_TAGS_PER_USER": str(MOST_TAGS_PER_USER),
     "RECENT_EVENTS": str(RECENT_EVENTS),
     "REWEIGH_PARALLELISM": "2",
+    "API_INGEST_TIMEOUT_MS": "8000",  # a machine that stands still for a second makes no event an error here
 }
 HOME = Path(__file__).resolve().parents[2] / ".local" / "test-whole"
 

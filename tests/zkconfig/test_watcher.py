@@ -16,7 +16,7 @@ from reccore.weights import parse_weights
 from tests.waiting import wait_until
 from zkconfig import last_good, open_watcher
 from zkconfig.coordination import Coordination, Operation
-from zkconfig.documents import MEMBERS
+from zkconfig.documents import MEMBERS, weights_kind
 from zkconfig.kazoo_client import KazooCoordination
 from zkconfig.memory import MemoryCoordination, MemoryServer
 from zkconfig.presence import Presence, read_members
@@ -119,6 +119,7 @@ def test_a_deletion_changes_nothing_and_a_restart_puts_back_what_was_in_force(
     watcher = watch()
     wait_until(lambda: watcher.connected)
     version = server.write(PATH, document(2))
+    wait_until(lambda: _recorded(server) == version)
     server.remove(PATH)
     assert watcher.in_force.version == version
     assert PATH not in server.nodes
@@ -155,6 +156,12 @@ def test_a_listener_that_fails_stops_nothing(server: MemoryServer, watch: Callab
     assert told == versions
     assert watcher.wait_for_version(versions[-1], 0)
     assert not watcher.wait_for_version(versions[-1] + 1, 0.01)
+
+
+def _recorded(server: MemoryServer) -> int:
+    """The version of the last good document, which a watcher writes in the background."""
+    found = last_good.decode(weights_kind(TYPES), server.nodes[LAST_GOOD])
+    return 0 if found is None else found[1]
 
 
 class _Contended(MemoryCoordination):
