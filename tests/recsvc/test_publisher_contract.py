@@ -89,9 +89,9 @@ def test_all_put_a_user_into_one_partition(stack: Stack) -> None:
 def test_a_broker_that_is_away_is_told_for_each_message(kind: type[EventPublisher], stack: Stack) -> None:
     """Nothing is raised: each message has its own answer, and afterwards the publisher works by itself again."""
     memory = MemoryEventPublisher()
-    real = kind(stack.env["KAFKA_BOOTSTRAP"], most_in_flight=10, timeout_ms=500)  # type: ignore[call-arg]
+    real = kind(stack.env["KAFKA_BOOTSTRAP"], most_in_flight=10, timeout_ms=1_500)  # type: ignore[call-arg]
     message = Message(TOPIC, b"u", b"{}")
-    wait_until(lambda: isinstance(real.publish([message])[0], Placed), 30)
+    wait_until(lambda: isinstance(real.publish([message])[0], Placed), 60)
     memory.up = False
     stack.kill("kafka", signal.SIGSTOP)
     try:
@@ -103,5 +103,5 @@ def test_a_broker_that_is_away_is_told_for_each_message(kind: type[EventPublishe
         stack.kill("kafka", signal.SIGCONT)
     memory.up = True
     for back in (memory, real):
-        wait_until(lambda used=back: isinstance(used.publish([message])[0], Placed), 30)  # type: ignore[misc]
+        wait_until(lambda used=back: isinstance(used.publish([message])[0], Placed), 60)  # type: ignore[misc]
     real.stop()
