@@ -27,7 +27,10 @@ HOUSEKEEPING = {
     layout.WRITER_EPOCH,
     layout.WRITER_FENCE,
     layout.CATALOG,
+    layout.CATALOG_DETAILS,
+    layout.CATALOG_REMOVED,
     layout.CATALOG_VERSION,
+    layout.FOLLOWED,
 }
 
 

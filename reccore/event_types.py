@@ -90,10 +90,15 @@ class EventTypes:
         dead_letter_topic = settings.get("DEAD_LETTER_TOPIC") or DEAD_LETTER_TOPIC
         seen: set[str] = set()
         for topic in [*(each.topic for each in types), dead_letter_topic]:
-            if not _TOPIC.fullmatch(topic) or topic in seen:
+            if not is_topic_name(topic) or topic in seen:
                 raise SettingError("topic", topic, "each event type names a Kafka topic of its own")
             seen.add(topic)
         return cls(tuple(types), dead_letter_topic)
+
+
+def is_topic_name(text: str) -> bool:
+    """Whether Kafka takes this as the name of a topic."""
+    return _TOPIC.fullmatch(text) is not None
 
 
 def _further_types(text: str) -> list[EventType]:

@@ -20,10 +20,13 @@ For everybody (``{stats}`` keeps them in one slot too):
 ``{stats}:dropped_tags``         integer: how often a tag left a user who had too many (:mod:`reccore.tag_cap`)
 ``{stats}:changes``              STREAM of ``kind`` (``products``, ``tags``) and ``rows`` (JSON, field → value), trimmed
 ``catalog:products``             HASH product → JSON ``{"name", "tags", "price", "category", "tags_since_ms"}``
+``catalog:details``              HASH product → JSON ``{"description", "attributes"}``, of products that have either
+``catalog:removed``              HASH product → since when it is removed (epoch ms)
 ``catalog:version``              integer, raised by each change of the catalogue
 ``weights:in_force``             HASH ``version``, ``document``, ``swept``: a batch of an older version is refused
 ``writer:epoch``                 the newest writer's epoch
 ``writer:fence``                 HASH writer → epoch of the one that may write in its place
+``follow:offsets``               HASH ``topic:partition`` → offset after the last record that was carried into Redis
 """
 
 from __future__ import annotations
@@ -46,7 +49,10 @@ CHANGES: Final = "{stats}:changes"
 PRODUCTS_CHANGED: Final = "products"
 TAGS_CHANGED: Final = "tags"
 CATALOG: Final = "catalog:products"
+CATALOG_DETAILS: Final = "catalog:details"
+CATALOG_REMOVED: Final = "catalog:removed"
 CATALOG_VERSION: Final = "catalog:version"
+FOLLOWED: Final = "follow:offsets"
 WEIGHTS_IN_FORCE: Final = "weights:in_force"
 WRITER_EPOCH: Final = "writer:epoch"
 WRITER_FENCE: Final = "writer:fence"

@@ -16,6 +16,7 @@ from recsvc.health_routes import health_routes
 from recsvc.ingest_routes import LARGEST_BATCH, ingest_routes
 from recsvc.openapi import docs_routes
 from recsvc.problems import register_problem_handlers
+from recsvc.product_routes import product_routes
 from recsvc.services import Services
 from recsvc.settings import Settings
 from recsvc.user_routes import AnyText, user_routes
@@ -63,6 +64,7 @@ def create_app(settings: Settings, services: Services) -> Flask:
         excluded_paths=["^/docs/static/", "^/redoc/static/"],
     )
     app.register_blueprint(user_routes(services.recommender, services.own_writes, services.recent_events))
+    app.register_blueprint(product_routes(services.catalogue))
     admission = ConfigAdmission(ApiKeys(settings.config_api_keys), settings.config_limit)
     app.register_blueprint(config_routes(services.configurations, admission))
     app.register_blueprint(ingest_routes(services.ingest))

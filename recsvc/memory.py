@@ -18,12 +18,18 @@ class MemoryUserStore:
 
     users: dict[str, StoredUser] = field(default_factory=dict)
     events: dict[str, list[tuple[str, int]]] = field(default_factory=dict)
+    products: dict[str, tuple[str | None, str | None]] = field(default_factory=dict)
     up: bool = True
 
     @property
     def available(self) -> bool:
         """Whether it is up."""
         return self.up
+
+    def product(self, product_id: str) -> tuple[str | None, str | None]:
+        """Read a product's row and details."""
+        self._require()
+        return self.products.get(product_id, (None, None))
 
     def user(self, user_id: str, *, arrivals: bool = False) -> StoredUser:  # noqa: ARG002 (they are there anyway)
         """Read one user."""

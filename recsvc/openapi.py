@@ -10,7 +10,9 @@ import flask_openapi_swagger  # type: ignore[import-untyped]
 from flask import Blueprint, Response, send_from_directory
 
 from reccore.events import LONGEST_ID
+from recsvc.catalogue import MOST_PRODUCTS, PRODUCTS
 from recsvc.ingest_routes import LONGEST_REQUEST_ID, MOST_EVENTS
+from recsvc.openapi_shapes import FREE, INTEGER, SCHEMAS, STRING, list_of, object_of, reference
 from recsvc.own_writes import MOST_WAIT_MS, STATES, WAIT_MS
 from recsvc.problems import json_response
 from recsvc.recent_events import MOST_EVENTS as MOST_RECENT_EVENTS
@@ -37,103 +39,13 @@ _REDOC_PAGE = """<!doctype html>
 </body></html>
 """
 
-_NUMBER = {"type": "number"}
-_STRING = {"type": "string"}
-_INTEGER = {"type": "integer"}
-_TIME = {"type": ["string", "null"], "format": "date-time"}
-_FREE = {"type": "object"}
-
-
-def _object(**properties: Any) -> dict[str, Any]:
-    return {"type": "object", "properties": properties, "required": list(properties)}
-
-
-def _list(items: Any) -> dict[str, Any]:
-    return {"type": "array", "items": items}
-
-
-def _reference(name: str) -> dict[str, str]:
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-SCHEMAS: dict[str, Any] = {
-    "Recommendation": _object(
-        user_id=_STRING,
-        source={"enum": ["profile", "popular"]},
-        weights_version=_INTEGER,
-        as_of=_TIME,
-        degraded={"type": "boolean"},
-        tags=_list(_object(tag=_STRING, score=_NUMBER)),
-        products=_list(
-            {
-                **_object(
-                    product_id=_STRING,
-                    score=_NUMBER,
-                    source={"enum": ["tags", "popular"]},
-                    popularity=_NUMBER,
-                    affinity=_NUMBER,
-                ),
-                "description": "score = popularity × affinity; `name` where the catalogue has one",
-            }
-        ),
-    ),
-    "Events": _object(
-        user_id=_STRING,
-        degraded={"type": "boolean"},
-        events=_list(
-            _object(
-                product_id=_STRING,
-                event_type=_STRING,
-                timestamp={**_STRING, "format": "date-time"},
-                timestamp_ms=_INTEGER,
-                position=_STRING,
-            )
-        ),
-    ),
-    "Profile": _object(
-        user_id=_STRING,
-        weights_version=_INTEGER,
-        as_of=_TIME,
-        degraded={"type": "boolean"},
-        tags={"type": "object", "additionalProperties": _NUMBER, "description": "score by tag"},
-    ),
-    "Weights": {
-        **_object(view=_NUMBER, add_to_cart=_NUMBER, purchase=_NUMBER),
-        "additionalProperties": _NUMBER,
-        "example": {"view": 1, "add_to_cart": 3, "purchase": 5},
-    },
-    "Event": {
-        **_object(user_id=_STRING, product_id=_STRING, event_type=_STRING),
-        "properties": {
-            "event_id": _STRING,
-            "user_id": {"type": ["string", "integer"]},
-            "product_id": {"type": ["string", "integer"], "description": "or `item_id`"},
-            "event_type": {**_STRING, "description": "or `action`; `click` and `cart` are known too"},
-            "timestamp": {"type": ["string", "number"], "description": "or `process_time`"},
-            "tags": _list(_STRING),
-        },
-        "example": {"event_id": "e-1", "user_id": "u1", "product_id": "p1", "event_type": "view", "tags": ["shoes"]},
-    },
-    "Batch": _object(
-        accepted=_INTEGER,
-        rejected=_list(_object(index=_INTEGER, field=_STRING, reason=_STRING, detail=_STRING)),
-        unavailable=_INTEGER,
-        took_ms=_NUMBER,
-        results=_list(_object(index=_INTEGER, status=_INTEGER, outcome=_STRING)),
-    ),
-    "Problem": {
-        **_object(type=_STRING, title=_STRING, status=_INTEGER, detail=_STRING),
-        "description": "RFC 9457; `errors` names each wrong member",
-    },
-}
-
 
 def _answer(what: str, schema: Any) -> dict[str, Any]:
     return {"description": what, "content": {"application/json": {"schema": schema}}}
 
 
 def _operation(summary: str, success: dict[str, Any], *problems: int, **more: Any) -> dict[str, Any]:
-    problem = {"application/problem+json": {"schema": _reference("Problem")}}
+    problem = {"application/problem+json": {"schema": reference("Problem")}}
     responses = {**success, **{str(each): {"description": "problem", "content": problem} for each in problems}}
     return {"summary": summary, "responses": responses, **more}
 
@@ -143,19 +55,23 @@ def _body(schema: Any) -> dict[str, Any]:
 
 
 def _in_path(name: str, **schema: Any) -> dict[str, Any]:
-    return {"name": name, "in": "path", "required": True, "schema": {**_STRING, **schema}}
+    return {"name": name, "in": "path", "required": True, "schema": {**STRING, **schema}}
+
+
+def _in_query(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"name": name, "in": "query", "schema": schema}
 
 
 def document(config_names: list[str]) -> dict[str, Any]:
     """Build the OpenAPI document; ``config_names`` is the allow-list of configuration documents."""
     user = _in_path("user_id", minLength=1, maxLength=LONGEST_ID)
     count = {"name": "n", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 100, "default": 10}}
-    place = {"topic": _STRING, "partition": _INTEGER, "offset": _INTEGER, "position": _STRING}
-    accepted = _object(status={"const": "accepted"}, **place)
+    place = {"topic": STRING, "partition": INTEGER, "offset": INTEGER, "position": STRING}
+    accepted = object_of(status={"const": "accepted"}, **place)
     after = {
         "name": "after",
         "in": "query",
-        "schema": _STRING,
+        "schema": STRING,
         "description": "position of an accepted event: the answer waits for it, and its member `after` says what "
         f"became of it: {', '.join(STATES)}",
     }
@@ -169,39 +85,59 @@ def document(config_names: list[str]) -> dict[str, Any]:
         "in": "query",
         "schema": {"type": "integer", "minimum": 1, "maximum": MOST_RECENT_EVENTS, "default": RECENT_EVENTS},
     }
-    user_ids = _object(user_ids={**_list({"type": ["string", "integer"]}), "maxItems": 500})
-    events = _object(events={**_list(_reference("Event")), "maxItems": MOST_EVENTS})
-    ok = {"200": _answer("it works", _FREE)}
-    text = {"200": {"description": "metrics", "content": {"text/plain": {"schema": _STRING}}}}
-    config = {"200": _answer("the document in force; its version is the ETag", _FREE)}
+    user_ids = object_of(user_ids={**list_of({"type": ["string", "integer"]}), "maxItems": 500})
+    events = object_of(events={**list_of(reference("Event")), "maxItems": MOST_EVENTS})
+    ok = {"200": _answer("it works", FREE)}
+    text = {"200": {"description": "metrics", "content": {"text/plain": {"schema": STRING}}}}
+    config = {"200": _answer("the document in force; its version is the ETag", FREE)}
     request_id = {
         "name": "Idempotency-Key",
         "in": "header",
-        "schema": {**_STRING, "minLength": 1, "maxLength": LONGEST_REQUEST_ID},
+        "schema": {**STRING, "minLength": 1, "maxLength": LONGEST_REQUEST_ID},
         "description": "id of an event that has none (in a batch with ':' and its index), so that a repeat counts once",
     }
-    if_match = {"name": "If-Match", "in": "header", "schema": _STRING, "description": "ETag that must be in force"}
+    if_match = {"name": "If-Match", "in": "header", "schema": STRING, "description": "ETag that must be in force"}
     paths: dict[str, Any] = {
         "/recommend/{user_id}": {
             "parameters": [user, count, after, wait_ms],
             "get": _operation(
-                "Tags and products", {"200": _answer("the answer", _reference("Recommendation"))}, 400, 429
+                "Tags and products", {"200": _answer("the answer", reference("Recommendation"))}, 400, 429
             ),
         },
         "/users/{user_id}/events": {
             "parameters": [user, newest],
             "get": _operation(
-                "The newest events, by their own time", {"200": _answer("the events", _reference("Events"))}, 400, 429
+                "The newest events, by their own time", {"200": _answer("the events", reference("Events"))}, 400, 429
             ),
         },
         "/profile/{user_id}": {
             "parameters": [user],
-            "get": _operation("Score by tag", {"200": _answer("the profile", _reference("Profile"))}, 400, 429),
+            "get": _operation("Score by tag", {"200": _answer("the profile", reference("Profile"))}, 400, 429),
+        },
+        "/products": {
+            "get": _operation(
+                "A page of the catalogue, by product id",
+                {"200": _answer("the products", reference("Products"))},
+                *(400, 429),
+                parameters=[
+                    _in_query("category", {"type": "string", "minLength": 1, "maxLength": LONGEST_ID}),
+                    _in_query("min_price", {"type": "number", "minimum": 0}),
+                    _in_query("max_price", {"type": "number", "minimum": 0}),
+                    _in_query("n", {"type": "integer", "minimum": 1, "maximum": MOST_PRODUCTS, "default": PRODUCTS}),
+                    _in_query("after", {"type": "string", "minLength": 1, "maxLength": LONGEST_ID}),
+                ],
+            )
+        },
+        "/products/{product_id}": {
+            "parameters": [_in_path("product_id", minLength=1, maxLength=LONGEST_ID)],
+            "get": _operation(
+                "One product", {"200": _answer("the product", reference("ProductDetails"))}, 400, 404, 429
+            ),
         },
         "/profiles": {
             "post": _operation(
                 "Profiles of up to 500 users",
-                {"200": _answer("the profiles by user id", _FREE)},
+                {"200": _answer("the profiles by user id", FREE)},
                 *(400, 411, 413, 415, 429),
                 requestBody=_body(user_ids),
             )
@@ -211,14 +147,14 @@ def document(config_names: list[str]) -> dict[str, Any]:
                 "Take one event",
                 {"202": _answer("Kafka has acknowledged it", accepted)},
                 *(400, 411, 413, 415, 429, 503),
-                requestBody=_body(_reference("Event")),
+                requestBody=_body(reference("Event")),
                 parameters=[request_id],
             )
         },
         "/update/batch": {
             "post": _operation(
                 "Take several events, each with its own result",
-                {"202": _answer("Kafka has acknowledged all that were not rejected", _reference("Batch"))},
+                {"202": _answer("Kafka has acknowledged all that were not rejected", reference("Batch"))},
                 *(400, 411, 413, 415, 429, 503),
                 requestBody=_body({"anyOf": [events, events["properties"]["events"]]}),
                 parameters=[request_id],
@@ -230,7 +166,7 @@ def document(config_names: list[str]) -> dict[str, Any]:
         "/metrics": {"get": _operation("Prometheus text", text)},
     }
     for name in config_names:
-        schema = _reference("Weights") if name == "weights" else _FREE
+        schema = reference("Weights") if name == "weights" else FREE
         problems = (400, 401, 403, 411, 412, 413, 415, 429, 503)
         put = _operation(f"Put {name} in force", config, *problems, requestBody=_body(schema), parameters=[if_match])
         put["security"] = [{"bearer": []}, {"key": []}]

@@ -14,7 +14,7 @@ from reccore.weights import Weights
 from recsvc.errors import StoreUnavailable
 from recsvc.ranking_table import RankingTable
 from recsvc.remembered import ByCounts
-from recsvc.statistics import Snapshot
+from recsvc.statistics import Described, Snapshot
 from recsvc.user_store import LastSeen, StoredUser, UserStore
 from zkconfig.documents import Ranking
 from zkconfig.watcher import WeightsInForce
@@ -78,18 +78,18 @@ class Recommender:
         scores = self._tag_scores(rows, in_force)
         table = self._ranking_table(in_force)
         liked = any(value > 0 for value in scores.values())
-        names = table.snapshot.names
+        described = table.snapshot.described
         products: list[dict[str, Any]] = []
         tags = rank_tags(scores, limit)  # also those that the weights in force make nothing of
         as_of = None
         if liked:
             ranked = table.rank(table.taste(scores), left_out=user.purchased, n=limit)
-            products = [_entry(each, "tags", names) for each in ranked]
+            products = [_entry(each, "tags", described) for each in ranked]
             as_of = newest_of_rows(rows.values())
         if not liked or (settings.fill_with_popular and len(products) < limit):
             left_out = {*user.purchased, *(each["product_id"] for each in products)}
             popular = table.popular(left_out=left_out, n=limit - len(products))
-            products += [_entry(each, "popular", names) for each in popular]
+            products += [_entry(each, "popular", described) for each in popular]
             as_of = as_of if liked else table.newest_ms(popular)
         return {
             "user_id": user_id,
@@ -165,7 +165,7 @@ class Recommender:
         return kept[1]
 
 
-def _entry(product: RankedProduct, source: str, names: Mapping[str, str]) -> dict[str, Any]:
+def _entry(product: RankedProduct, source: str, described: Mapping[str, Described]) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "product_id": product.product_id,
         "score": number(product.score),
@@ -173,9 +173,9 @@ def _entry(product: RankedProduct, source: str, names: Mapping[str, str]) -> dic
         "popularity": number(product.popularity),
         "affinity": number(product.affinity),
     }
-    name = names.get(product.product_id)
-    if name is not None:
-        entry["name"] = name
+    known = described.get(product.product_id)
+    if known is not None and known.name is not None:
+        entry["name"] = known.name
     return entry
 
 

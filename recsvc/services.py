@@ -9,6 +9,7 @@ from typing import Any
 
 from reccore.totals import Totals
 from recsvc import metrics
+from recsvc.catalogue import Catalogue
 from recsvc.confluent_publisher import ConfluentEventPublisher
 from recsvc.ingest import EventPublisher, Ingest
 from recsvc.kafka_publisher import KafkaEventPublisher
@@ -47,6 +48,7 @@ class Services:
     recommender: Recommender
     own_writes: OwnWrites
     recent_events: RecentEvents
+    catalogue: Catalogue
     ingest: Ingest
     configurations: dict[str, Configuration]
     weights: WeightsWatcher
@@ -115,6 +117,7 @@ def build_services(
         recommender=recommender,
         own_writes=OwnWrites(store, settled, settings.event_types),
         recent_events=RecentEvents(store, settings.event_types),
+        catalogue=Catalogue(store, feed, settings.event_types.names),
         ingest=Ingest(kafka, settings.event_types),
         configurations=configurations,
         weights=weights,

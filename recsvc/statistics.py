@@ -6,7 +6,7 @@ reference to it is swapped.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,14 +34,44 @@ class ProductStructure:
 
 
 @dataclass(frozen=True, slots=True)
+class Described:
+    """What the catalogue says of a product, but for what is only read when somebody asks for it."""
+
+    name: str | None = None
+    category: str | None = None
+    price: float | None = None
+    tags: tuple[str, ...] = ()
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Described:
+        """Read a row of the catalogue, which others may have written."""
+        name, category, price = row.get("name"), row.get("category"), row.get("price")
+        return cls(
+            str(name) if name else None,
+            str(category) if category else None,
+            price if isinstance(price, int | float) else None,
+            tuple(map(str, row.get("tags") or ())),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Statistics at one moment. ``counts[i]`` and ``newest_ms[i]`` belong to product ``structure.ids[i]``."""
+    """Statistics at one moment. ``counts[i]`` and ``newest_ms[i]`` belong to product ``structure.ids[i]``.
+
+    ``described`` is the catalogue, ``catalogue_ids`` its products in ascending order.
+    """
 
     structure: ProductStructure
     counts: Integers
     newest_ms: Integers
     tag_counts: Mapping[str, tuple[int, ...]]
-    names: Mapping[str, str]
+    described: Mapping[str, Described]
+    catalogue_ids: tuple[str, ...]
+
+    def counts_of(self, product_id: str) -> list[int] | None:
+        """Give everybody's events with a product by type, None where there are none."""
+        place = self.structure.index.get(product_id)
+        return None if place is None else [int(each) for each in self.counts[place]]
 
 
 @dataclass(slots=True)
@@ -52,7 +82,9 @@ class Collected:
     products: dict[str, tuple[tuple[int, ...], int, tuple[str, ...]]] = field(default_factory=dict)
     tags: dict[str, tuple[int, ...]] = field(default_factory=dict)
     catalog_tags: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    names: dict[str, str] = field(default_factory=dict)
+    described: dict[str, Described] = field(default_factory=dict)
+    catalogue_ids: tuple[str, ...] = ()
+    removed: frozenset[str] = frozenset()
     _structure: ProductStructure | None = None
 
     def put_product(self, product_id: str, row: Sequence[Any]) -> None:
@@ -67,9 +99,14 @@ class Collected:
         """Take everybody's row of a tag ``[counts, newest event ms]``."""
         self.tags[tag] = tuple(row[0])
 
-    def put_catalog(self, products: Mapping[str, Mapping[str, Any]]) -> None:
-        """Take the whole catalogue; its tags stand before those learned from events."""
-        self.names = {key: str(each["name"]) for key, each in products.items() if each.get("name")}
+    def put_catalog(self, products: Mapping[str, Mapping[str, Any]], removed: Iterable[str] = ()) -> None:
+        """Take the whole catalogue; its tags stand before those learned from events.
+
+        What was removed from it is shown to nobody, whatever events tell of it.
+        """
+        self.removed = frozenset(removed)
+        self.described = {key: Described.from_row(each) for key, each in products.items()}
+        self.catalogue_ids = tuple(sorted(products))
         self.catalog_tags = {key: tuple(each["tags"]) for key, each in products.items() if each.get("tags") is not None}
         self._structure = None
 
@@ -86,10 +123,10 @@ class Collected:
         for column in range(self.width):
             counts[:, column] = [row[0][column] if column < len(row[0]) else 0 for row in rows]
         newest = np.array([row[1] for row in rows], dtype=np.int64)
-        return Snapshot(self._structure, counts, newest, dict(self.tags), self.names)
+        return Snapshot(self._structure, counts, newest, dict(self.tags), self.described, self.catalogue_ids)
 
     def _build_structure(self) -> ProductStructure:
-        ids = tuple(sorted(self.products))
+        ids = tuple(sorted(self.products.keys() - self.removed))
         tags = [self.catalog_tags.get(each, self.products[each][2]) for each in ids]
         names = tuple(dict.fromkeys(tag for each in tags for tag in each))
         index = {name: position for position, name in enumerate(names)}

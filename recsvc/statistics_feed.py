@@ -84,10 +84,10 @@ class StatisticsFeed:
         newest = self._redis.xrevrange(layout.CHANGES, count=1)
         last_id = newest[0][0] if newest else _NONE
         version = self._redis.get(layout.CATALOG_VERSION) or ""
-        catalog = self._rows(layout.CATALOG)
+        catalog, removed = self._rows(layout.CATALOG), self._rows(layout.CATALOG_REMOVED)
         products, tags = self._rows(layout.PRODUCT_STATISTICS), self._rows(layout.TAG_STATISTICS)
         self._collected.clear_statistics()
-        self._collected.put_catalog({key: json.loads(row) for key, row in catalog.items()})
+        self._collected.put_catalog({key: json.loads(row) for key, row in catalog.items()}, removed)
         for product_id, row in products.items():
             self._collected.put_product(product_id, json.loads(row))
         for tag, row in tags.items():

@@ -36,36 +36,38 @@ def user_routes(recommender: Recommender, own_writes: OwnWrites, events: RecentE
 
     @routes.get("/recommend/<anytext:user_id>")
     def recommend(user_id: str) -> Response:
-        user_id, n, after = _user_id(user_id, "user_id"), _number("n", 1, _LARGEST_N), request.args.get("after")
-        wait_ms = _number("wait_ms", 0, MOST_WAIT_MS)
+        user_id, n, after = identifier(user_id, "user_id"), whole_number("n", 1, _LARGEST_N), request.args.get("after")
+        wait_ms = whole_number("wait_ms", 0, MOST_WAIT_MS)
         if after is None:
-            return _answer(recommender.recommend(user_id, n))
+            return answer(recommender.recommend(user_id, n))
         place = _place(after, events.topics)
         awaited = own_writes.wait(user_id, place, WAIT_MS if wait_ms is None else wait_ms)
-        return _answer({**recommender.recommend(user_id, n, awaited.user), "after": awaited.as_dict(place)})
+        return answer({**recommender.recommend(user_id, n, awaited.user), "after": awaited.as_dict(place)})
 
     @routes.get("/users/<anytext:user_id>/events")
     def recent_events(user_id: str) -> Response:
-        return _answer(events.answer(_user_id(user_id, "user_id"), _number("n", 1, MOST_EVENTS)))
+        return answer(events.answer(identifier(user_id, "user_id"), whole_number("n", 1, MOST_EVENTS)))
 
     @routes.get("/profile/<anytext:user_id>")
     def profile(user_id: str) -> Response:
-        return _answer(recommender.profile(_user_id(user_id, "user_id")))
+        return answer(recommender.profile(identifier(user_id, "user_id")))
 
     @routes.post("/profiles")
     def profiles() -> Response:
-        return _answer(recommender.profiles(_user_ids(read_body(LARGEST_BODY))))
+        return answer(recommender.profiles(_user_ids(read_body(LARGEST_BODY))))
 
     return routes
 
 
-def _answer(body: dict[str, Any]) -> Response:
+def answer(body: dict[str, Any]) -> Response:
+    """Give an answer, and count it where it is degraded."""
     if body["degraded"]:
         metrics.degraded_answers.inc()
     return json_response(body)
 
 
-def _number(name: str, least: int, most: int) -> int | None:
+def whole_number(name: str, least: int, most: int) -> int | None:
+    """Read a number of the query, None where it is not given. Raises ``Problem``."""
     given = request.args.getlist(name)
     if not given:
         return None
@@ -85,7 +87,8 @@ def _place(text: str, topics: Collection[str]) -> Placed:
     return place
 
 
-def _user_id(value: object, name: str) -> str:
+def identifier(value: object, name: str) -> str:
+    """Read an id as a path or a body gives it. Raises ``Problem``."""
     if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() <= 4 * LONGEST_ID:
         value = str(value)
     if not isinstance(value, str) or not 1 <= len(value) <= LONGEST_ID:
@@ -97,7 +100,7 @@ def _user_ids(body: bytes) -> list[str]:
     given = parse_object(body).get("user_ids")
     if not isinstance(given, list) or len(given) > MOST_USERS:
         raise invalid("user_ids", given, f"an array of at most {MOST_USERS} user ids")
-    return [_user_id(each, f"user_ids[{position}]") for position, each in enumerate(given)]
+    return [identifier(each, f"user_ids[{position}]") for position, each in enumerate(given)]
 
 
 def parse_object(body: bytes) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What Redis holds of users, read in one round trip, and remembered for when Redis is away.
+"""What Redis holds of users, read in one round trip, and remembered for when Redis is away; a product, too.
 
 The requests' reads go over one plain connection a thread (so never more connections than threads): the commands of one
 request are sent as one packet and the answers read one after the other, which costs half of what a redis-py pipeline
@@ -51,6 +51,9 @@ class UserStore(Protocol):
 
     def counts(self, user_ids: Sequence[str]) -> list[Mapping[str, str]]:
         """Read the counts hashes of several users in one round trip."""
+
+    def product(self, product_id: str) -> tuple[str | None, str | None]:
+        """Read a product's row of the catalogue and its details, as they are stored, None where there is none."""
 
     @property
     def available(self) -> bool:
@@ -105,6 +108,11 @@ class RedisUserStore:
         """Read the counts hashes of several users in one round trip."""
         answers = self._ask([("HGETALL", layout.counts_key(user_id)) for user_id in user_ids])
         return [as_mapping(each) for each in answers]
+
+    def product(self, product_id: str) -> tuple[str | None, str | None]:
+        """Read a product's row of the catalogue and its details, as they are stored, None where there is none."""
+        row, details = self._ask([("HGET", key, product_id) for key in (layout.CATALOG, layout.CATALOG_DETAILS)])
+        return row, details
 
     def ping(self) -> bool:
         """Whether Redis answers now."""

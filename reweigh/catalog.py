@@ -1,60 +1,28 @@
-"""`reweigh catalog load`: products with name, tags, price and category into Redis."""
+"""`reweigh catalog`: products into Redis, directly or by way of the topic `product-catalog`, and out of it again."""
 
 from __future__ import annotations
 
 import json
-import math
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Final, Protocol, cast
+from typing import Any, Final, Protocol
 
 import redis
 
-from reccore.dead_letters import Reason
-from reccore.errors import RejectedEvent, shown
-from reccore.event_types import VIEW, EventTypes
-from reccore.events import event_from_fields
-from reccore.layout import CATALOG, CATALOG_VERSION
+from reccore.errors import RejectedEvent
+from reccore.layout import CATALOG, CATALOG_DETAILS, CATALOG_REMOVED, CATALOG_VERSION
 from reweigh.errors import CommandError
-from reweigh.lines import AUTO, Row, file_format, is_text, read_rows
+from reweigh.kafka import EventProducer
+from reweigh.lines import AUTO, Row, file_format, read_rows
+from reweigh.products import CatalogProduct, parse_product
 
 CHUNK: Final = 1_000
-LONGEST_NAME: Final = 500
-LONGEST_CATEGORY: Final = 100
 
 _CLOCKS_DIFFER_MS: Final = 1_000
 """How far the clocks of producers may be behind ours; an event of a later time is sure to meet the new tags."""
-
-_EVENT_TYPES: Final = EventTypes.from_settings({})
-
-
-@dataclass(frozen=True, slots=True)
-class CatalogProduct:
-    """One product as it stands in the catalogue."""
-
-    product_id: str
-    name: str | None
-    tags: tuple[str, ...]
-    price: float | None
-    category: str | None
-
-    def stored(self, tags_since_ms: int) -> str:
-        """The JSON under the product's field; since ``tags_since_ms`` nobody has seen other tags of it."""
-        return json.dumps(
-            {
-                "name": self.name,
-                "tags": list(self.tags),
-                "price": self.price,
-                "category": self.category,
-                "tags_since_ms": tags_since_ms,
-            },
-            ensure_ascii=False,
-        )
 
 
 class Bar(Protocol):
@@ -66,70 +34,60 @@ class Bar(Protocol):
         """Move on."""
 
 
-def parse_product(row: Row) -> CatalogProduct:
-    """Read one product of JSON lines or CSV (tags separated by ``|``).
+class Change:
+    """Products to store and ids to remove, as one transaction; of one product the last counts."""
 
-    ``item_id`` is read as ``product_id``, ``product_name`` as ``name``; ids and tags follow the rules of events. Raises
-    :class:`RejectedEvent` naming field, value and what is allowed.
-    """
-    fields = _json_fields(row.raw) if row.fields is None else _csv_fields(row.fields)
-    # Ids and tags of a product must be such as an event can carry, so the event's parser judges them.
-    like_event = {name: fields.get(name) for name in ("product_id", "item_id", "tags")}
-    event = event_from_fields(
-        {**like_event, "user_id": "-"}, topic_type=VIEW, record_time_ms=0, event_types=_EVENT_TYPES
-    )
-    name = fields.get("name") if fields.get("name") is not None else fields.get("product_name")
-    return CatalogProduct(
-        product_id=event.product_id,
-        name=_text("name", name, LONGEST_NAME),
-        tags=event.tags or (),
-        price=_price(fields.get("price")),
-        category=_text("category", fields.get("category"), LONGEST_CATEGORY),
-    )
+    def __init__(self, changes: Iterable[CatalogProduct | str]) -> None:
+        last = {each if isinstance(each, str) else each.product_id: each for each in changes}
+        self._products = [each for each in last.values() if isinstance(each, CatalogProduct)]
+        self._removed = [each for each in last.values() if isinstance(each, str)]
+        self._before: dict[str, str | bytes | None] = {}
 
+    def read(self, client: Any) -> None:
+        """Read what is stored of these products, before the transaction that :meth:`queue` is for."""
+        ids = [each.product_id for each in self._products]
+        self._before = dict(zip(ids, client.hmget(CATALOG, ids), strict=True)) if ids else {}
 
-def _json_fields(raw: bytes) -> dict[str, object]:
-    try:
-        fields = json.loads(raw.decode("utf-8"))
-        json.dumps(fields, ensure_ascii=False).encode("utf-8")
-    except (ValueError, RecursionError) as exc:
-        raise RejectedEvent(Reason.NOT_JSON, "a JSON object in UTF-8 is required") from exc
-    if not isinstance(fields, dict):
-        raise RejectedEvent(Reason.NOT_AN_OBJECT, f"{shown(fields)}, a JSON object is required")
-    return fields
-
-
-def _csv_fields(cells: Mapping[str, object]) -> dict[str, object]:
-    if not is_text(cells):
-        raise RejectedEvent(Reason.NOT_UTF8, "a cell is not UTF-8")
-    fields: dict[str, object] = dict(cells)
-    if isinstance(tags := cells.get("tags"), str):
-        fields["tags"] = [tag for tag in (part.strip() for part in tags.split("|")) if tag]
-    if isinstance(price := cells.get("price"), str):
-        with suppress(ValueError):
-            fields["price"] = float(price)
-    return fields
-
-
-def _text(field: str, value: object, longest: int) -> str | None:
-    if value is None:
-        return None
-    if not isinstance(value, str) or not 1 <= len(value) <= longest:
-        raise RejectedEvent(f"invalid_{field}", f"{field}: {shown(value)}, 1 to {longest} characters are allowed")
-    return value
-
-
-def _price(value: object) -> float | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-        raise RejectedEvent("invalid_price", f"price: {shown(value)}, a number >= 0 is allowed")
-    return value
+    def queue(self, pipeline: Any) -> None:
+        """Queue the commands. Whoever holds the catalogue in memory reads it again when its version is raised."""
+        since_ms = int(time.time() * 1000) + _CLOCKS_DIFFER_MS
+        if self._products:
+            rows = {
+                each.product_id: each.stored(_same_tags_since(self._before[each.product_id], each.tags) or since_ms)
+                for each in self._products
+            }
+            details = {each.product_id: each.details() for each in self._products}
+            pipeline.hset(CATALOG, mapping=rows)
+            pipeline.hdel(CATALOG_REMOVED, *rows)
+            if bare := [product_id for product_id, text in details.items() if text is None]:
+                pipeline.hdel(CATALOG_DETAILS, *bare)
+            if told := {product_id: text for product_id, text in details.items() if text is not None}:
+                pipeline.hset(CATALOG_DETAILS, mapping=told)
+        if self._removed:
+            pipeline.hdel(CATALOG, *self._removed)
+            pipeline.hdel(CATALOG_DETAILS, *self._removed)
+            # Events still tell of it: it is remembered as removed, so that nobody is shown it.
+            pipeline.hset(CATALOG_REMOVED, mapping=dict.fromkeys(self._removed, since_ms))
+        if self._products or self._removed:
+            pipeline.incr(CATALOG_VERSION)
 
 
 def load_catalog(file: Path, client: redis.Redis, bar: Bar, fmt: str = AUTO) -> tuple[int, int]:
     """Store every product of ``file``, of which a product's last line counts. See :func:`store_products`."""
-    return store_products(_parsed(read_rows(file, file_format(file, fmt)), bar), client)
+    return store_products(products_of(file, bar, fmt), client)
+
+
+def send_catalog(file: Path, producer: EventProducer, topic: str, bar: Bar, fmt: str = AUTO) -> tuple[int, int]:
+    """Send every product of ``file`` to the topic, keyed by product; give how many were sent and how many rejected."""
+    sent = rejected = 0
+    for each in products_of(file, bar, fmt):
+        if each is None:
+            rejected += 1
+        else:
+            producer.send(topic, each.product_id.encode("utf-8"), each.message())
+            sent += 1
+    producer.close()
+    return sent, rejected
 
 
 def store_products(products: Iterator[CatalogProduct | None], client: redis.Redis) -> tuple[int, int]:
@@ -144,31 +102,35 @@ def store_products(products: Iterator[CatalogProduct | None], client: redis.Redi
         rejected += len(chunk) - len(valid)
         stored += len(valid)
         if valid:
-            _store(client, valid)
+            _carry_out(client, Change(valid))
     return stored, rejected
 
 
-def _parsed(rows: Iterable[Row], bar: Bar) -> Iterator[CatalogProduct | None]:
-    for row in rows:
+def remove_products(product_ids: Sequence[str], client: redis.Redis) -> None:
+    """Take products out of the catalogue: nobody is shown them any more. Raises :class:`CommandError`."""
+    _carry_out(client, Change(product_ids))
+
+
+def products_of(file: Path, bar: Bar, fmt: str = AUTO) -> Iterator[CatalogProduct | None]:
+    """Read the products of a file, None for a line that is rejected, which is said on standard error."""
+    for row in read_rows(file, file_format(file, fmt)):
         bar.update(row.position - bar.n)
-        try:
-            yield parse_product(row)
-        except RejectedEvent as exc:
-            print(f"line {row.number}: {exc}", file=sys.stderr)
-            yield None
+        yield _parsed(row)
 
 
-def _store(client: redis.Redis, products: list[CatalogProduct]) -> None:
-    since_ms = int(time.time() * 1000) + _CLOCKS_DIFFER_MS
+def _parsed(row: Row) -> CatalogProduct | None:
     try:
-        before = cast("list[str | bytes | None]", client.hmget(CATALOG, [each.product_id for each in products]))
-        rows = {
-            each.product_id: each.stored(_same_tags_since(row, each.tags) or since_ms)
-            for each, row in zip(products, before, strict=True)
-        }
+        return parse_product(row)
+    except RejectedEvent as exc:
+        print(f"line {row.number}: {exc}", file=sys.stderr)
+        return None
+
+
+def _carry_out(client: redis.Redis, change: Change) -> None:
+    try:
+        change.read(client)
         with client.pipeline(transaction=True) as pipeline:
-            pipeline.hset(CATALOG, mapping=rows)
-            pipeline.incr(CATALOG_VERSION)
+            change.queue(pipeline)
             pipeline.execute()
     except redis.RedisError as exc:
         raise CommandError(f"Redis does not take the catalogue: {exc}") from exc

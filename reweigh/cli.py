@@ -16,7 +16,8 @@ from reweigh import commands
 from reweigh.archive_commands import add_archive_commands
 from reweigh.arguments import add_command, add_env, add_group, not_negative, positive
 from reweigh.bridge_commands import add_bridge_commands
-from reweigh.lines import AUTO, CSV, FORMATS, JSON_LINES, PARQUET
+from reweigh.catalog_commands import add_catalog_commands
+from reweigh.lines import AUTO, FORMATS
 from reweigh.settings import export_settings
 from zkconfig.cli import add_weights_commands
 
@@ -72,7 +73,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_data(subparsers)
     _add_load(subparsers)
     add_bridge_commands(subparsers)
-    _add_catalog(subparsers)
+    add_catalog_commands(subparsers)
     _add_eval(subparsers)
     _add_doctor(subparsers)
     _add_verify(subparsers)
@@ -125,16 +126,6 @@ def _add_load(subparsers: Any) -> None:
     load.add_argument(
         "--namespace", default="", metavar="TEXT", help="part of made ids: keeps equal lines of two files distinct"
     )
-    add_env(load)
-
-
-def _add_catalog(subparsers: Any) -> None:
-    group = add_group(subparsers, "catalog", "the catalogue of products")
-    what = "store the products of a file (JSON lines or CSV: product_id, name, tags, price, category) in Redis"
-    load = add_command(group, "load", what, commands.catalog_load)
-    load.add_argument("file", type=Path, metavar="FILE")
-    load.add_argument("--format", choices=(AUTO, JSON_LINES, CSV, PARQUET), default=AUTO)
-    load.add_argument("--redis-url", metavar="URL", help="default: REDIS_URL")
     add_env(load)
 
 

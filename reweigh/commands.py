@@ -12,7 +12,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
-from reccore.access import redis_url_setting
 from reccore.errors import SettingError
 from reccore.event_types import EventTypes
 from reccore.timestamps import parse_timestamp
@@ -107,17 +106,6 @@ def load(options: argparse.Namespace) -> int:
 
 def _redis(url: str) -> Any:
     return need("redis", "data").Redis.from_url(url, socket_timeout=10.0, socket_connect_timeout=10.0)
-
-
-def catalog_load(options: argparse.Namespace) -> int:
-    """`reweigh catalog load`: exit code 1 when lines were rejected."""
-    catalog, loading = need("reweigh.catalog", "data"), need("reweigh.loading", "data")
-    given = {"REDIS_URL": options.redis_url} if options.redis_url else {}
-    url = redis_url_setting(given, str) or read_settings(options.env).required("REDIS_URL")
-    with _redis(url) as client, loading.progress_bar(options.file) as bar:
-        stored, rejected = catalog.load_catalog(options.file, client, bar, options.format)
-    print(f"{stored:,} products stored" + (f", {rejected:,} lines rejected" if rejected else ""))
-    return 1 if rejected else 0
 
 
 def evaluate(options: argparse.Namespace) -> int:

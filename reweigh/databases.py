@@ -15,8 +15,14 @@ T = TypeVar("T")
 
 _BEING_REBUILT: Final = "rebuild:unfinished"
 """Marks a database that is ours to empty."""
-_KEPT: Final = (layout.CATALOG, layout.CATALOG_VERSION)
-"""What is in Redis but can't be rebuilt from the events."""
+_KEPT: Final = (
+    layout.FOLLOWED,
+    layout.CATALOG,
+    layout.CATALOG_DETAILS,
+    layout.CATALOG_REMOVED,
+    layout.CATALOG_VERSION,
+)
+"""What is in Redis but does not follow from the events. Offsets come first: what is written meanwhile comes again."""
 _NOT_COMPARED: Final = frozenset(
     {
         *_KEPT,

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from reccore.errors import RejectedEvent
 from reccore.event_types import EventTypes
 from reccore.events import Event, event_from_fields, parse_event
-from reweigh.catalog import CatalogProduct, parse_product
 from reweigh.errors import CommandError
 from reweigh.event_files import row_fields
 from reweigh.lines import JSON_LINES, file_format, read_rows
+from reweigh.products import CatalogProduct, parse_product
 
 Integers = NDArray[np.int64]
 Flags = NDArray[np.bool_]

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Final
 
 from reccore.events import MOST_TAGS
-from reweigh.catalog import Bar, CatalogProduct
+from reweigh.catalog import Bar
 from reweigh.errors import CommandError
+from reweigh.products import CatalogProduct
 
 EVENTS: Final = ("events.csv", "events.csv.gz")
 _TREE: Final = "category_tree.csv"

@@ -67,6 +67,11 @@ class Source:
             self._positions[message.topic(), message.partition()] = message.offset() + 1
         return messages
 
+    def go_to(self, positions: Mapping[Place, int]) -> None:
+        """Go on from other positions, of places that are not named from the first record that there is."""
+        self._positions = dict(positions)
+        self._consumer.assign([self._beginning(place) for place in sorted(self._assigned)])
+
     def lag(self) -> int:
         """Count the records that have not been read, by what Kafka told with the last records."""
         return sum(self.lags().values())

@@ -11,6 +11,7 @@ from deploy.local.archive import archive_server
 from deploy.local.bridge import bridge_server
 from deploy.local.cluster_jobs import list_jobs
 from deploy.local.errors import StackError
+from deploy.local.follower import follower_server
 from deploy.local.home import Home
 from deploy.local.job import is_outdated
 from deploy.local.server import Server
@@ -25,6 +26,7 @@ SERVERS_OF = {
     "flink": ("jobmanager", "taskmanager"),
     "api": ("api",),
     "sweeper": ("sweeper",),
+    "follower": ("follower",),
     "job": ("job_keeper",),
     "rabbitmq": ("rabbitmq",),
     "bridge": ("bridge",),
@@ -35,9 +37,9 @@ OPTIONAL_PARTS = {"STACK_RABBITMQ": ("rabbitmq", "bridge"), "STACK_ARCHIVE": ("a
 """Those that run only where they are asked for, by the variable that asks."""
 DEFAULT_PARTS = tuple(part for part in ALL_PARTS if not any(part in parts for parts in OPTIONAL_PARTS.values()))
 # Those that need the topics wait for them; everything else starts at the same time.
-AFTER_TOPICS = ("api", "sweeper", "job_keeper", "bridge", "archive")
+AFTER_TOPICS = ("api", "sweeper", "follower", "job_keeper", "bridge", "archive")
 STOP_ORDER = (
-    ("job_keeper", "sweeper", "api", "bridge", "archive"),
+    ("job_keeper", "sweeper", "api", "follower", "bridge", "archive"),
     ("taskmanager", "jobmanager"),
     ("kafka", "redis", "zookeeper", "rabbitmq"),
 )
@@ -51,6 +53,7 @@ PORTS_OF = {
     "rabbitmq": ("rabbitmq",),
     "bridge": ("bridge_metrics",),
     "archive": ("archive_metrics",),
+    "follower": ("follower_metrics",),
 }
 
 
@@ -82,6 +85,7 @@ def all_servers(
         *flink.servers(home, ports, sizes),
         api_server(home, ports["api"], stack_env),
         sweeper_server(home, stack_env),
+        follower_server(home, ports["follower_metrics"], stack_env),
         _job_keeper(home, addresses, settings, stack_env),
     ]
     if "rabbitmq" in parts:

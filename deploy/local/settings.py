@@ -11,6 +11,7 @@ from deploy.local.errors import StackError
 from deploy.local.home import Home
 from reccore.errors import SettingError
 from reccore.event_types import EventTypes
+from reccore.table_topics import TableTopics
 
 PORTS = (
     "zookeeper",
@@ -25,6 +26,7 @@ PORTS = (
     "rabbitmq",
     "bridge_metrics",
     "archive_metrics",
+    "follower_metrics",
 )
 # Settings of job and service that the stack hands on as they are.
 HANDED_ON = (
@@ -33,6 +35,7 @@ HANDED_ON = (
     "ADD_TO_CART_TOPIC",
     "PURCHASE_TOPIC",
     "DEAD_LETTER_TOPIC",
+    "PRODUCT_CATALOG_TOPIC",
     "TAG_EXPIRY_SECONDS",
     "MOST_TAGS_PER_USER",
     "RECENT_EVENTS",
@@ -71,6 +74,14 @@ class Settings:
         """The event types as job and service read them from the same settings."""
         try:
             return EventTypes.from_settings(self.handed_on)
+        except SettingError as exc:
+            raise StackError(str(exc)) from exc
+
+    @property
+    def tables(self) -> TableTopics:
+        """The topics that are tables."""
+        try:
+            return TableTopics.from_settings(self.handed_on, self.event_types)
         except SettingError as exc:
             raise StackError(str(exc)) from exc
 
@@ -117,7 +128,7 @@ def read_settings(home: Home, environment: Mapping[str, str]) -> Settings:
         raise StackError(
             f"REWEIGH_PARALLELISM={settings.sizes.parallelism}: at most REWEIGH_SLOTS={settings.sizes.slots}"
         )
-    _ = settings.event_types  # wrong names are refused before anything starts
+    _ = settings.tables  # wrong names are refused before anything starts
     return settings
 
 

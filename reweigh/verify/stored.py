@@ -34,7 +34,10 @@ _HOUSEKEEPING: Final = frozenset(
         "{stats}:changes",
         "{stats}:dropped_tags",
         "catalog:products",
+        "catalog:details",
+        "catalog:removed",
         "catalog:version",
+        "follow:offsets",
         "weights:in_force",
         "writer:epoch",
         "writer:fence",
@@ -85,6 +88,8 @@ class Stored:
                 continue
             usable = [tag for tag in tags if isinstance(tag, str) and 1 <= len(tag) <= 64]
             products[product_id] = CatalogueTags(list(dict.fromkeys(usable))[:32], since)
+        for product_id, since in self._ask(lambda: self._client.hgetall("catalog:removed")).items():
+            products[product_id] = CatalogueTags([], int(since))
         return products
 
     def read_into(self, database: duckdb.DuckDBPyConnection, tell: Callable[[int, int], None]) -> None:

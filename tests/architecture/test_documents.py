@@ -20,6 +20,7 @@ from recsvc.metrics import METRICS
 from reweigh.archive.metrics import METRICS as ARCHIVE_METRICS
 from reweigh.archive.schema import SCHEMA
 from reweigh.archive.settings import SETTINGS
+from reweigh.follow.metrics import METRICS as FOLLOW_METRICS
 from reweigh.rabbitmq.metrics import METRICS as BRIDGE_METRICS
 from reweigh.rabbitmq.settings import SETTINGS as RABBITMQ_SETTINGS
 
@@ -52,6 +53,7 @@ def test_redis_keys() -> None:
     keys = {layout.profile_key(user), layout.counts_key(user), layout.purchased_key(user)}
     keys |= {layout.recent_key(user), layout.arrivals_key(user)}
     keys |= {layout.PRODUCT_STATISTICS, layout.TAG_STATISTICS, layout.TOTALS, layout.DROPPED_TAGS, layout.CHANGES}
+    keys |= {layout.CATALOG_DETAILS, layout.CATALOG_REMOVED, layout.FOLLOWED}
     keys |= {layout.CATALOG, layout.CATALOG_VERSION, layout.WEIGHTS_IN_FORCE, layout.WRITER_EPOCH, layout.WRITER_FENCE}
     rows = table("data_dictionary.md", "Redis")
     assert set(rows) == keys
@@ -73,6 +75,11 @@ def test_columns_and_metrics_of_the_archive() -> None:
     """Every column of the Parquet files is explained, in their order, and so is every metric."""
     assert list(table("data_dictionary.md", "Parquet")) == SCHEMA.names
     check_metrics("Metrics of the archive", ARCHIVE_METRICS)
+
+
+def test_metrics_of_the_follower() -> None:
+    """The same of those of `reweigh follow`."""
+    check_metrics("Metrics of the follower", FOLLOW_METRICS)
 
 
 def test_settings_of_rabbitmq() -> None:

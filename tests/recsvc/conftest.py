@@ -20,6 +20,7 @@ with warnings.catch_warnings():  # kafka-python 3.0 reads its own files in a way
 from deploy.local.stack import Stack
 from reccore.event_types import EventTypes
 from recsvc.app import create_app
+from recsvc.catalogue import Catalogue
 from recsvc.ingest import Ingest
 from recsvc.memory import MemoryEventPublisher, MemorySettledRecords, MemoryStatistics, MemoryUserStore
 from recsvc.own_writes import OwnWrites
@@ -77,6 +78,7 @@ def bench() -> Iterator[Bench]:
         recommender=recommender,
         own_writes=OwnWrites(users, settled, TYPES),
         recent_events=RecentEvents(users, TYPES),
+        catalogue=Catalogue(users, statistics, TYPES.names),
         ingest=Ingest(kafka, TYPES),
         configurations=configurations,
         weights=weights,

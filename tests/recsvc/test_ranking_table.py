@@ -63,7 +63,8 @@ def test_the_catalogues_tags_stand_before_the_learned_ones() -> None:
     collected.put_product("unknown", [(1, 0, 0), 6, ["learned"]])
     collected.put_catalog({"known": {"name": "Known", "tags": ["given"]}, "silent": {"name": "Never seen", "tags": []}})
     snapshot = collected.snapshot()
-    assert snapshot.names == {"known": "Known", "silent": "Never seen"}
+    names = {each: described.name for each, described in snapshot.described.items()}
+    assert names == {"known": "Known", "silent": "Never seen"}
     assert snapshot.structure.ids == ("known", "unknown")
     assert snapshot.structure.tag_names == ("given", "learned")
     collected.put_product("known", [(2, 0, 0), 7, ["other"]])

@@ -176,7 +176,7 @@ def test_statistics_are_loaded_and_followed(stack: Stack, database: redis.Redis)
         database.hset(layout.PRODUCT_STATISTICS, mapping={"p1": changed, "p2": row})
         database.hset(layout.CATALOG, "p2", '{"name": "Two", "tags": ["given"], "price": null, "category": null}')
         database.incr(layout.CATALOG_VERSION)
-        wait_until(lambda: feed.snapshot.names == {"p2": "Two"})
+        wait_until(lambda: {each: known.name for each, known in feed.snapshot.described.items()} == {"p2": "Two"})
         assert feed.snapshot.structure.tag_names == ("learned", "given")
     finally:
         feed.stop()

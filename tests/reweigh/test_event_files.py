@@ -15,10 +15,10 @@ import pytest
 
 from reccore.errors import RejectedEvent
 from reccore.event_types import EventTypes
-from reweigh.catalog import parse_product
 from reweigh.errors import CommandError
 from reweigh.event_files import Record, reader
 from reweigh.lines import Row, file_format, read_rows
+from reweigh.products import parse_product
 from reweigh.resume import Loaded, LoadState
 
 TYPES = EventTypes.from_settings({})

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,6 +31,8 @@ from recsvc.weights_record import read_weights_record
 from reweigh.at_rest import read_totals
 from reweigh.cli import main
 from reweigh.doctor import check_redis
+from reweigh.follow.catalogue import Catalogue
+from reweigh.follow.follower import Follower
 from reweigh.verify.stored import Stored
 from tests.waiting import wait_until
 
@@ -38,13 +42,13 @@ WEIGHTS = default_weights(EventTypes.from_settings({}))
 STAMP = WeightsStamp(7, WEIGHTS.as_json().decode())
 ODD = "an{odd}user"
 JOB, SERVICE, SWEEPER = "reweigh-job", "reweigh-service", "reweigh-sweeper"
-COMMANDS, VERIFY = "reweigh-commands", "reweigh-verify"
+COMMANDS, FOLLOW, VERIFY = "reweigh-commands", "reweigh-follow", "reweigh-verify"
 
 
 def acl_lines() -> list[str]:
     """The lines of the document."""
     lines = re.findall(r"^ACL SETUSER .*$", DOCUMENT.read_text(encoding="utf-8"), re.MULTILINE)
-    assert len(lines) == 6
+    assert len(lines) == 7
     return lines
 
 
@@ -153,13 +157,29 @@ def test_the_commands_load_the_catalogue(address: str, tmp_path: Path, capsys: p
     assert PASSWORD not in "".join(capsys.readouterr())
 
 
+def test_the_follower_keeps_the_catalogue(address: str) -> None:
+    """What it writes for products that come and go, with its offsets."""
+    with redis.Redis.from_url(url(address, FOLLOW), decode_responses=True) as client:
+        table = Catalogue("product-catalog")
+        follower = Follower({}, client, [table], (lambda: pytest.fail("no letter"), ""), threading.Event())
+        lamp, rug = (table.judge(None, json.dumps({"product_id": each}).encode()) for each in ("lamp", "rug"))
+        assert follower._commit({(table.topic, 0): 2}, [table.changes([lamp, rug])])
+        assert not follower._commit({(table.topic, 0): 3}, []), "somebody else has written"
+        follower._known = follower._stored()
+        assert follower._commit({(table.topic, 0): 4}, [table.changes(["lamp", "rug"])])
+
+
 def test_verify_reads_everything(address: str) -> None:
     """Each key that the others have written."""
     stored = Stored(url(address, VERIFY))
     database = duckdb.connect()
     try:
         assert stored.weights_in_force() == (8, 8)
-        assert set(stored.catalogue()) == {"p1"}
+        assert {each: tags.tags for each, tags in stored.catalogue().items()} == {
+            "p1": ["shoes"],
+            "lamp": [],
+            "rug": [],
+        }
         stored.read_into(database, lambda _done, _total: None)
         assert database.sql("SELECT count(*) FROM stored_counts").fetchall() == [(1,)]
         assert database.sql("SELECT * FROM stored_others").fetchall() == []
@@ -187,6 +207,8 @@ NOT_THEIRS = [
     (COMMANDS, "HGETALL {user:profile:ann}:counts"),
     (COMMANDS, "HSET {stats}:totals x 1"),
     (COMMANDS, "DEL user:profile:ann"),
+    (FOLLOW, "HGETALL user:profile:ann"),
+    (FOLLOW, "HSET weights:in_force version 1"),
     (VERIFY, "HSET user:profile:ann shoes 1"),
     (VERIFY, "HGETALL other"),
 ]
@@ -208,7 +230,7 @@ def test_what_a_user_does_not_need_is_refused(address: str, user: str, command: 
         client.execute_command(*command.split())
 
 
-@pytest.mark.parametrize("user", [JOB, SERVICE, SWEEPER, COMMANDS, VERIFY])
+@pytest.mark.parametrize("user", [JOB, SERVICE, SWEEPER, COMMANDS, FOLLOW, VERIFY])
 def test_none_of_them_governs_the_server(address: str, user: str) -> None:
     """No user may empty it, look at its settings or users, or stop it."""
     with redis.Redis.from_url(url(address, user)) as client:

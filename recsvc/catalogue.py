@@ -1,0 +1,97 @@
+"""What the service tells of products: one with all that is known of it, or a page of them in the order of ids."""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Final
+
+from recsvc.errors import Problem, StoreUnavailable
+from recsvc.recommender import StatisticsSource
+from recsvc.statistics import Described, Snapshot
+from recsvc.user_store import UserStore
+
+MOST_PRODUCTS: Final = 500
+PRODUCTS: Final = 50
+"""How many are given when nothing is said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which products are wanted: of this category, of a price between these; None: whatever it is."""
+
+    category: str | None = None
+    min_price: float | None = None
+    max_price: float | None = None
+
+    def takes(self, product: Described) -> bool:
+        """Whether it is one of them; a product without a price is of no price."""
+        if self.category is not None and product.category != self.category:
+            return False
+        if self.min_price is None and self.max_price is None:
+            return True
+        price = product.price
+        return (
+            price is not None
+            and (self.min_price is None or price >= self.min_price)
+            and (self.max_price is None or price <= self.max_price)
+        )
+
+
+class Catalogue:
+    """Answers for one process, from what each worker holds in memory; descriptions are read from Redis."""
+
+    def __init__(self, store: UserStore, statistics: StatisticsSource, event_types: Sequence[str]) -> None:
+        self._store, self._statistics, self._event_types = store, statistics, event_types
+
+    def product(self, product_id: str) -> dict[str, Any]:
+        """Answer ``GET /products/<id>``. Raises ``Problem`` 404 for one that nobody knows."""
+        snapshot, degraded = self._statistics.snapshot, False
+        try:
+            row, details = self._store.product(product_id)
+        except StoreUnavailable:
+            row, details, degraded = None, None, True
+        described = Described.from_row(json.loads(row)) if row else snapshot.described.get(product_id)
+        counts = snapshot.counts_of(product_id)
+        if described is None and counts is None:
+            raise Problem(404, f"no product {product_id[:128]} is known")
+        beside = json.loads(details) if details else {}
+        return {
+            **_entry(product_id, described or Described()),
+            "description": beside.get("description"),
+            "attributes": beside.get("attributes"),
+            "events": dict(zip(self._event_types, counts or [0] * len(self._event_types), strict=True)),
+            "degraded": degraded,
+        }
+
+    def page(self, wanted: Wanted, n: int | None, after: str | None) -> dict[str, Any]:
+        """Answer ``GET /products``: ``n`` products that are wanted, beginning after an id."""
+        snapshot, limit = self._statistics.snapshot, n or PRODUCTS
+        found = list(islice(_matching(snapshot, wanted, after), limit + 1))
+        page = found[:limit]
+        return {
+            "products": [_entry(each, snapshot.described[each]) for each in page],
+            "next": page[-1] if len(found) > limit else None,
+            "total": len(snapshot.described),
+            "degraded": not self._store.available,
+        }
+
+
+def _matching(snapshot: Snapshot, wanted: Wanted, after: str | None) -> Iterator[str]:
+    ids = snapshot.catalogue_ids
+    for place in range(0 if after is None else bisect_right(ids, after), len(ids)):
+        if wanted.takes(snapshot.described[ids[place]]):
+            yield ids[place]
+
+
+def _entry(product_id: str, described: Described) -> dict[str, Any]:
+    return {
+        "product_id": product_id,
+        "name": described.name,
+        "category": described.category,
+        "price": described.price,
+        "tags": list(described.tags),
+    }

@@ -1,0 +1,120 @@
+"""The shapes of what is sent and answered, as OpenAPI describes them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+NUMBER = {"type": "number"}
+STRING = {"type": "string"}
+INTEGER = {"type": "integer"}
+TIME = {"type": ["string", "null"], "format": "date-time"}
+FREE = {"type": "object"}
+TEXT = {"type": ["string", "null"]}
+
+
+def object_of(**properties: Any) -> dict[str, Any]:
+    """Describe an object, all of whose members are there."""
+    return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+def list_of(items: Any) -> dict[str, Any]:
+    """Describe an array."""
+    return {"type": "array", "items": items}
+
+
+def reference(name: str) -> dict[str, str]:
+    """Refer to one of the shapes below."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+_PRODUCT = {
+    "product_id": STRING,
+    "name": TEXT,
+    "category": TEXT,
+    "price": {"type": ["number", "null"]},
+    "tags": list_of(STRING),
+}
+SCHEMAS: dict[str, Any] = {
+    "Recommendation": object_of(
+        user_id=STRING,
+        source={"enum": ["profile", "popular"]},
+        weights_version=INTEGER,
+        as_of=TIME,
+        degraded={"type": "boolean"},
+        tags=list_of(object_of(tag=STRING, score=NUMBER)),
+        products=list_of(
+            {
+                **object_of(
+                    product_id=STRING,
+                    score=NUMBER,
+                    source={"enum": ["tags", "popular"]},
+                    popularity=NUMBER,
+                    affinity=NUMBER,
+                ),
+                "description": "score = popularity × affinity; `name` where the catalogue has one",
+            }
+        ),
+    ),
+    "Events": object_of(
+        user_id=STRING,
+        degraded={"type": "boolean"},
+        events=list_of(
+            object_of(
+                product_id=STRING,
+                event_type=STRING,
+                timestamp={**STRING, "format": "date-time"},
+                timestamp_ms=INTEGER,
+                position=STRING,
+            )
+        ),
+    ),
+    "Product": object_of(**_PRODUCT),
+    "ProductDetails": object_of(
+        **_PRODUCT,
+        description=TEXT,
+        attributes={"type": ["object", "null"]},
+        events={"type": "object", "additionalProperties": INTEGER, "description": "everybody's, by type"},
+        degraded={"type": "boolean"},
+    ),
+    "Products": object_of(
+        products=list_of(reference("Product")),
+        next={**TEXT, "description": "`after` of the next page; null: this is the last"},
+        total=INTEGER,
+        degraded={"type": "boolean"},
+    ),
+    "Profile": object_of(
+        user_id=STRING,
+        weights_version=INTEGER,
+        as_of=TIME,
+        degraded={"type": "boolean"},
+        tags={"type": "object", "additionalProperties": NUMBER, "description": "score by tag"},
+    ),
+    "Weights": {
+        **object_of(view=NUMBER, add_to_cart=NUMBER, purchase=NUMBER),
+        "additionalProperties": NUMBER,
+        "example": {"view": 1, "add_to_cart": 3, "purchase": 5},
+    },
+    "Event": {
+        **object_of(user_id=STRING, product_id=STRING, event_type=STRING),
+        "properties": {
+            "event_id": STRING,
+            "user_id": {"type": ["string", "integer"]},
+            "product_id": {"type": ["string", "integer"], "description": "or `item_id`"},
+            "event_type": {**STRING, "description": "or `action`; `click` and `cart` are known too"},
+            "timestamp": {"type": ["string", "number"], "description": "or `process_time`"},
+            "tags": list_of(STRING),
+        },
+        "example": {"event_id": "e-1", "user_id": "u1", "product_id": "p1", "event_type": "view", "tags": ["shoes"]},
+    },
+    "Batch": object_of(
+        accepted=INTEGER,
+        rejected=list_of(object_of(index=INTEGER, field=STRING, reason=STRING, detail=STRING)),
+        unavailable=INTEGER,
+        took_ms=NUMBER,
+        results=list_of(object_of(index=INTEGER, status=INTEGER, outcome=STRING)),
+    ),
+    "Problem": {
+        **object_of(type=STRING, title=STRING, status=INTEGER, detail=STRING),
+        "description": "RFC 9457; `errors` names each wrong member",
+    },
+}

@@ -1,0 +1,91 @@
+"""`reweigh catalog …` and `reweigh follow`: what they take, and what each does."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any, Final
+
+from reccore.access import redis_url_setting
+from reccore.table_topics import TableTopics
+from reweigh.arguments import add_command, add_env, add_group
+from reweigh.errors import need
+from reweigh.lines import AUTO, CSV, JSON_LINES, PARQUET
+from reweigh.settings import chosen_values, read_settings
+
+_FOLLOW: Final = """Follow the topic product-catalog: what it tells of products is in the catalogue in Redis, and a
+record without a value takes its key's product out.
+
+How far it is stands in Redis itself, so nothing is left out or done twice, and a Redis that has lost its data gets
+everything again. Bad records go to the dead-letter topic. Ends on SIGTERM or Ctrl-C."""
+
+
+def add_catalog_commands(subparsers: Any) -> None:
+    """Describe them."""
+    _add_catalog(subparsers)
+    what = "carry the topics that are tables (product-catalog) into Redis"
+    add_env(add_command(subparsers, "follow", what, follow, _FOLLOW))
+
+
+def _add_catalog(subparsers: Any) -> None:
+    group = add_group(subparsers, "catalog", "the catalogue of products")
+    what = (
+        "store the products of a file (JSON lines or CSV: product_id, name, tags, price, category, description, "
+        "attributes) in Redis"
+    )
+    load = add_command(group, "load", what, catalog_load)
+    send = add_command(group, "send", "send them to the topic product-catalog", catalog_send)
+    for each in (load, send):
+        each.add_argument("file", type=Path, metavar="FILE")
+        each.add_argument("--format", choices=(AUTO, JSON_LINES, CSV, PARQUET), default=AUTO)
+    remove = add_command(group, "remove", "take products out of the catalogue in Redis", catalog_remove)
+    remove.add_argument("product_ids", nargs="+", metavar="ID")
+    for each in (load, remove):
+        each.add_argument("--redis-url", metavar="URL", help="default: REDIS_URL")
+        add_env(each)
+    add_env(send)
+
+
+def catalog_load(options: argparse.Namespace) -> int:
+    """`reweigh catalog load`: exit code 1 when lines were rejected."""
+    catalog, loading = need("reweigh.catalog", "data"), need("reweigh.loading", "data")
+    with _redis(options) as client, loading.progress_bar(options.file) as bar:
+        stored, rejected = catalog.load_catalog(options.file, client, bar, options.format)
+    return _told(f"{stored:,} products stored", rejected)
+
+
+def catalog_send(options: argparse.Namespace) -> int:
+    """`reweigh catalog send`: exit code 1 when lines were rejected."""
+    catalog, loading, kafka = (need(f"reweigh.{name}", "data") for name in ("catalog", "loading", "kafka"))
+    settings, (values, _) = read_settings(options.env), chosen_values(options.env)
+    topic = TableTopics.from_settings(values, settings.event_types).product_catalog
+    bootstrap = settings.required("KAFKA_BOOTSTRAP")
+    kafka.check_topics(bootstrap, [topic], access=settings.kafka_access)
+    producer = kafka.EventProducer(bootstrap, access=settings.kafka_access)
+    with loading.progress_bar(options.file) as bar:
+        sent, rejected = catalog.send_catalog(options.file, producer, topic, bar, options.format)
+    return _told(f"{sent:,} products sent to {topic}", rejected)
+
+
+def catalog_remove(options: argparse.Namespace) -> int:
+    """`reweigh catalog remove`."""
+    with _redis(options) as client:
+        need("reweigh.catalog", "data").remove_products(options.product_ids, client)
+    print(f"{len(set(options.product_ids)):,} products removed")
+    return 0
+
+
+def follow(options: argparse.Namespace) -> int:
+    """`reweigh follow`."""
+    return int(need("reweigh.follow.command", "follow").follow(options))
+
+
+def _told(done: str, rejected: int) -> int:
+    print(done + (f", {rejected:,} lines rejected" if rejected else ""))
+    return 1 if rejected else 0
+
+
+def _redis(options: argparse.Namespace) -> Any:
+    given = {"REDIS_URL": options.redis_url} if options.redis_url else {}
+    url = redis_url_setting(given, str) or read_settings(options.env).required("REDIS_URL")
+    return need("redis", "data").Redis.from_url(url, socket_timeout=10.0, socket_connect_timeout=10.0)

@@ -1,0 +1,1 @@
+"""Topics that are tables, followed into Redis."""

@@ -1,0 +1,46 @@
+"""`reweigh follow`: builds the clients and runs until it is told to end."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import threading
+from contextlib import closing
+
+import redis
+
+from reweigh.follow.catalogue import Catalogue
+from reweigh.follow.follower import Follower
+from reweigh.follow.settings import SETTINGS, follow_settings
+from reweigh.kafka import EventProducer
+from reweigh.metrics_page import served
+from reweigh.settings import chosen_values, read_settings
+
+
+def follow(options: argparse.Namespace) -> int:
+    """Follow the topics until SIGTERM or Ctrl-C."""
+    settings, (values, _) = read_settings(options.env), chosen_values(options.env)
+    own = {key: os.environ[key] for key in SETTINGS if os.environ.get(key)}
+    chosen = follow_settings({**values, **own}, settings.event_types)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    ending = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: ending.set())
+    bootstrap, access = settings.required("KAFKA_BOOTSTRAP"), settings.kafka_access
+    client = redis.Redis.from_url(
+        settings.required("REDIS_URL"), decode_responses=True, socket_timeout=10.0, socket_connect_timeout=2.0
+    )
+    with closing(client):
+        follower = Follower(
+            {"bootstrap": bootstrap, "access": access.librdkafka_options()},
+            client,
+            [Catalogue(chosen.topics.product_catalog)],
+            (lambda: EventProducer(bootstrap, access=access), settings.event_types.dead_letter_topic),
+            ending,
+        )
+        with served(follower.metrics.registry, chosen.metrics_host, chosen.metrics_port, "FOLLOW_METRICS_PORT"):
+            follower.run()
+    return 0

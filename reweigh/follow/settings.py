@@ -1,0 +1,32 @@
+"""What `reweigh follow` can be told, besides where the servers are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from reccore.errors import SettingError
+from reccore.event_types import EventTypes
+from reccore.table_topics import TableTopics
+
+SETTINGS: Final = ("PRODUCT_CATALOG_TOPIC", "FOLLOW_METRICS_PORT", "FOLLOW_METRICS_HOST")
+
+
+@dataclass(frozen=True, slots=True)
+class FollowSettings:
+    """The topics, and where metrics are served (port 0: nowhere)."""
+
+    topics: TableTopics
+    metrics_port: int = 0
+    metrics_host: str = "127.0.0.1"
+
+
+def follow_settings(values: Mapping[str, str], event_types: EventTypes) -> FollowSettings:
+    """Read them. Raises :class:`SettingError` for a wrong value."""
+    given = values.get("FOLLOW_METRICS_PORT") or "0"
+    if not given.isascii() or not given.isdigit() or int(given) > 65_535:
+        raise SettingError("FOLLOW_METRICS_PORT", given, "a port, or 0 for none")
+    return FollowSettings(
+        TableTopics.from_settings(values, event_types), int(given), values.get("FOLLOW_METRICS_HOST") or "127.0.0.1"
+    )
