@@ -150,8 +150,10 @@ def test_the_python_workers_are_paused_too(monkeypatch: pytest.MonkeyPatch) -> N
         pause = time.sleep
 
         def look() -> None:  # a signal takes a moment
-            until = time.monotonic() + 5
-            while len({each.status() == psutil.STATUS_STOPPED for each in both}) > 1 and time.monotonic() < until:
+            until, stopped = time.monotonic() + 15, not seen
+            while time.monotonic() < until:
+                if all((each.status() == psutil.STATUS_STOPPED) == stopped for each in both):
+                    break
                 pause(0.01)
             seen.append([each.status() for each in both])
 

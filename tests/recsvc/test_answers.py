@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from urllib.parse import quote
 
 import pytest
@@ -471,7 +472,7 @@ def test_the_description_is_whole_and_works_offline(bench: Bench) -> None:
     described = bench.http.get("/openapi.json").json
     app = bench.http.application
     routes = {
-        (rule.rule.replace("<anytext:user_id>", "{user_id}"), method.lower())
+        (re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule), method.lower())
         for rule in app.url_map.iter_rules()
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
         if not rule.rule.startswith(("/docs", "/redoc", "/openapi", "/api/config"))

@@ -74,8 +74,10 @@ def test_topics(tmp_path: Path) -> None:
         "add-to-cart-events",
         "purchase-events",
         "wishlist-events",
+        "product-catalog",
         "dead-letter-events",
     ]
+    assert topics.pop("product-catalog")["cleanup.policy"] == "compact"
     assert {options["retention.ms"] for options in topics.values()} == {"-1"}
     assert topics["dead-letter-events"]["max.message.bytes"] == "4194304"
 
