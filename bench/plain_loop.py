@@ -1,8 +1,8 @@
 """The alternative that anyone would write first: one process, a dictionary, Redis pipelines. Nothing survives a crash.
 
 ``python -m bench.plain_loop BOOTSTRAP REDIS_URL`` reads the same topics up to their end, counts each event id once,
-keeps scores and counts per user and tag, and writes the changed ones. It prints one line of JSON: the seconds, and the
-processor seconds of this process, from the first record to the last answer of Redis.
+keeps scores and counts per user and tag and counts per user and product, and writes the changed ones. It prints one
+line of JSON: the seconds, and the processor seconds of this process, from the first record to the last answer of Redis.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import orjson
 import redis
@@ -22,20 +22,23 @@ from bench.synthetic import TOPICS, TYPES
 
 WEIGHTS = (1, 3, 5)
 BATCH = 10_000
+Changed: TypeAlias = dict[str, tuple[set[str], set[str]]]
+"""Tags and products by user."""
 _CODES = {name: code for code, name in enumerate(TYPES)}
 
 
 @dataclass(slots=True)
 class Counted:
-    """Everything that the loop remembers: event ids seen, and counts by user and tag."""
+    """Everything that the loop remembers: event ids seen, and counts by user and tag, and by user and product."""
 
     seen: set[str] = field(default_factory=set)
     counts: dict[str, dict[str, list[int]]] = field(default_factory=dict)
+    items: dict[str, dict[str, list[int]]] = field(default_factory=dict)
 
-    def take(self, values: Iterable[bytes]) -> dict[str, set[str]]:
-        """Count events, each id once, and give the tags that changed, by user."""
-        changed: dict[str, set[str]] = {}
-        seen, counts = self.seen, self.counts
+    def take(self, values: Iterable[bytes]) -> Changed:
+        """Count events, each id once, and give the tags and the products that changed, by user."""
+        changed: Changed = {}
+        seen, counts, items = self.seen, self.counts, self.items
         for value in values:
             event = orjson.loads(value)
             if event["event_id"] in seen:
@@ -43,21 +46,27 @@ class Counted:
             seen.add(event["event_id"])
             user_id, code = event["user_id"], _CODES[event["event_type"]]
             of_user = counts.setdefault(user_id, {})
-            tags = changed.setdefault(user_id, set())
+            tags, products = changed.setdefault(user_id, (set(), set()))
+            product_id = event["product_id"]
+            items.setdefault(user_id, {}).setdefault(product_id, [0, 0, 0])[code] += 1
+            products.add(product_id)
             for tag in event["tags"]:
                 of_user.setdefault(tag, [0, 0, 0])[code] += 1
                 tags.add(tag)
         return changed
 
-    def write(self, client: Any, changed: dict[str, set[str]]) -> None:
+    def write(self, client: Any, changed: Changed) -> None:
         """Write scores and counts of what changed in one pipeline, and wait for the answers."""
         pipeline = client.pipeline(transaction=False)
-        for user_id, tags in changed.items():
+        for user_id, (tags, products) in changed.items():
             of_user = self.counts[user_id]
             scores = {tag: sum(map(int.__mul__, of_user[tag], WEIGHTS)) for tag in tags}
             pipeline.hset(f"user:profile:{user_id}", mapping=scores)
             rows = {tag: ",".join(map(str, of_user[tag])) for tag in tags}
             pipeline.hset(f"{{user:profile:{user_id}}}:counts", mapping=rows)
+            by_product = self.items[user_id]
+            items = {product: ",".join(map(str, by_product[product])) for product in products}
+            pipeline.hset(f"{{user:profile:{user_id}}}:items", mapping=items)
         pipeline.execute()
 
 

@@ -22,6 +22,7 @@ from reccore import layout
 GROUP = "reweigh-profile"
 HOUSEKEEPING = {
     layout.CHANGES,
+    layout.DROPPED_ITEMS,
     layout.DROPPED_TAGS,
     layout.WEIGHTS_IN_FORCE,
     layout.WRITER_EPOCH,
@@ -198,7 +199,7 @@ def _stored(client: redis.Redis) -> dict[str, Any]:
     for key in (layout.PRODUCT_STATISTICS, layout.TAG_STATISTICS):
         stored[key] = {name: json.loads(value) for name, value in stored.get(key, {}).items()}
     for key, value in stored.items():
-        if key.endswith("}:counts"):
+        if key.endswith(("}:counts", "}:items")):
             stored[key] = {tag: layout.compared_part(row) for tag, row in value.items()}
         elif key.endswith("}:recent"):
             stored[key] = _recent(Counter(_without_place(member, time_ms) for member, time_ms in value), len(value))
@@ -240,6 +241,12 @@ def _wanted(ledger: Ledger) -> dict[str, Any]:
         wanted[f"user:profile:{user}"] = {tag: _as_text(score) for tag, score in ledger.scores(user).items()}
         wanted[f"{{user:profile:{user}}}:counts"] = {
             tag: f"{','.join(map(str, row.columns()))};{row.newest_ms}" for tag, row in ledger.kept(user).items()
+        }
+    for user in ledger.items:
+        wanted[f"{{user:profile:{user}}}:items"] = {
+            product: f"{','.join(map(str, row.columns()))};{row.newest_ms}"
+            + (f";{1000 * row.took_ms}:{row.timed}" if row.timed else "")
+            for product, row in ledger.kept_items(user).items()
         }
     for user, events in ledger.recent.items():
         newest = Counter(sorted(events.elements(), reverse=True)[:RECENT_EVENTS])

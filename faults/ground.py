@@ -12,7 +12,7 @@ from pathlib import Path
 import redis
 
 from deploy.local import Stack
-from faults.ledger import EXTRA_EVENT_TYPES, MOST_TAGS_PER_USER, RECENT_EVENTS
+from faults.ledger import EXTRA_EVENT_TYPES, MOST_PRODUCTS_PER_USER, MOST_TAGS_PER_USER, RECENT_EVENTS
 from faults.proxy import ProxiedStack
 from faults.registry import Row
 from faults.run import client_of
@@ -66,6 +66,7 @@ class Grounds:
         chosen = {
             "EXTRA_EVENT_TYPES": EXTRA_EVENT_TYPES,
             "MOST_TAGS_PER_USER": str(MOST_TAGS_PER_USER),
+            "MOST_PRODUCTS_PER_USER": str(MOST_PRODUCTS_PER_USER),
             "RECENT_EVENTS": str(RECENT_EVENTS),
         }
         environment = {**os.environ, **chosen, **row.settings}

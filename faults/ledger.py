@@ -17,6 +17,8 @@ TOPICS = {
 EXTRA_EVENT_TYPES = "wishlist:wishlist-events"
 MOST_TAGS_PER_USER = 24
 """Fewer than the thirty that traffic draws from, so that tags leave and come back all the time."""
+MOST_PRODUCTS_PER_USER = 40
+"""Fewer than the sixty that traffic draws from."""
 RECENT_EVENTS = 30
 """Fewer than many users have."""
 DEFAULT_WEIGHTS: dict[str, float] = {"view": 1, "add_to_cart": 3, "purchase": 5, "wishlist": 0}
@@ -24,15 +26,20 @@ DEFAULT_WEIGHTS: dict[str, float] = {"view": 1, "add_to_cart": 3, "purchase": 5,
 
 @dataclass
 class Row:
-    """Events by type, and the newest one's time."""
+    """Events by type, the newest one's time, and those that say how long they took, with the sum of that."""
 
     counts: Counter[str] = field(default_factory=Counter)
     newest_ms: int = 0
+    timed: int = 0
+    took_ms: int = 0
 
-    def add(self, kind: str, time_ms: int) -> None:
+    def add(self, kind: str, time_ms: int, took_ms: int | None = None) -> None:
         """Count one event."""
         self.counts[kind] += 1
         self.newest_ms = max(self.newest_ms, time_ms)
+        if took_ms is not None:
+            self.timed += 1
+            self.took_ms += took_ms
 
     def columns(self) -> list[int]:
         """The counts, in the order of the event types."""
@@ -44,6 +51,7 @@ class Ledger:
     """Everything that was acknowledged. Events are counted by user, tag and type, each id once."""
 
     users: dict[str, dict[str, Row]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(Row)))
+    items: dict[str, dict[str, Row]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(Row)))
     products: dict[str, Row] = field(default_factory=lambda: defaultdict(Row))
     tags: dict[str, Row] = field(default_factory=lambda: defaultdict(Row))
     purchases: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
@@ -78,6 +86,9 @@ class Ledger:
             self.users[user][tag].add(kind, time_ms)
             self.tags[tag].add(kind, time_ms)
         self.products[product].add(kind, time_ms)
+        metadata = event.get("metadata")
+        took_ms = metadata.get("duration_ms") if isinstance(metadata, dict) else None
+        self.items[user][product].add(kind, time_ms, took_ms if isinstance(took_ms, int) else None)
         if tags:
             self.tags_seen[product].add(tags)
         else:
@@ -131,9 +142,12 @@ class Ledger:
         return self.read.total()
 
     def kept(self, user: str) -> dict[str, Row]:
-        """The rows of a user that must be there: those of the most events, the first names among equals."""
-        ranked = sorted(self.users[user].items(), key=lambda item: (-item[1].counts.total(), item[0]))
-        return dict(ranked[:MOST_TAGS_PER_USER])
+        """The tags of a user that must be there: those of the most events, the first names among equals."""
+        return _first(self.users[user], MOST_TAGS_PER_USER)
+
+    def kept_items(self, user: str) -> dict[str, Row]:
+        """The products of a user that must be there, by the same rule."""
+        return _first(self.items[user], MOST_PRODUCTS_PER_USER)
 
     @property
     def too_many(self) -> int:
@@ -143,6 +157,10 @@ class Ledger:
     def scores(self, user: str) -> dict[str, float]:
         """What the user's profile must hold under the weights in force."""
         return {tag: score(row.columns(), list(self.weights.values())) for tag, row in self.kept(user).items()}
+
+
+def _first(rows: Mapping[str, Row], most: int) -> dict[str, Row]:
+    return dict(sorted(rows.items(), key=lambda item: (-item[1].counts.total(), item[0]))[:most])
 
 
 def score(counts: Sequence[int], weights: Sequence[float]) -> float:

@@ -141,6 +141,8 @@ class Traffic:
             }
             if self._made % 20 == 0:
                 del event["event_id"]
+            if self._made % 3 == 0:
+                event["metadata"] = {"page": "home", "duration_ms": self._random.randrange(90_000)}
             return event, kind
 
     def _repeated(self, event: Event, kind: str) -> list[tuple[Event, str]]:

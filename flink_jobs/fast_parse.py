@@ -7,7 +7,7 @@ the rule itself, which also knows the reason. A property test holds the two to t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final
 
@@ -49,10 +49,14 @@ class ParsedBatch:
     product_ids: list[str | None] = field(default_factory=list)
     times_ms: list[int] = field(default_factory=list)
     tags: list[Sequence[str] | None] = field(default_factory=list)
+    metadata: dict[int, Mapping[str, Any]] = field(default_factory=dict)
+    """By row, of those that have any."""
     rejected: dict[int, RejectedEvent] = field(default_factory=dict)
 
     def append(self, event: Event) -> None:
         """Add a valid event as the next row."""
+        if event.metadata:
+            self.metadata[len(self.user_ids)] = event.metadata
         self.event_ids.append(event.event_id)
         self.user_ids.append(event.user_id)
         self.product_ids.append(event.product_id)
@@ -112,6 +116,8 @@ class BatchParser:
                 self._judge(batch, raw, topic_type, record_time_ms)
                 continue
             tags = record.tags
+            if record.metadata:
+                batch.metadata[len(batch.user_ids)] = record.metadata
             add_event_id(record.event_id)
             add_user(record.user_id)
             add_product(product_id)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import pandas as pd
 from pyflink.table import DataTypes
+from pyflink.table.types import DataType
 from pyflink.table.udf import FunctionContext, ScalarFunction
 
 from flink_jobs.archived_records import Records, unpacked
@@ -19,6 +20,7 @@ from flink_jobs.worker_process import quieten_worker_process
 from reccore import layout
 from reccore.dead_letters import dead_letter, dead_letter_key
 from reccore.events import identity
+from reccore.metadata_numbers import ABSENT
 from reccore.tag_list import escape_all, join_tags
 
 Column: TypeAlias = pd.Series
@@ -26,27 +28,31 @@ Column: TypeAlias = pd.Series
 # One row a record. `event_type` is the position of the topic's type among the configured ones and is there for dead
 # letters too; they have `reason`, the message and its key, events have the rest. The product is escaped, the tags are
 # joined and escaped (see `tag_list`), and null when there are none. `awaited` says that the record is so new that
-# somebody may be waiting for its event to be in an answer.
-PARSED_ROW = DataTypes.ROW(
-    [
-        DataTypes.FIELD("event_type", DataTypes.INT()),
-        DataTypes.FIELD("identity", DataTypes.STRING()),
-        DataTypes.FIELD("user_id", DataTypes.STRING()),
-        DataTypes.FIELD("product_id", DataTypes.STRING()),
-        DataTypes.FIELD("time_ms", DataTypes.BIGINT()),
-        DataTypes.FIELD("tags", DataTypes.STRING()),
-        DataTypes.FIELD("partition", DataTypes.INT()),
-        DataTypes.FIELD("offset", DataTypes.BIGINT()),
-        DataTypes.FIELD("awaited", DataTypes.BOOLEAN()),
-        DataTypes.FIELD("reason", DataTypes.STRING()),
-        DataTypes.FIELD("letter_key", DataTypes.STRING()),
-        DataTypes.FIELD("letter", DataTypes.STRING()),
-    ]
-)
+# somebody may be waiting for its event to be in an answer. The metadata numbers of the settings follow.
+_FIELDS: Final = {
+    "event_type": DataTypes.INT(),
+    "identity": DataTypes.STRING(),
+    "user_id": DataTypes.STRING(),
+    "product_id": DataTypes.STRING(),
+    "time_ms": DataTypes.BIGINT(),
+    "tags": DataTypes.STRING(),
+    "partition": DataTypes.INT(),
+    "offset": DataTypes.BIGINT(),
+    "awaited": DataTypes.BOOLEAN(),
+    "reason": DataTypes.STRING(),
+    "letter_key": DataTypes.STRING(),
+    "letter": DataTypes.STRING(),
+}
+
+
+def parsed_row(numbers: int) -> DataType:
+    """Give the type of a parsed record with so many metadata numbers."""
+    fields = {**_FIELDS, **{f"metadata_{number}": DataTypes.BIGINT() for number in range(numbers)}}
+    return DataTypes.ROW([DataTypes.FIELD(name, of) for name, of in fields.items()])
 
 
 class ParseRecords(ScalarFunction):  # type: ignore[misc]
-    """(value, topic, partition, offset, Kafka time) → one row of ``PARSED_ROW``."""
+    """(value, topic, partition, offset, Kafka time) → one row of :func:`parsed_row`."""
 
     def __init__(self, settings: JobSettings) -> None:
         self._settings = settings
@@ -98,12 +104,21 @@ class ParseRecords(ScalarFunction):  # type: ignore[misc]
             "reason": None,
             "letter_key": None,
             "letter": None,
+            **self._metadata(parsed),
         }
         if parsed.rejected:
             columns |= self._dead_letters(parsed, raws, places, record_times)
         return pd.DataFrame(
             {name: _column(values) for name, values in columns.items()}, index=range(len(raws)), copy=False
         )
+
+    def _metadata(self, parsed: ParsedBatch) -> dict[str, Any]:
+        numbers = [np.full(len(parsed.user_ids), ABSENT, dtype=np.int64) for _ in self._settings.summed_numbers]
+        if numbers:
+            for row, metadata in parsed.metadata.items():
+                for column, value in zip(numbers, self._settings.metadata_numbers.read(metadata), strict=True):
+                    column[row] = value
+        return {f"metadata_{number}": column for number, column in enumerate(numbers)}
 
     def _joined_tags(self, parsed: ParsedBatch) -> list[str | None]:
         missing = [

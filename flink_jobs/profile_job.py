@@ -23,13 +23,15 @@ from pyflink.datastream import StreamExecutionEnvironment
 from pyflink.table import DataTypes, StatementSet, StreamTableEnvironment, Table
 from pyflink.table.udf import ScalarFunction, udf
 
+from flink_jobs.flink_options import flink_options
 from flink_jobs.kafka_options import access_options
-from flink_jobs.parse_function import PARSED_ROW, ParseRecords
+from flink_jobs.parse_function import ParseRecords, parsed_row
 from flink_jobs.recent_events import WriteRecentEvents
 from flink_jobs.settings import JobSettings, parse_settings
 from flink_jobs.tasks import begin_task
-from flink_jobs.writers import BOUGHT, PRODUCT, TOTAL, WriteProfiles, WriteStatistics, WriteTotals
+from flink_jobs.writers import ITEM, PRODUCT, TOTAL, WriteProfiles, WriteStatistics, WriteTotals
 from reccore.event_types import PURCHASE
+from reccore.metadata_numbers import ABSENT
 from reccore.tag_list import SEPARATOR
 from reccore.totals import APPLIED_PREFIX, DEAD_PREFIX, READ_PREFIX, UNTAGGED
 
@@ -47,7 +49,7 @@ class ProfileJob:
         self._settings = settings
         self._types = settings.event_types
         configuration = Configuration()
-        for key, value in {**_options(settings), **(further_options or {})}.items():
+        for key, value in {**flink_options(settings), **(further_options or {})}.items():
             configuration.set_string(key, value)
         self._environment = StreamExecutionEnvironment.get_execution_environment(configuration)
         self._tables = StreamTableEnvironment.create(self._environment)
@@ -64,8 +66,8 @@ class ProfileJob:
         Profiles are what has to be fresh. Statistics are gathered for longer, which makes them many times cheaper.
         """
         self._records()  #    value, topic, partition, offset, time
-        self._parsed()  #     PARSED_ROW
-        self._applied()  #    event_type, user_id, product_id, time_ms, tags, and whence; once per identity
+        self._parsed()  #     parsed_row
+        self._applied()  #    event_type, user_id, product_id, time_ms, tags, whence, metadata; once per identity
         self._numbered()  #   the same, and number: how many events of the user have come
         recent = [self._recent_events()] if self._settings.recent_events else []
         yield self._statements(self._settings.mini_batch_ms, self._dead_letters(), self._profiles(), *recent)
@@ -128,18 +130,20 @@ class ProfileJob:
         return [*self._types.by_topic, *(f"{prefix}{topic}" for topic in self._types.by_topic if prefix)]
 
     def _parsed(self) -> None:
-        parse = udf(ParseRecords(self._settings), result_type=PARSED_ROW, func_type="pandas")
+        row = parsed_row(len(self._settings.summed_numbers))
+        parse = udf(ParseRecords(self._settings), result_type=row, func_type="pandas")
         self._tables.create_temporary_system_function("parse_record", parse)
-        parsed = self._tables.sql_query("""
+        parsed = self._tables.sql_query(f"""
             SELECT r.event_type, r.`identity`, r.user_id, r.product_id, r.time_ms, r.tags,
-                   r.reason, r.letter_key, r.letter, r.`partition`, r.`offset`, r.awaited
+                   r.reason, r.letter_key, r.letter, r.`partition`, r.`offset`, r.awaited{self._metadata("r.")}
             FROM (SELECT parse_record(`value`, `topic`, `partition`, `offset`, CAST(`timestamp` AS TIMESTAMP(3))) AS r
                   FROM records)""")
         self._cut("parsed", parsed, with_proctime=True)
 
     def _applied(self) -> None:
-        first = self._tables.sql_query("""
-            SELECT event_type, user_id, product_id, time_ms, tags, `partition`, `offset`, awaited FROM (
+        first = self._tables.sql_query(f"""
+            SELECT event_type, user_id, product_id, time_ms, tags, `partition`, `offset`, awaited{self._metadata()}
+            FROM (
                 SELECT *, ROW_NUMBER() OVER (PARTITION BY `identity` ORDER BY arrival) AS turn
                 FROM parsed WHERE reason IS NULL
             ) WHERE turn = 1""")
@@ -153,8 +157,8 @@ class ProfileJob:
         if not self._settings.recent_events:
             return
         self._tables.get_config().set("table.exec.state.ttl", "0 ms")  # numbers never begin anew
-        numbered = self._tables.sql_query("""
-            SELECT event_type, user_id, product_id, time_ms, tags, `partition`, `offset`, awaited,
+        numbered = self._tables.sql_query(f"""
+            SELECT event_type, user_id, product_id, time_ms, tags, `partition`, `offset`, awaited{self._metadata()},
                    COUNT(*) OVER (PARTITION BY user_id ORDER BY arrival
                                   ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS number
             FROM applied""")
@@ -177,17 +181,24 @@ class ProfileJob:
         return "INSERT INTO dead_letters SELECT letter_key, letter FROM parsed WHERE letter IS NOT NULL"
 
     def _profiles(self) -> str:
-        """Count by user and tag, and by user and product bought."""
-        bought = f"CASE WHEN event_type = {self._types.names.index(PURCHASE)} THEN CONCAT('{BOUGHT}', product_id) END"
+        """Count by user and tag, and by user and product."""
+        item = f"CONCAT('{ITEM}', product_id)"
+        if not self._settings.most_products_per_user:  # only whether it was bought
+            item = f"CASE WHEN event_type = {self._types.names.index(PURCHASE)} THEN {item} END"
         self._register("write_profiles", WriteProfiles(self._settings))
         events, names, counts = "applied", self._count_names(), self._counts()
         if self._settings.recent_events:
             events, names, counts = "numbered", f"{names}, highest", f"{counts}, MAX(number) AS highest"
+        for number in range(len(self._settings.summed_numbers)):
+            value = f"metadata_{number}"
+            names += f", sum_{number}, with_{number}"
+            counts += f", SUM(CASE WHEN {value} = {ABSENT} THEN 0 ELSE {value} END) AS sum_{number}"
+            counts += f", COUNT(*) FILTER (WHERE {value} <> {ABSENT}) AS with_{number}"
         return f"""
             INSERT INTO written
             SELECT write_profiles(user_id, tag, newest_ms, {names}) FROM (
                 SELECT {self._expiry_hint()} user_id, tag, MAX(time_ms) AS newest_ms, {counts}
-                FROM {_a_row_each(events, "tag", "tags", bought)} AS tagged GROUP BY user_id, tag)"""
+                FROM {_a_row_each(events, "tag", "tags", item)} AS tagged GROUP BY user_id, tag)"""
 
     def _recent_events(self) -> str:
         self._register("write_recent_events", WriteRecentEvents(self._settings))
@@ -232,6 +243,9 @@ class ProfileJob:
         writer = udf(function, result_type=DataTypes.TINYINT(), func_type="pandas")
         self._tables.create_temporary_system_function(name, writer)
 
+    def _metadata(self, of: str = "") -> str:
+        return "".join(f", {of}metadata_{number}" for number in range(len(self._settings.summed_numbers)))
+
     def _count_names(self) -> str:
         return ", ".join(f"c{code}" for code in range(len(self._types.types)))
 
@@ -257,34 +271,6 @@ def _startup(settings: JobSettings) -> str:
     if settings.start_from_ms:
         return f"'scan.startup.mode' = 'timestamp', 'scan.startup.timestamp-millis' = '{settings.start_from_ms}'"
     return "'scan.startup.mode' = 'earliest-offset'"
-
-
-def _options(settings: JobSettings) -> dict[str, str]:
-    own_folder = {"execution.checkpointing.dir": settings.checkpoint_dir} if settings.checkpoint_dir else {}
-    return {
-        **own_folder,
-        "pipeline.name": settings.job_name,
-        # Operators of one task hand rows on as they are; those that keep one copy it themselves.
-        "pipeline.object-reuse": "true",
-        "parallelism.default": str(settings.parallelism),
-        "execution.checkpointing.interval": f"{settings.checkpoint_interval_ms} ms",
-        "execution.checkpointing.mode": "EXACTLY_ONCE",
-        "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
-        "execution.checkpointing.tolerable-failed-checkpoints": "1000000",
-        "execution.buffer-timeout.interval": f"{settings.buffer_timeout_ms} ms",
-        "state.backend.type": "rocksdb",
-        "state.backend.incremental": "true",
-        # Nearly every look-up of an event id is for one that was never seen, which a filter answers from memory.
-        "state.backend.rocksdb.use-bloom-filter": "true",
-        # Every checkpoint leaves a file. Merging them uncompressed, and several at once, takes a third of the time.
-        "state.backend.rocksdb.compression.per.level": "NO_COMPRESSION",
-        "state.backend.rocksdb.compaction.style": "UNIVERSAL",
-        "python.fn-execution.bundle.time": str(settings.bundle_ms),
-        "python.fn-execution.bundle.size": str(settings.bundle_rows),
-        "python.fn-execution.arrow.batch.size": str(settings.bundle_rows),
-        "table.local-time-zone": "UTC",
-        "table.exec.state.ttl": f"{settings.deduplication_window_seconds} s",
-    }
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import resources
@@ -18,18 +18,17 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from flink_jobs.crowded_users import in_groups, removals
+from flink_jobs.crowded_users import ITEMS, TAGS, CappedHash, in_groups, removals
 from flink_jobs.errors import FencedOffError, RedisRefusedError, RedisUnavailableError
 from flink_jobs.redis_transaction import Command, as_mapping, ask, execute
-from flink_jobs.settings import MOST_TAGS_PER_USER
+from flink_jobs.settings import MOST_PRODUCTS_PER_USER, MOST_TAGS_PER_USER
+from flink_jobs.user_rows import UserRows, transactions
 from reccore import layout
-from reccore.tag_cap import TagCap
+from reccore.row_cap import RowCap
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-_ROWS_A_TRANSACTION: Final = 500
-"""Rows that one transaction writes: about a millisecond in which Redis serves nobody else."""
 _FIELDS_A_CALL: Final = 1_000
 _SOCKET_TIMEOUT_SECONDS: Final = 5.0
 _LONGEST_PAUSE_SECONDS: Final = 2.0
@@ -45,17 +44,7 @@ _PASSING_STATES: Final = (
     "TRYAGAIN",
 )
 _EPOCH_ORIGIN_SECONDS: Final = 1_704_067_200  # 2024-01-01
-_DEFAULT_CAP: Final = TagCap(MOST_TAGS_PER_USER)
-
-
-@dataclass(frozen=True, slots=True)
-class UserRows:
-    """What one batch writes for one user: ``tag, row of counts, …``, ``tag, score, …``, and products bought."""
-
-    user_id: str
-    counts: list[str]
-    scores: list[str]
-    bought: list[str]
+_DEFAULT_CAPS: Final = {TAGS: RowCap(MOST_TAGS_PER_USER), ITEMS: RowCap(MOST_PRODUCTS_PER_USER)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,17 +58,21 @@ class WeightsStamp:
 class RedisStore:
     """Writes what the job computed and reads the catalogue. One instance a writing function, used by one thread."""
 
-    def __init__(self, client: redis.Redis, *, patience_seconds: float, cap: TagCap = _DEFAULT_CAP) -> None:
+    def __init__(
+        self, client: redis.Redis, *, patience_seconds: float, caps: Mapping[CappedHash, RowCap] = _DEFAULT_CAPS
+    ) -> None:
         self._client = client
-        self._patience_seconds, self._cap = patience_seconds, cap
+        self._patience_seconds, self._caps = patience_seconds, caps
         self._commit_statistics = client.register_script(_script("commit_statistics.lua"))
         self._take_place = client.register_script(_script("take_place.lua"))
         self._connection: Any = client.connection_pool.make_connection()
         self._writer, self._place, self._epoch = "", ("", "", ""), ""
 
     @classmethod
-    def connect(cls, url: str, *, patience_seconds: float, cap: TagCap = _DEFAULT_CAP) -> RedisStore:
-        """Make a store for a Redis URL, which keeps what ``cap`` allows; connects at the first command."""
+    def connect(
+        cls, url: str, *, patience_seconds: float, caps: Mapping[CappedHash, RowCap] = _DEFAULT_CAPS
+    ) -> RedisStore:
+        """Make a store for a Redis URL, which keeps what ``caps`` allow; connects at the first command."""
         client = redis.Redis.from_url(
             url,
             decode_responses=True,
@@ -87,7 +80,7 @@ class RedisStore:
             socket_connect_timeout=_SOCKET_TIMEOUT_SECONDS,
             retry=Retry(NoBackoff(), 0),  # retries are made here, in one place
         )
-        return cls(client, patience_seconds=patience_seconds, cap=cap)
+        return cls(client, patience_seconds=patience_seconds, caps=caps)
 
     def open(self, function: str, subtasks: int, subtask: int) -> None:
         """Take the place of subtask ``subtask`` of ``subtasks`` of a writing function; who had it is refused."""
@@ -100,20 +93,24 @@ class RedisStore:
         self._client.close()
 
     def commit_profiles(self, users: Iterable[UserRows], stamp: WeightsStamp) -> WeightsStamp | None:
-        """Write users' counts, scores and purchases, unless newer weights than ``stamp`` are in force.
+        """Write users' counts, scores, items and purchases, unless newer weights than ``stamp`` are in force.
 
-        Who then has more tags than may be loses the others. Gives the newer weights when some rows were refused for
-        that reason: score the batch again and repeat. Raises :class:`FencedOffError`, :class:`RedisRefusedError`,
-        :class:`RedisUnavailableError`.
+        Who then has more tags or products than may be loses the others. Gives the newer weights when some rows were
+        refused for that reason: score the batch again and repeat. Raises :class:`FencedOffError`,
+        :class:`RedisRefusedError`, :class:`RedisUnavailableError`.
         """
-        for commands, tagged in _transactions(users):
+        for commands, grown in transactions(users):
             answers = self._patiently(partial(self._commit, commands, stamp))
             if isinstance(answers, WeightsStamp):
                 return answers
-            sizes = answers[len(answers) - len(tagged) :]
-            crowded = [user_id for user_id, size in zip(tagged, sizes, strict=True) if size > self._cap.most]
-            for some in in_groups(crowded, self._cap.most):
-                self._patiently(partial(self._drop_tags, some))
+            sizes = answers[len(answers) - len(grown) :]
+            crowded: dict[CappedHash, list[str]] = {TAGS: [], ITEMS: []}
+            for (which, user_id), size in zip(grown, sizes, strict=True):
+                if size > self._caps[which].most:
+                    crowded[which].append(user_id)
+            for which, user_ids in crowded.items():
+                for some in in_groups(user_ids, self._caps[which].most):
+                    self._patiently(partial(self._drop, which, some))
         return None
 
     def commit(self, commands: list[Command]) -> None:
@@ -151,13 +148,13 @@ class RedisStore:
             if answers is not None:
                 return answers
 
-    def _drop_tags(self, user_ids: Sequence[str]) -> None:
+    def _drop(self, which: CappedHash, user_ids: Sequence[str]) -> None:
         """Take from crowded users what is beyond the cap, by what they have at one moment, whoever wrote it.
 
         Redis refuses it when one of them is written meanwhile. A batch that fails between its write and this comes
         again after the recovery, and this with it.
         """
-        keys = [layout.counts_key(user_id) for user_id in user_ids]
+        keys = [which.key(user_id) for user_id in user_ids]
         watch: Command = ("WATCH", layout.WRITER_FENCE, *keys)
         reads: list[Command] = [("HGETALL", key) for key in keys]
         while True:
@@ -165,7 +162,7 @@ class RedisStore:
             if epoch is not None and epoch != self._epoch:
                 ask(self._connection, [("UNWATCH",)])
                 raise self._fenced_off()
-            commands = removals(user_ids, [as_mapping(each) for each in rows], self._cap, time.time())
+            commands = removals(which, user_ids, [as_mapping(each) for each in rows], self._caps[which], time.time())
             if not commands:  # another writer was quicker
                 ask(self._connection, [("UNWATCH",)])
                 return
@@ -269,24 +266,3 @@ def _passes(refusal: redis.exceptions.ResponseError) -> bool:
 
 def _script(name: str) -> str:
     return (resources.files("flink_jobs") / name).read_text(encoding="utf-8")
-
-
-def _transactions(users: Iterable[UserRows]) -> Iterator[tuple[list[Command], list[str]]]:
-    """Give the commands of each transaction, and the users whose numbers of tags it answers last."""
-    commands, sizes, tagged = list[Command](), list[Command](), list[str]()
-    rows = 0
-    for user in users:
-        if user.counts:
-            counts_key = layout.counts_key(user.user_id)
-            commands.append(("HSET", counts_key, *user.counts))
-            commands.append(("HSET", layout.profile_key(user.user_id), *user.scores))
-            sizes.append(("HLEN", counts_key))
-            tagged.append(user.user_id)
-        if user.bought:
-            commands.append(("SADD", layout.purchased_key(user.user_id), *user.bought))
-        rows += len(user.scores) // 2 + len(user.bought)
-        if rows >= _ROWS_A_TRANSACTION:
-            yield commands + sizes, tagged
-            commands, sizes, tagged, rows = [], [], [], 0
-    if commands:
-        yield commands + sizes, tagged

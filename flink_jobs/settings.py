@@ -12,12 +12,14 @@ from urllib.parse import urlsplit, urlunsplit
 from reccore.access import OPEN, KafkaAccess, redis_url_setting, zookeeper_auth_setting
 from reccore.errors import SettingError
 from reccore.event_types import EventTypes
+from reccore.metadata_numbers import DURATIONS, MetadataNumbers
 
 JOB_NAME = "reweigh-profile"
 SEVEN_DAYS_SECONDS = 604_800
 MOST_TAGS_PER_USER = 1_000
+MOST_PRODUCTS_PER_USER = 1_000
 RECENT_EVENTS = 200
-STATE_VERSION = 5
+STATE_VERSION = 6
 """To be raised when the plan of the job changes so that it can't go on from an earlier state; it then counts anew."""
 
 
@@ -48,6 +50,9 @@ class JobSettings:
     deduplication_window_seconds: int = SEVEN_DAYS_SECONDS
     tag_expiry_seconds: int = 0
     most_tags_per_user: int = MOST_TAGS_PER_USER
+    most_products_per_user: int = MOST_PRODUCTS_PER_USER
+    """0: users' events are not counted by product."""
+    metadata_numbers: MetadataNumbers = DURATIONS
     recent_events: int = RECENT_EVENTS
     mini_batch_ms: int = 20
     statistics_ms: int = 2_000
@@ -56,6 +61,11 @@ class JobSettings:
     bundle_ms: int = 5
     bundle_rows: int = 10_000
     redis_patience_seconds: int = 20
+
+    @property
+    def summed_numbers(self) -> tuple[str, ...]:
+        """Names of the metadata numbers that are summed: with the counts by product."""
+        return self.metadata_numbers.names if self.most_products_per_user else ()
 
     @property
     def catalog_url(self) -> str:
@@ -72,6 +82,7 @@ def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> 
     try:
         access = _access(given, environment)
         event_types = EventTypes.from_settings({name: getattr(given, name.lower()) for name in _TOPICS})
+        metadata_numbers = MetadataNumbers.from_settings({"METADATA_NUMBERS": given.metadata_numbers})
         numbers: dict[str, Any] = {
             name: _whole_number(name, getattr(given, name), least) for name, least, _ in _NUMBERS
         }
@@ -82,7 +93,9 @@ def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> 
         if not value:
             parser.error(f"--{name.replace('_', '-')} (or {name.upper()} in the environment) is required")
     names = {name: getattr(given, name) for name in ("group_id", "job_name", "checkpoint_dir", "archived_prefix")}
-    return JobSettings(**places, **access, **names, event_types=event_types, **numbers)
+    return JobSettings(
+        **places, **access, **names, event_types=event_types, metadata_numbers=metadata_numbers, **numbers
+    )
 
 
 def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
@@ -99,6 +112,11 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     text("--archived-prefix", default="", help="read the topics of these names, too; see archived_records.py")
     for name, what in _TOPICS.items():
         text(f"--{name.lower().replace('_', '-')}", default=environment.get(name, ""), help=what)
+    text(
+        "--metadata-numbers",
+        default=environment.get("METADATA_NUMBERS", ""),
+        help="members of metadata that are averaged by user and product (duration_ms), comma separated, or none",
+    )
     access = parser.add_argument_group("how they are reached").add_argument
     for name, what in _ACCESS.items():
         access(f"--{name.lower().replace('_', '-')}", help=what)
@@ -163,6 +181,7 @@ _NUMBERS: tuple[tuple[str, int, str], ...] = (
     ("catalog_database", -1, "number of the Redis database that holds the catalogue, -1 that of the URL"),
     ("start_from_ms", 0, "leave out records of an earlier Kafka time, epoch ms"),
     ("most_tags_per_user", 1, "how many tags of a user are kept in Redis, those with the most events"),
+    ("most_products_per_user", 0, "how many products of a user are kept in Redis with their events, 0 none"),
     ("recent_events", 0, "how many of a user's newest events are kept in Redis, 0 none"),
     ("mini_batch_ms", 1, "how long counts are gathered before they are passed on"),
     ("statistics_ms", 1, "how long product and tag statistics are gathered"),

@@ -15,21 +15,24 @@ import numpy as np
 import pandas as pd
 from pyflink.table.udf import FunctionContext, ScalarFunction
 
+from flink_jobs.crowded_users import ITEMS, TAGS
 from flink_jobs.current_weights import CurrentWeights, StampedWeights
-from flink_jobs.redis_store import RedisStore, UserRows
+from flink_jobs.redis_store import RedisStore
 from flink_jobs.settings import JobSettings
+from flink_jobs.user_rows import UserRows
 from flink_jobs.worker_process import quieten_worker_process
 from reccore import layout
+from reccore.event_types import PURCHASE
+from reccore.row_cap import RowCap
 from reccore.scoring import format_score, score
-from reccore.tag_cap import TagCap
 from reccore.tag_list import MARK, split_tags, unescape_all
 
 Column: TypeAlias = pd.Series
-Columns: TypeAlias = tuple[list[str], list[str], list[str], list[int], list[int]]
+Columns: TypeAlias = tuple[list[str], list[str], list[str], list[int], list[int], list[tuple[tuple[int, int], ...]]]
 Counts: TypeAlias = tuple[int, ...]
 
-BOUGHT: Final = MARK
-"""In front of a product that the user has bought, among the user's tags."""
+ITEM: Final = MARK
+"""In front of a product, among the user's tags."""
 PRODUCT: Final = MARK + "p"
 TOTAL: Final = MARK + "n"
 """In front of a product, and of the name of a total (the sum of its counts), among everybody's tags."""
@@ -50,7 +53,10 @@ class RedisWriter(ScalarFunction):  # type: ignore[misc]
         self._store = RedisStore.connect(
             self._settings.redis_url,
             patience_seconds=self._settings.redis_patience_seconds,
-            cap=TagCap(self._settings.most_tags_per_user, self._settings.tag_expiry_seconds),
+            caps={
+                TAGS: RowCap(self._settings.most_tags_per_user, self._settings.tag_expiry_seconds),
+                ITEMS: RowCap(self._settings.most_products_per_user, self._settings.tag_expiry_seconds),
+            },
         )
         self._store.open(
             type(self).__name__,
@@ -68,19 +74,22 @@ class RedisWriter(ScalarFunction):  # type: ignore[misc]
 
 
 class WriteProfiles(RedisWriter):
-    """(user, tag, newest event time, count a type…[, highest number]) → the user's scores under the weights in force.
+    """(user, tag, newest event time, count a type…[, highest number][, sum, number…]) → the user's scores.
 
-    The counts are written beside them, and where events are numbered, the highest number among those counted. A tag
-    with ``BOUGHT`` in front is a product, which goes to the user's purchases.
+    They are of the weights in force. The counts are written beside them, and where events are numbered, the highest
+    number among those counted. A tag with ``ITEM`` in front is a product, which goes to the user's items with sum and
+    number of each metadata number, and if it was bought, to the purchases.
     """
 
     _weights: CurrentWeights
     _texts: Texts
+    _bought: int
 
     def open(self, function_context: FunctionContext) -> None:
         """Follow the weights, besides connecting."""
         super().open(function_context)
         self._weights = CurrentWeights.shared(self._settings, self._store)
+        self._bought = self._settings.event_types.names.index(PURCHASE)
         self._texts = Texts(())
 
     def close(self) -> None:
@@ -91,9 +100,13 @@ class WriteProfiles(RedisWriter):
     def eval(self, user_ids: Column, tags: Column, newest_ms: Column, *counts: Column) -> Column:
         """Write one batch; when weights newer than the batch's come into force meanwhile, score it again."""
         parts, of_types = tags.tolist(), [column.tolist() for column in counts]
-        highest = of_types.pop() if self._settings.recent_events else [0] * len(parts)
-        columns = (user_ids.tolist(), parts, unescape_all(parts), newest_ms.tolist(), highest)
-        numbers = list(zip(*of_types, strict=True))
+        types = len(self._settings.event_types.types)
+        highest = of_types.pop(types) if self._settings.recent_events else [0] * len(parts)
+        sums = of_types[types:]
+        pairs = list(zip(*(zip(*pair, strict=True) for pair in zip(sums[::2], sums[1::2], strict=True)), strict=True))
+        by_row = pairs or [()] * len(parts)
+        columns = (user_ids.tolist(), parts, unescape_all(parts), newest_ms.tolist(), highest, by_row)
+        numbers = list(zip(*of_types[:types], strict=True))
         # Rounded up: Redis must not forget what the state still holds, or the next event would bring it all back.
         written_at = math.ceil(time.time()) if self._settings.tag_expiry_seconds else None
         while True:
@@ -108,19 +121,24 @@ class WriteProfiles(RedisWriter):
     ) -> Iterable[UserRows]:
         if self._texts.values != weights.values or len(self._texts.known) > _MOST_REMEMBERED:
             self._texts = Texts(weights.values)
-        known = self._texts.known
+        known, bought, keeps_items = self._texts.known, self._bought, self._settings.most_products_per_user > 0
         users: dict[str, UserRows] = {}
         # This loop runs for every row that is ever written: counts repeat, so their texts are looked up.
-        for user_id, part, name, newest_ms, number, of_row in zip(*columns, numbers, strict=True):
+        for user_id, part, name, newest_ms, number, sums, of_row in zip(*columns, numbers, strict=True):
             of_user = users.get(user_id)
             if of_user is None:
                 of_user = users[user_id] = UserRows(user_id, [], [], [])
-            if part[0] == BOUGHT:  # in the name itself the mark may stand for itself
-                of_user.bought.append(name[len(BOUGHT) :])
-                continue
             joined, score_text = known.get(of_row) or self._texts.write(of_row)
-            of_user.counts.extend((name, layout.encode_joined_counts(joined, newest_ms, written_at, number)))
-            of_user.scores.extend((name, score_text))
+            row = layout.encode_joined_counts(joined, newest_ms, written_at, number)
+            if part[0] != ITEM:  # in the name itself the mark may stand for itself
+                of_user.counts.extend((name, row))
+                of_user.scores.extend((name, score_text))
+                continue
+            product_id = name[len(ITEM) :]
+            if keeps_items:
+                of_user.items.extend((product_id, layout.encode_item(row, sums)))
+            if of_row[bought]:
+                of_user.bought.append(product_id)
         return users.values()
 
 

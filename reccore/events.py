@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 from reccore.dead_letters import Reason
 from reccore.errors import RejectedEvent, shown
@@ -21,7 +21,10 @@ DEEPEST_NESTING: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A valid event. ``tags`` is None when the event names none, which the catalogue then answers for."""
+    """A valid event.
+
+    ``tags`` is None when the event names none, which the catalogue then answers for; ``metadata`` is as it was given.
+    """
 
     event_id: str | None
     user_id: str
@@ -29,6 +32,7 @@ class Event:
     event_type: str
     time_ms: int
     tags: tuple[str, ...] | None
+    metadata: Mapping[str, Any] | None = field(default=None, compare=False)
 
 
 def parse_event(
@@ -77,6 +81,7 @@ def event_from_fields(
         event_type=_event_type(_first(fields, "event_type", "action")[1], topic_type, event_types),
         time_ms=_time(fields, record_time_ms),
         tags=_tags(fields.get("tags")),
+        metadata=metadata,
     )
 
 

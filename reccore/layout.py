@@ -6,6 +6,8 @@ Per user, all in one Redis Cluster slot:
 counts beside it                 HASH tag → ``v,c,p[,…];ms[;[seconds][;number]]``: events by type in the order of the
                                  event types, the newest event's time (epoch ms), with tag expiry on the second (epoch)
                                  at which the row was written, and the highest number among the user's events in it
+items beside it                  HASH product → ``v,c,p[,…];ms;[seconds];[number];[sum:n[,sum:n…]]``: as a row of
+                                 counts; sum (thousandths) and number of each of ``METADATA_NUMBERS``
 purchases beside it              SET of product ids
 recent events beside it          ZSET by event time (epoch ms): ``type:partition:offset:product``, the type as its
                                  position among the event types
@@ -17,7 +19,8 @@ For everybody (``{stats}`` keeps them in one slot too):
 ``{stats}:products``             HASH product → ``[[v,c,p,…], newest event time, [tag, …]]``
 ``{stats}:tags``                 HASH tag → ``[[v,c,p,…], newest event time]``
 ``{stats}:totals``               HASH name → count (see :mod:`reccore.totals`)
-``{stats}:dropped_tags``         integer: how often a tag left a user who had too many (:mod:`reccore.tag_cap`)
+``{stats}:dropped_tags``         integer: how often a tag left a user who had too many (:mod:`reccore.row_cap`)
+``{stats}:dropped_items``        integer: how often a product left a user who had too many
 ``{stats}:changes``              STREAM of ``kind`` (``products``, ``tags``) and ``rows`` (JSON, field → value), trimmed
 ``catalog:products``             HASH product → JSON ``{"name", "tags", "price", "category", "tags_since_ms"}``
 ``catalog:details``              HASH product → JSON ``{"description", "attributes"}``, of products that have either
@@ -45,6 +48,7 @@ PRODUCT_STATISTICS: Final = "{stats}:products"
 TAG_STATISTICS: Final = "{stats}:tags"
 TOTALS: Final = "{stats}:totals"
 DROPPED_TAGS: Final = "{stats}:dropped_tags"
+DROPPED_ITEMS: Final = "{stats}:dropped_items"
 CHANGES: Final = "{stats}:changes"
 PRODUCTS_CHANGED: Final = "products"
 TAGS_CHANGED: Final = "tags"
@@ -83,11 +87,17 @@ def counts_key(user_id: str) -> str:
 
 def user_of_counts_key(key: str) -> str | None:
     """Give the user id of a counts key, None for any other key; the inverse of :func:`counts_key`."""
-    if key.startswith("{" + PROFILE_PREFIX) and key.endswith("}:counts"):
-        user_id = key[len(PROFILE_PREFIX) + 1 : -len("}:counts")]
-    else:
-        user_id = key.partition("}:counts:" + PROFILE_PREFIX)[2]
-    return user_id if user_id and counts_key(user_id) == key else None
+    return _user_of(key, "counts")
+
+
+def items_key(user_id: str) -> str:
+    """Key of the user's counts by product, in the same slot as the profile."""
+    return _beside(user_id, "items")
+
+
+def user_of_items_key(key: str) -> str | None:
+    """Give the user id of an items key, None for any other key; the inverse of :func:`items_key`."""
+    return _user_of(key, "items")
 
 
 def purchased_key(user_id: str) -> str:
@@ -108,6 +118,14 @@ def arrivals_key(user_id: str) -> str:
 def is_arrivals_key(key: str) -> bool:
     """Whether a key is of somebody's arrivals, which are of passing interest and not part of what was counted."""
     return key.startswith("{") and (key.endswith("}:arrivals") or "}:arrivals:" + PROFILE_PREFIX in key)
+
+
+def _user_of(key: str, what: str) -> str | None:
+    if key.startswith("{" + PROFILE_PREFIX) and key.endswith(f"}}:{what}"):
+        user_id = key[len(PROFILE_PREFIX) + 1 : -len(f"}}:{what}")]
+    else:
+        user_id = key.partition(f"}}:{what}:{PROFILE_PREFIX}")[2]
+    return user_id if user_id and _beside(user_id, what) == key else None
 
 
 def _beside(user_id: str, what: str) -> str:
@@ -198,14 +216,46 @@ def decode_counts(row: str) -> TagCounts:
     )
 
 
+def stamped(row: str, written_at: int) -> str:
+    """Give a row of counts or items with the second at which it was written."""
+    parts = row.split(";")
+    return ";".join((*parts[:2], str(written_at), *parts[3:]))
+
+
 def compared_part(row: str) -> str:
-    """Give what of a row follows from the events alone: the counts and the newest time."""
-    return ";".join(row.split(";", 2)[:2])
+    """Give what of a row of counts or items follows from the events alone: counts, newest time, and sums."""
+    parts = row.split(";")
+    return ";".join((*parts[:2], *parts[4:]))
 
 
 def number_of_row(row: str) -> int:
     """Give the highest number among the events that a row counts, 0 where they are not numbered."""
-    return int(row.rpartition(";")[2]) if row.count(";") == 3 else 0
+    parts = row.split(";", 4)
+    return int(parts[3] or 0) if len(parts) > 3 else 0
+
+
+@dataclass(frozen=True, slots=True)
+class ItemCounts:
+    """One row of an items hash: what a row of counts holds, and sum and number of each of some numbers of the events.
+
+    Sums are in thousandths; all of them are 0 where no event carried any of these numbers.
+    """
+
+    counts: TagCounts
+    sums: tuple[tuple[int, int], ...] = ()
+
+
+def encode_item(row: str, sums: Sequence[tuple[int, int]]) -> str:
+    """Write one row of an items hash, given as a row of counts, and the sum and number of each metadata number."""
+    if not any(count for _, count in sums):
+        return row
+    return f"{row}{';' * (4 - row.count(';'))}{','.join(f'{total}:{count}' for total, count in sums)}"
+
+
+def decode_item(row: str) -> ItemCounts:
+    """Read one row of an items hash; ``ValueError`` when it is none."""
+    pairs = (pair.split(":") for pair in ";".join(row.split(";")[4:]).split(",") if pair)
+    return ItemCounts(decode_counts(row), tuple((int(total), int(count)) for total, count in pairs))
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,8 @@ class Totals:
     dead: dict[str, int] = field(default_factory=dict)
     untagged: int = 0
     dropped_tags: int = 0
-    """Kept beside the others, since no record is accounted for by it (:mod:`reccore.tag_cap`)."""
+    dropped_items: int = 0
+    """Kept beside the others, since no record is accounted for by these (:mod:`reccore.row_cap`)."""
 
     @property
     def records_in(self) -> int:

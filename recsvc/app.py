@@ -63,7 +63,9 @@ def create_app(settings: Settings, services: Services) -> Flask:
         registry=registry,
         excluded_paths=["^/docs/static/", "^/redoc/static/"],
     )
-    app.register_blueprint(user_routes(services.recommender, services.own_writes, services.recent_events))
+    app.register_blueprint(
+        user_routes(services.recommender, services.own_writes, services.recent_events, services.features)
+    )
     app.register_blueprint(product_routes(services.catalogue))
     admission = ConfigAdmission(ApiKeys(settings.config_api_keys), settings.config_limit)
     app.register_blueprint(config_routes(services.configurations, admission))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from recsvc.errors import IngestUnavailable, StoreUnavailable
 from recsvc.ingest import Message, Placed
@@ -31,10 +31,21 @@ class MemoryUserStore:
         self._require()
         return self.products.get(product_id, (None, None))
 
-    def user(self, user_id: str, *, arrivals: bool = False) -> StoredUser:  # noqa: ARG002 (they are there anyway)
+    def items(self, user_id: str) -> Mapping[str, str]:
+        """Read one user's counts by product."""
+        self._require()
+        return self.users.get(user_id, NOBODY).items
+
+    def details(self, product_ids: Sequence[str]) -> list[str | None]:
+        """Read the details of products."""
+        self._require()
+        return [self.products.get(each, (None, None))[1] for each in product_ids]
+
+    def user(self, user_id: str, *, arrivals: bool = False, items: bool = False) -> StoredUser:
         """Read one user."""
         self._require()
-        return self.users.get(user_id, NOBODY)
+        found = self.users.get(user_id, NOBODY)
+        return replace(found, arrivals=found.arrivals if arrivals else (), items=found.items if items else {})
 
     def recent(self, user_id: str, first: int, last: int) -> list[tuple[str, int]]:
         """Read the newest events, which a test gives in that order."""

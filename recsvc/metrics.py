@@ -33,6 +33,12 @@ DROPPED_TAGS = MetricName(
     (),
     "tags that left a user who had more than MOST_TAGS_PER_USER; one that comes back and leaves again counts again",
 )
+DROPPED_ITEMS = MetricName(
+    "reweigh_dropped_items_total",
+    "counter",
+    (),
+    "products that left a user who had more than MOST_PRODUCTS_PER_USER; one that comes back and leaves counts again",
+)
 WEIGHTS_VERSION = MetricName(
     "reweigh_weights_version", "gauge", (), "version of the weights in force, the lowest of the workers"
 )
@@ -56,6 +62,7 @@ METRICS = (
     DEAD_LETTERS,
     UNTAGGED,
     DROPPED_TAGS,
+    DROPPED_ITEMS,
     WEIGHTS_VERSION,
     REJECTED_WEIGHTS,
     DEGRADED,
@@ -90,7 +97,8 @@ class TotalsCollector(Collector):
         yield _family(STREAM_APPLIED, totals.applied)
         yield _family(DEAD_LETTERS, totals.dead)
         yield CounterMetricFamily(UNTAGGED.name, UNTAGGED.meaning, value=totals.untagged)
-        yield CounterMetricFamily(DROPPED_TAGS.name, DROPPED_TAGS.meaning, value=totals.dropped_tags)
+        for dropped, value in ((DROPPED_TAGS, totals.dropped_tags), (DROPPED_ITEMS, totals.dropped_items)):
+            yield CounterMetricFamily(dropped.name, dropped.meaning, value=value)
 
 
 def _family(metric: MetricName, values: dict[str, int]) -> CounterMetricFamily:

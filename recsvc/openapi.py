@@ -114,6 +114,15 @@ def document(config_names: list[str]) -> dict[str, Any]:
             "parameters": [user],
             "get": _operation("Score by tag", {"200": _answer("the profile", reference("Profile"))}, 400, 429),
         },
+        "/features/{user_id}": {
+            "parameters": [user],
+            "get": _operation(
+                "What models use: by product, by category",
+                {"200": _answer("the features", reference("Features"))},
+                400,
+                429,
+            ),
+        },
         "/products": {
             "get": _operation(
                 "A page of the catalogue, by product id",

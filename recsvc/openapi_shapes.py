@@ -68,6 +68,26 @@ SCHEMAS: dict[str, Any] = {
             )
         ),
     ),
+    "Features": {
+        **object_of(
+            user_id=STRING,
+            degraded={"type": "boolean"},
+            user_last_interaction=TIME,
+            products={
+                "type": "object",
+                "additionalProperties": object_of(
+                    user_product_views=INTEGER,
+                    user_product_purchases=INTEGER,
+                    user_product_avg_time={"type": ["number", "null"], "description": "milliseconds"},
+                ),
+            },
+            categories={
+                "type": "object",
+                "additionalProperties": object_of(user_category_views=INTEGER, user_category_purchases=INTEGER),
+            },
+        ),
+        "description": "`attributes` likewise, where the service is told of some",
+    },
     "Product": object_of(**_PRODUCT),
     "ProductDetails": object_of(
         **_PRODUCT,

@@ -2,8 +2,8 @@
 
 The job numbers each user's events in the order in which they come to it, writes with each row of counts the highest
 number that it holds, and keeps the places of the user's newest arrivals with their numbers and tags. So an event is in
-an answer when the rows of all its tags, as they were read for that answer, hold its number or a higher one. (Offsets
-prove nothing of the kind: on their way through the job events of one user pass each other.)
+an answer when the rows of all its tags and of its product, as they were read for that answer, hold its number or a
+higher one. (Offsets prove nothing of the kind: on their way through the job events of one user pass each other.)
 """
 
 from __future__ import annotations
@@ -59,10 +59,12 @@ class OwnWrites:
         settled: SettledRecords,
         event_types: EventTypes,
         *,
+        counts_products: bool = True,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store, self._settled, self._event_types = store, settled, event_types
+        self._counts_products = counts_products
         self._sleep, self._clock = sleep, clock
         self._waiting = threading.Semaphore(_MOST_WAITING)
 
@@ -90,7 +92,7 @@ class OwnWrites:
             pause = _SHORTEST_PAUSE_SECONDS
             while True:
                 try:
-                    user = self._store.user(user_id, arrivals=True)
+                    user = self._user(user_id)
                 except StoreUnavailable:
                     if self._clock() >= deadline:
                         raise
@@ -110,15 +112,22 @@ class OwnWrites:
         found = next((each for each in arrivals if each.event.startswith(beginning)), None)
         if found is None:
             return False
-        if self._event_types.by_topic[place.topic] == PURCHASE and found.event[len(beginning) :] not in user.purchased:
+        product_id = found.event[len(beginning) :]
+        if self._counts_products:
+            if product_id not in user.items or layout.number_of_row(user.items[product_id]) < found.number:
+                return False
+        elif self._event_types.by_topic[place.topic] == PURCHASE and product_id not in user.purchased:
             return False
         return all(tag in user.rows and layout.number_of_row(user.rows[tag]) >= found.number for tag in found.tags)
+
+    def _user(self, user_id: str) -> StoredUser:
+        return self._store.user(user_id, arrivals=True, items=self._counts_products)
 
     def _judge(self, user_id: str, place: Placed, user: StoredUser) -> Awaited:
         """Say what has become of an event that did not arrive, once a checkpoint covers it."""
         if not self._settled.is_settled(place):
             return Awaited(user, PENDING)
-        user = self._store.user(user_id, arrivals=True)  # everything that the checkpoint covers is there by now
+        user = self._user(user_id)  # everything that the checkpoint covers is there by now
         beginning = self._beginning(place)
         if any(layout.decode_arrival(each).event.startswith(beginning) for each in user.arrivals):
             return Awaited(user, APPLIED)

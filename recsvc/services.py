@@ -7,10 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from reccore.features import FeatureRules
 from reccore.totals import Totals
 from recsvc import metrics
 from recsvc.catalogue import Catalogue
 from recsvc.confluent_publisher import ConfluentEventPublisher
+from recsvc.features import UserFeatures
 from recsvc.ingest import EventPublisher, Ingest
 from recsvc.kafka_publisher import KafkaEventPublisher
 from recsvc.own_writes import OwnWrites
@@ -49,6 +51,7 @@ class Services:
     own_writes: OwnWrites
     recent_events: RecentEvents
     catalogue: Catalogue
+    features: UserFeatures
     ingest: Ingest
     configurations: dict[str, Configuration]
     weights: WeightsWatcher
@@ -115,9 +118,16 @@ def build_services(
         _show_metrics(watcher)
     return Services(
         recommender=recommender,
-        own_writes=OwnWrites(store, settled, settings.event_types),
+        own_writes=OwnWrites(store, settled, settings.event_types, counts_products=settings.counts_products),
         recent_events=RecentEvents(store, settings.event_types),
         catalogue=Catalogue(store, feed, settings.event_types.names),
+        features=UserFeatures(
+            store,
+            feed,
+            FeatureRules(settings.event_types.names, settings.metadata_numbers.names),
+            attributes=settings.feature_attributes,
+            tag_expiry_seconds=settings.tag_expiry_seconds,
+        ),
         ingest=Ingest(kafka, settings.event_types),
         configurations=configurations,
         weights=weights,

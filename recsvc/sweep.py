@@ -1,4 +1,4 @@
-"""Carries a weights change over to the stored scores of all users, and removes expired tags.
+"""Carries a weights change over to the stored scores of all users, and removes expired tags and products.
 
 How it stays right under traffic (docs/adr/0003-weights-change.md): the version in Redis is raised first, so from then
 on no writer with older weights can commit. Then users are read, scored by the rule of :mod:`reccore.scoring`, and
@@ -68,8 +68,22 @@ class Swept:
 
 
 @dataclass(frozen=True, slots=True)
+class Hashes:
+    """One kind of hash that users have: where it is, whose it is, and the hash that holds a score for each row."""
+
+    pattern: str
+    key: Callable[[str], str]
+    user_of: Callable[[str], str | None]
+    scores: Callable[[str], str] | None
+
+
+_COUNTS = Hashes("{*:counts*", layout.counts_key, layout.user_of_counts_key, layout.profile_key)
+_ITEMS = Hashes("{*:items*", layout.items_key, layout.user_of_items_key, None)
+
+
+@dataclass(frozen=True, slots=True)
 class Pass:
-    """What one pass applies to every row: the scores' texts at one version, and the expiry of tags (0: never)."""
+    """What one pass applies to every row: the scores' texts at one version, and the expiry of rows (0: never)."""
 
     texts: ByCounts[str]
     write_scores: bool
@@ -125,13 +139,14 @@ class ScoreSweep:
         values = weights.values
         texts = ByCounts(lambda counts: format_score(score(counts, values)))
         rules = Pass(texts, write_scores, tag_expiry_seconds, self._now())
-        for chunk in self._chunks():
+        hashes = (_COUNTS, _ITEMS) if tag_expiry_seconds else (_COUNTS,)
+        for which, chunk in chain.from_iterable(self._chunks(each) for each in hashes):
             waiting = [chunk]
             while waiting:
                 started, some = time.thread_time(), waiting.pop()
                 try:
-                    changed += self._translated(partial(self._attempt, some, version, rules))
-                    users += len(some)
+                    changed += self._translated(partial(self._attempt, which, some, version, rules))
+                    users += len(some) if which is _COUNTS else 0
                 except _TooMuchError:
                     # One of them was written meanwhile, or they have very many tags: fewer at once get through.
                     repeated += 1
@@ -149,20 +164,20 @@ class ScoreSweep:
                 self._sleep((time.thread_time() - started) * PAUSE_FOR_WORK)
         return Swept(users, changed, repeated, time.monotonic() - began, complete=True)
 
-    def _attempt(self, users: Sequence[str], version: int, rules: Pass) -> int:
+    def _attempt(self, which: Hashes, users: Sequence[str], version: int, rules: Pass) -> int:
         try:
-            return self._bring_in_line(users, version, rules)
+            return self._bring_in_line(which, users, version, rules)
         except redis.ResponseError as exc:
             if not str(exc).startswith("WRONGTYPE"):
                 raise
             self._connection.disconnect()  # which forgets what it watched
             raise _OddError(f"a key holds something else: {exc}") from exc
 
-    def _bring_in_line(self, users: Sequence[str], version: int, rules: Pass) -> int:
+    def _bring_in_line(self, which: Hashes, users: Sequence[str], version: int, rules: Pass) -> int:
         """Rewrite some users whole, or none of them; gives how many changed."""
-        counts_keys = [layout.counts_key(user) for user in users]
-        reads: list[Command] = [("HGETALL", key) for key in counts_keys]
-        watch: Command = ("WATCH", layout.WEIGHTS_IN_FORCE, *counts_keys)
+        keys = [which.key(user) for user in users]
+        reads: list[Command] = [("HGETALL", key) for key in keys]
+        watch: Command = ("WATCH", layout.WEIGHTS_IN_FORCE, *keys)
         answers = exchange(self._connection, [watch, ("HGET", layout.WEIGHTS_IN_FORCE, "version"), *reads])
         if answers[1] is None or int(answers[1]) != version:
             self._forget()
@@ -172,7 +187,7 @@ class ScoreSweep:
             self._forget()
             raise _TooMuchError
         try:
-            writes = [_writes(*each, rules) for each in zip(users, counts_keys, stored, strict=True)]
+            writes = [_writes(which, *each, rules) for each in zip(users, stored, strict=True)]
         except ValueError as exc:
             self._forget()
             raise _OddError(f"the counts can't be read: {exc}") from exc
@@ -189,14 +204,14 @@ class ScoreSweep:
     def _forget(self) -> None:
         exchange(self._connection, [("UNWATCH",)])
 
-    def _chunks(self) -> Iterator[list[str]]:
+    def _chunks(self, which: Hashes) -> Iterator[tuple[Hashes, list[str]]]:
         cursor, waiting = 0, list[str]()
         while True:
-            scan = partial(self._redis.scan, cursor, match="{*:counts*", count=SCAN_COUNT)
+            scan = partial(self._redis.scan, cursor, match=which.pattern, count=SCAN_COUNT)
             cursor, keys = self._translated(scan)
-            waiting += [user for key in keys if (user := layout.user_of_counts_key(key)) is not None]
+            waiting += [user for key in keys if (user := which.user_of(key)) is not None]
             while len(waiting) >= USERS_AT_ONCE or (waiting and not cursor):
-                yield waiting[:USERS_AT_ONCE]
+                yield which, waiting[:USERS_AT_ONCE]
                 waiting = waiting[USERS_AT_ONCE:]
             if not cursor:
                 return
@@ -221,17 +236,17 @@ class _OddError(Exception):
     """What is stored of one of the users is none of ours."""
 
 
-def _writes(user: str, counts_key: str, rows: Mapping[str, str], rules: Pass) -> list[Command]:
-    profile_key = layout.profile_key(user)
+def _writes(which: Hashes, user: str, rows: Mapping[str, str], rules: Pass) -> list[Command]:
+    key, scores_key = which.key(user), which.scores and which.scores(user)
     commands: list[Command] = []
     if rules.tag_expiry_seconds:
         rows, stamped, expired = _aged(rows, rules)
         if expired:
-            commands += (("HDEL", profile_key, *expired), ("HDEL", counts_key, *expired))
+            commands += [("HDEL", each, *expired) for each in (scores_key, key) if each]
         if stamped:
-            commands.append(("HSET", counts_key, *stamped))
-    if rows and rules.write_scores:
-        commands.append(("HSET", profile_key, *chain.from_iterable(rules.texts.of_all(rows).items())))
+            commands.append(("HSET", key, *stamped))
+    if rows and rules.write_scores and scores_key:
+        commands.append(("HSET", scores_key, *chain.from_iterable(rules.texts.of_all(rows).items())))
     return commands
 
 
@@ -244,6 +259,6 @@ def _aged(rows: Mapping[str, str], rules: Pass) -> tuple[dict[str, str], list[st
             expired.append(tag)
             continue
         if counts.written_at is None:  # from a time when tags didn't expire
-            stamped += (tag, layout.encode_counts(counts.counts, counts.newest_ms, int(rules.now), counts.number))
+            stamped += (tag, layout.stamped(row, int(rules.now)))
         stay[tag] = row
     return stay, stamped, expired

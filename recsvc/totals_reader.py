@@ -12,7 +12,7 @@ from reccore.totals import Totals, totals_from_rows
 
 
 class TotalsReader:
-    """Reads the totals and the tags dropped; quick to give up, because a scrape must not wait for Redis."""
+    """Reads the totals, and what was dropped; quick to give up, because a scrape must not wait for Redis."""
 
     def __init__(self, url: str, *, timeout_ms: int) -> None:
         seconds = timeout_ms / 1000
@@ -25,10 +25,10 @@ class TotalsReader:
         try:
             with self._redis.pipeline(transaction=False) as pipeline:
                 pipeline.hgetall(layout.TOTALS)
-                pipeline.get(layout.DROPPED_TAGS)
-                rows, dropped = pipeline.execute()
+                pipeline.mget(layout.DROPPED_TAGS, layout.DROPPED_ITEMS)
+                rows, (tags, items) = pipeline.execute()
             totals = totals_from_rows({name: int(row) for name, row in rows.items()})
-            return replace(totals, dropped_tags=int(dropped or 0))
+            return replace(totals, dropped_tags=int(tags or 0), dropped_items=int(items or 0))
         except (redis.RedisError, ValueError):
             return None
 

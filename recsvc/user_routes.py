@@ -1,4 +1,4 @@
-"""`/recommend`, `/profile` and `/profiles`."""
+"""`/recommend`, `/profile`, `/profiles`, `/features` and the recent events."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from werkzeug.routing import BaseConverter
 
 from reccore.events import LONGEST_ID
 from recsvc import metrics
+from recsvc.features import UserFeatures
 from recsvc.ingest import Placed
 from recsvc.own_writes import MOST_WAIT_MS, WAIT_MS, OwnWrites
 from recsvc.problems import invalid, json_response, read_body
@@ -30,7 +31,9 @@ class AnyText(BaseConverter):
     weight = 200
 
 
-def user_routes(recommender: Recommender, own_writes: OwnWrites, events: RecentEvents) -> Blueprint:
+def user_routes(
+    recommender: Recommender, own_writes: OwnWrites, events: RecentEvents, features: UserFeatures
+) -> Blueprint:
     """The routes that answer about users."""
     routes = Blueprint("users", __name__)
 
@@ -47,6 +50,10 @@ def user_routes(recommender: Recommender, own_writes: OwnWrites, events: RecentE
     @routes.get("/users/<anytext:user_id>/events")
     def recent_events(user_id: str) -> Response:
         return answer(events.answer(identifier(user_id, "user_id"), whole_number("n", 1, MOST_EVENTS)))
+
+    @routes.get("/features/<anytext:user_id>")
+    def user_features(user_id: str) -> Response:
+        return answer(features.answer(identifier(user_id, "user_id")))
 
     @routes.get("/profile/<anytext:user_id>")
     def profile(user_id: str) -> Response:

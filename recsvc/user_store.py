@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import redis
@@ -29,12 +29,14 @@ login, redis-py gives as an error of the connection.)"""
 class StoredUser:
     """A user's counts hash as it is stored (field → row; empty for an unknown user), and the products bought.
 
-    ``arrivals`` are the newest events to arrive, as they are stored, where they were asked for.
+    ``arrivals`` are the newest events to arrive, and ``items`` the counts by product, as they are stored, where they
+    were asked for.
     """
 
     rows: Mapping[str, str]
     purchased: frozenset[str]
     arrivals: tuple[str, ...] = ()
+    items: Mapping[str, str] = field(default_factory=dict)
 
 
 NOBODY = StoredUser({}, frozenset())
@@ -43,8 +45,8 @@ NOBODY = StoredUser({}, frozenset())
 class UserStore(Protocol):
     """Reads users; raises ``StoreUnavailable`` within the time limit when Redis is away, else ``StoreRefused``."""
 
-    def user(self, user_id: str, *, arrivals: bool = False) -> StoredUser:
-        """Read counts and purchases of one user, and if wanted, before them, the newest arrivals."""
+    def user(self, user_id: str, *, arrivals: bool = False, items: bool = False) -> StoredUser:
+        """Read counts and purchases of one user, if wanted counts by product, and before them the newest arrivals."""
 
     def recent(self, user_id: str, first: int, last: int) -> list[tuple[str, int]]:
         """Read the user's newest events: from the ``first``-th to the ``last``-th, each with its time (epoch ms)."""
@@ -52,8 +54,14 @@ class UserStore(Protocol):
     def counts(self, user_ids: Sequence[str]) -> list[Mapping[str, str]]:
         """Read the counts hashes of several users in one round trip."""
 
+    def items(self, user_id: str) -> Mapping[str, str]:
+        """Read the counts by product of one user."""
+
     def product(self, product_id: str) -> tuple[str | None, str | None]:
         """Read a product's row of the catalogue and its details, as they are stored, None where there is none."""
+
+    def details(self, product_ids: Sequence[str]) -> list[str | None]:
+        """Read the details of several products, one at least, as they are stored."""
 
     @property
     def available(self) -> bool:
@@ -90,12 +98,16 @@ class RedisUserStore:
         """Whether Redis answered when it was last asked."""
         return not self.breaker.is_open
 
-    def user(self, user_id: str, *, arrivals: bool = False) -> StoredUser:
-        """Read counts and purchases of one user, and if wanted, before them, the newest arrivals."""
+    def user(self, user_id: str, *, arrivals: bool = False, items: bool = False) -> StoredUser:
+        """Read counts and purchases of one user, if wanted counts by product, and before them the newest arrivals."""
         commands: list[tuple[str, ...]] = [("HVALS", layout.arrivals_key(user_id))] if arrivals else []
         commands += (("HGETALL", layout.counts_key(user_id)), ("SMEMBERS", layout.purchased_key(user_id)))
-        *arrived, counts, purchased = self._ask(commands)
-        return StoredUser(as_mapping(counts), frozenset(purchased), tuple(arrived[0]) if arrived else ())
+        if items:
+            commands.append(("HGETALL", layout.items_key(user_id)))
+        answers = iter(self._ask(commands))
+        arrived = tuple(next(answers)) if arrivals else ()
+        rows, purchased = as_mapping(next(answers)), frozenset(next(answers))
+        return StoredUser(rows, purchased, arrived, as_mapping(next(answers)) if items else {})
 
     def recent(self, user_id: str, first: int, last: int) -> list[tuple[str, int]]:
         """Read the user's newest events: from the ``first``-th to the ``last``-th, each with its time (epoch ms)."""
@@ -113,6 +125,14 @@ class RedisUserStore:
         """Read a product's row of the catalogue and its details, as they are stored, None where there is none."""
         row, details = self._ask([("HGET", key, product_id) for key in (layout.CATALOG, layout.CATALOG_DETAILS)])
         return row, details
+
+    def items(self, user_id: str) -> Mapping[str, str]:
+        """Read the counts by product of one user."""
+        return as_mapping(self._ask([("HGETALL", layout.items_key(user_id))])[0])
+
+    def details(self, product_ids: Sequence[str]) -> list[str | None]:
+        """Read the details of several products, one at least, as they are stored."""
+        return list(self._ask([("HMGET", layout.CATALOG_DETAILS, *product_ids)])[0])
 
     def ping(self) -> bool:
         """Whether Redis answers now."""

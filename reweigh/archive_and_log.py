@@ -14,7 +14,7 @@ from typing import Final
 
 import duckdb
 
-from reweigh.archive.as_records import WHOLE_EVENT, WHOLE_EVENT_COLUMNS, selected
+from reweigh.archive.as_records import EVENT, EVENT_COLUMNS, selected
 from reweigh.archive.log import Log
 from reweigh.archive.store import open_store
 from reweigh.kafka import EventProducer
@@ -24,9 +24,9 @@ from reweigh.topics import Topics
 from reweigh.verify.archived import ArchivedLog
 from reweigh.verify.log import EventLog
 
-_COLUMNS: Final = (*WHOLE_EVENT_COLUMNS, "topic", "partition", "offset")
+_COLUMNS: Final = (*EVENT_COLUMNS, "topic", "partition", "offset")
 _AS_RECORDS: Final = f"""
-SELECT topic, encode(user_id) AS key, encode(concat("partition", ':', "offset", ' ', {WHOLE_EVENT})) AS value
+SELECT topic, encode(user_id) AS key, encode(concat("partition", ':', "offset", ' ', {EVENT})) AS value
 FROM archived
 """  # noqa: S608 (constants)
 

@@ -17,6 +17,7 @@ from reweigh.archive_commands import add_archive_commands
 from reweigh.arguments import add_command, add_env, add_group, not_negative, positive
 from reweigh.bridge_commands import add_bridge_commands
 from reweigh.catalog_commands import add_catalog_commands
+from reweigh.feature_commands import add_feature_commands
 from reweigh.lines import AUTO, FORMATS
 from reweigh.settings import export_settings
 from zkconfig.cli import add_weights_commands
@@ -74,6 +75,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_load(subparsers)
     add_bridge_commands(subparsers)
     add_catalog_commands(subparsers)
+    add_feature_commands(subparsers)
     _add_eval(subparsers)
     _add_doctor(subparsers)
     _add_verify(subparsers)

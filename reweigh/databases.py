@@ -27,6 +27,7 @@ _NOT_COMPARED: Final = frozenset(
     {
         *_KEPT,
         layout.CHANGES,
+        layout.DROPPED_ITEMS,
         layout.DROPPED_TAGS,
         layout.WEIGHTS_IN_FORCE,
         layout.WRITER_EPOCH,

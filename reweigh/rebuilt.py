@@ -20,7 +20,9 @@ from reweigh.databases import Databases
 from reweigh.verify.log import EventLog, Offsets
 
 _STATISTICS: Final = (layout.PRODUCT_STATISTICS, layout.TAG_STATISTICS)
-_KEYS_OF_A_USER: Final = (layout.profile_key, layout.counts_key, layout.purchased_key, layout.recent_key)
+_KEYS_OF_A_USER: Final = (
+    layout.profile_key, layout.counts_key, layout.items_key, layout.purchased_key, layout.recent_key,
+)  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -69,12 +71,14 @@ class Comparer:
         partial: Whether only a part of the log was rebuilt.
         expiry: Whether tags expire: the live job may have forgotten one that the rebuild has just counted.
         most_tags: The cap on the tags of a user.
+        most_products: That on the products.
     """
 
     scores: bool
     partial: bool
     expiry: bool
     most_tags: int
+    most_products: int
 
     def differs(self, key: str, live: Any, rebuilt: Any, moved: Moved) -> bool:
         """Whether a key that both sides, or one of them, hold is not as it must be."""
@@ -85,7 +89,9 @@ class Comparer:
         if key in _STATISTICS:
             live, rebuilt = (_without(each, moved.fields_of(key)) for each in (live, rebuilt))
         if layout.user_of_counts_key(key) is not None:
-            return self._counts_differ(live or {}, rebuilt or {})
+            return self._counts_differ(live or {}, rebuilt or {}, self.most_tags)
+        if layout.user_of_items_key(key) is not None:
+            return self._counts_differ(live or {}, rebuilt or {}, self.most_products)
         if key.startswith(layout.PROFILE_PREFIX):
             return not self.partial and self._scores_differ(live or {}, rebuilt or {})
         if self.partial:
@@ -94,9 +100,9 @@ class Comparer:
             return _is_more(live, rebuilt)
         return bool(live != rebuilt)
 
-    def _counts_differ(self, live: Mapping[str, str], rebuilt: Mapping[str, str]) -> bool:
+    def _counts_differ(self, live: Mapping[str, str], rebuilt: Mapping[str, str], most: int) -> bool:
         if self.partial:
-            if len(live) >= self.most_tags or self.expiry:  # which tags are there depends on the rest of the log
+            if len(live) >= most or self.expiry:  # which tags are there depends on the rest of the log
                 rebuilt = {tag: row for tag, row in rebuilt.items() if tag in live}
             return _is_more(live, rebuilt)
         if self.expiry:

@@ -25,7 +25,7 @@ from deploy.local.job import submit, submit_beside, take_over
 from deploy.local.second_taskmanager import SecondTaskManager
 from deploy.local.settings import read_settings
 from deploy.local.topics import create_topics
-from flink_jobs.settings import MOST_TAGS_PER_USER
+from flink_jobs.settings import MOST_PRODUCTS_PER_USER, MOST_TAGS_PER_USER
 from reweigh.databases import Databases
 from reweigh.errors import CommandError, need
 from reweigh.progress import Tell
@@ -235,6 +235,7 @@ class Replay:
             partial=bool(self._wish.from_ms),
             expiry=handed_on.get("TAG_EXPIRY_SECONDS", "0") != "0",
             most_tags=int(handed_on.get("MOST_TAGS_PER_USER", MOST_TAGS_PER_USER)),
+            most_products=int(handed_on.get("MOST_PRODUCTS_PER_USER", MOST_PRODUCTS_PER_USER)),
         )
         if not scores:
             self._say("the weights have changed meanwhile: stored scores are not compared")

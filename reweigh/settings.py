@@ -11,6 +11,7 @@ from typing import Final
 from reccore.access import OPEN, KafkaAccess, api_keys_setting, redis_url_setting, zookeeper_auth_setting
 from reccore.errors import SettingError
 from reccore.event_types import EventTypes
+from reccore.metadata_numbers import MetadataNumbers
 from reweigh.errors import CommandError
 
 ADDRESSES: Final = ("KAFKA_BOOTSTRAP", "ZOOKEEPER_HOSTS", "REDIS_URL", "FLINK_REST", "API_URL")
@@ -33,6 +34,8 @@ class Settings:
     tag_expiry_seconds: int
     """0: never."""
     most_tags_per_user: int
+    most_products_per_user: int
+    metadata_numbers: MetadataNumbers
     recent_events: int
     source: str
     """Where they were read, for messages."""
@@ -91,6 +94,8 @@ def read_settings(
         deduplication_window_seconds=_number(values, "DEDUPLICATION_WINDOW_SECONDS", 7 * 24 * 3600),
         tag_expiry_seconds=_number(values, "TAG_EXPIRY_SECONDS", 0),
         most_tags_per_user=_number(values, "MOST_TAGS_PER_USER", 1_000),
+        most_products_per_user=_number(values, "MOST_PRODUCTS_PER_USER", 1_000),
+        metadata_numbers=MetadataNumbers.from_settings(values),
         recent_events=_number(values, "RECENT_EVENTS", 200),
         source=source,
         kafka_access=KafkaAccess.from_settings(values, _read_file),

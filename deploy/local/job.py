@@ -30,6 +30,8 @@ _OPTIONS = {
     "EXTRA_EVENT_TYPES": "--extra-event-types",
     "TAG_EXPIRY_SECONDS": "--tag-expiry-seconds",
     "MOST_TAGS_PER_USER": "--most-tags-per-user",
+    "MOST_PRODUCTS_PER_USER": "--most-products-per-user",
+    "METADATA_NUMBERS": "--metadata-numbers",
     "RECENT_EVENTS": "--recent-events",
     "DEDUPLICATION_WINDOW_SECONDS": "--deduplication-window-seconds",
     "VIEW_TOPIC": "--view-topic",

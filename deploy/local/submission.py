@@ -9,7 +9,8 @@ from pathlib import Path
 
 from deploy.local.home import Home
 from deploy.local.settings import Settings
-from flink_jobs.settings import MOST_TAGS_PER_USER, RECENT_EVENTS, STATE_VERSION
+from flink_jobs.settings import MOST_PRODUCTS_PER_USER, MOST_TAGS_PER_USER, RECENT_EVENTS, STATE_VERSION
+from reccore.metadata_numbers import DURATIONS
 
 
 @dataclass(frozen=True)
@@ -25,15 +26,21 @@ def state_shape(settings: Settings) -> str:
     """Describe what the shape of the job's state follows from.
 
     Each event type is a column of the counts, each topic is in the state of the source, and a state with an expiry
-    holds a time beside each value. With another cap on tags the state would do, but it only writes a tag with its next
-    event: counting anew writes all of them. So it is with the number of recent events.
+    holds a time beside each value, each metadata number is a sum. With another cap on tags or products the state would
+    do, but it only writes one with its next event: counting anew writes all of them. So it is with the number of recent
+    events.
     """
     expires = settings.handed_on.get("TAG_EXPIRY_SECONDS", "0") != "0"
     types = ",".join(f"{name}:{topic}" for topic, name in settings.event_types.by_topic.items())
     cap = settings.handed_on.get("MOST_TAGS_PER_USER", str(MOST_TAGS_PER_USER))
     recent = settings.handed_on.get("RECENT_EVENTS", str(RECENT_EVENTS))
     expiry = "with" if expires else "without"
-    return f"version {STATE_VERSION}, {types}, {expiry} expiry, {cap} tags, {recent} recent events"
+    products = settings.handed_on.get("MOST_PRODUCTS_PER_USER", str(MOST_PRODUCTS_PER_USER))
+    numbers = settings.handed_on.get("METADATA_NUMBERS", ",".join(DURATIONS.names))
+    return (
+        f"version {STATE_VERSION}, {types}, {expiry} expiry, {cap} tags, {products} products with {numbers}, "
+        f"{recent} recent events"
+    )
 
 
 def shaped_since_ns(last: Submission | None, shape: str) -> int:

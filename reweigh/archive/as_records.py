@@ -16,23 +16,19 @@ from reweigh.errors import CommandError
 
 _ROWS_A_BATCH: Final = 50_000
 
-EVENT_COLUMNS: Final = ("user_id", "item_id", "event_id", "event_type", "timestamp_ms", "tags")
-# A time before 1973 in milliseconds would be read as seconds, so that is written out.
+EVENT_COLUMNS: Final = (
+    "user_id", "item_id", "event_id", "event_type", "timestamp_ms", "tags", "session_id", "metadata",
+)  # fmt: skip
+# A time before 1973 in milliseconds would be read as seconds, so that is written out; metadata is the text as sent.
 EVENT: Final = """
-json_object(
+(json_object(
     'event_id', event_id, 'user_id', user_id, 'product_id', item_id, 'event_type', event_type, 'tags', tags,
     'timestamp', CASE WHEN timestamp_ms >= 100000000000 THEN to_json(timestamp_ms)
-                 ELSE to_json(strftime(epoch_ms(timestamp_ms), '%Y-%m-%dT%H:%M:%S.%gZ')) END)::VARCHAR
-"""
-"""The JSON of an event as text: what it counts by."""
-
-WHOLE_EVENT_COLUMNS: Final = (*EVENT_COLUMNS, "session_id", "metadata")
-WHOLE_EVENT: Final = f"""
-({EVENT})[:-2]
+                 ELSE to_json(strftime(epoch_ms(timestamp_ms), '%Y-%m-%dT%H:%M:%S.%gZ')) END)::VARCHAR)[:-2]
 || CASE WHEN session_id IS NULL THEN '' ELSE ',"session_id":' || to_json(session_id)::VARCHAR END
-|| CASE WHEN metadata IS NULL THEN '' ELSE ',"metadata":' || metadata END || '}}'
+|| CASE WHEN metadata IS NULL THEN '' ELSE ',"metadata":' || metadata END || '}'
 """
-"""The same with all that was kept of it; ``metadata`` is the text that was sent."""
+"""The JSON of an event as text, with all that was kept of it."""
 
 
 def selected(

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from reccore.access import KafkaAccess
 from reccore.event_types import EventTypes
-from reweigh.archive.as_records import WHOLE_EVENT, WHOLE_EVENT_COLUMNS, selected
+from reweigh.archive.as_records import EVENT, EVENT_COLUMNS, selected
 from reweigh.archive.errors import ArchiveError
 from reweigh.archive.log import Log
 from reweigh.archive.store import Store
@@ -18,7 +18,7 @@ from reweigh.kafka import EventProducer, check_topics
 from reweigh.progress import Tell
 from reweigh.topic_source import cluster_id
 
-_COLUMNS: Final = (*WHOLE_EVENT_COLUMNS, "topic", "partition", "offset")
+_COLUMNS: Final = (*EVENT_COLUMNS, "topic", "partition", "offset")
 # Without an id of its own an event gets one made of its place, the same each time.
 _AS_RECORDS: Final = f"""
 WITH with_id AS (
@@ -26,7 +26,7 @@ WITH with_id AS (
         coalesce(event_id, 'archived-' || md5(concat_ws(':', cluster, topic, "partition", "offset"))) AS event_id
     ) FROM archived, kafka
 )
-SELECT event_type, encode(user_id) AS key, encode({WHOLE_EVENT}) AS value FROM with_id
+SELECT event_type, encode(user_id) AS key, encode({EVENT}) AS value FROM with_id
 """  # noqa: S608 (constants)
 
 

@@ -26,6 +26,8 @@ class Odd(NamedTuple):
     type: int
     time_ms: int
     tags: list[str] | None
+    numbers: list[int | None]
+    """Of the metadata, in thousandths; None for what is no number from 0 to a thousand million."""
 
 
 class Dead(Exception):
@@ -33,9 +35,10 @@ class Dead(Exception):
 
 
 class CarefulReader:
-    """Reads any record. ``types`` are the names of the event types; a type's code is its index."""
+    """Reads any record. ``types`` are the names of the event types, ``numbers`` the members of metadata to be read."""
 
-    def __init__(self, types: Sequence[str]) -> None:
+    def __init__(self, types: Sequence[str], numbers: Sequence[str]) -> None:
+        self._numbers = tuple(numbers)
         codes = {name: code for code, name in enumerate(types)}
         self._codes = {**codes, **{alias: codes[name] for alias, name in TYPE_ALIASES.items()}}
 
@@ -46,7 +49,7 @@ class CarefulReader:
         # Where several rules are broken, the first of these names the reason.
         _require(isinstance(given.get("session_id", ""), str), "invalid_session_id")
         _require(isinstance(given.get("metadata", {}), dict), "invalid_metadata")
-        event_id = given.get("event_id")
+        event_id, metadata = given.get("event_id"), given.get("metadata", {})
         _require(event_id is None or (isinstance(event_id, str) and 1 <= len(event_id) <= 128), "invalid_event_id")
         return Odd(
             event_id,
@@ -55,6 +58,7 @@ class CarefulReader:
             self._type(given.get("event_type", given.get("action")), type_of_topic),
             _time(given.get("timestamp", given.get("process_time", _Arrived(arrived_ms)))),
             _tags(given.get("tags")),
+            [_thousandths(metadata.get(name)) for name in self._numbers],
         )
 
     def _type(self, given: object, type_of_topic: int) -> int:
@@ -154,6 +158,12 @@ def _read_text(text: str) -> int | None:
         return None
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return (aware - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
+
+
+def _thousandths(given: object) -> int | None:
+    if isinstance(given, bool) or not isinstance(given, int | float) or not 0 <= given <= 10**9:
+        return None
+    return round(given * 1000)
 
 
 def _tags(given: object) -> list[str] | None:

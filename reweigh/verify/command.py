@@ -36,6 +36,8 @@ def verify(
         window_seconds=window_seconds or settings.deduplication_window_seconds,
         tag_expiry_seconds=settings.tag_expiry_seconds,
         most_tags_per_user=settings.most_tags_per_user,
+        most_products_per_user=settings.most_products_per_user,
+        metadata_numbers=settings.metadata_numbers.names,
         recent_events=settings.recent_events,
         every_record=archive is None,
     )

@@ -49,6 +49,7 @@ class Comparer:
         database: Holds the tables of :class:`~reweigh.verify.recount.Recount` and of what was stored.
         types: The names of the event types.
         weights: A number for each of them.
+        numbers: The members of metadata that are added up by user and product.
         most: How many differences of each kind are given.
         every_record: Whether the recount has every record, or only those whose event counts.
     """
@@ -60,10 +61,11 @@ class Comparer:
         weights: Mapping[str, float],
         most: int,
         *,
+        numbers: Sequence[str],
         every_record: bool = True,
     ) -> None:
         self._database = database
-        self._codes = range(len(types))
+        self._codes, self._numbers = range(len(types)), range(len(numbers))
         self._weights = [float(weights.get(name, 0.0)) for name in types]
         self._most, self._totals = most, _TOTALS if every_record else _TOTALS + _OF_EVENTS
 
@@ -73,6 +75,7 @@ class Comparer:
         left_open: list[Difference] = []
         for statement in (
             self._counts(),
+            self._items(),
             self._scores(),
             _PURCHASES,
             DIFFERENT,
@@ -105,7 +108,17 @@ class Comparer:
 
     def _count_fields(self) -> int:
         kept = "wanted_users WHERE kept"  # each has a count and a score
-        tables = (kept, kept, "wanted_purchases", "wanted_recent", "wanted_products", "wanted_tags", "wanted_totals")
+        items = "wanted_items WHERE kept"
+        tables = (
+            kept,
+            kept,
+            items,
+            "wanted_purchases",
+            "wanted_recent",
+            "wanted_products",
+            "wanted_tags",
+            "wanted_totals",
+        )
         return sum(self._one(f"SELECT count(*) FROM {table}") for table in tables)
 
     def _count_users(self) -> int:
@@ -128,6 +141,29 @@ class Comparer:
                 (row IS NULL AND coalesce(may_miss, false))
                     OR ({self._within("split_part(row, ';', 1)", "split_part(row, ';', 2)")}) AS allowed
             FROM odd LEFT JOIN any_tags AS open USING (user_id)"""
+
+    def _items(self) -> str:
+        """As the counts, and with sum and number of each metadata number, which are open where an event is."""
+        some = " + ".join(f"k{number}" for number in self._numbers) or "0"
+        sums = ", ".join(f"s{number} || ':' || k{number}" for number in self._numbers) or "''"
+        unsure = " + ".join(f"odd.u{code}" for code in self._codes)
+        return f"""
+            WITH wanted AS (
+                SELECT *, CASE WHEN kept THEN {self._joined()} || ';' || newest_ms END AS text,
+                    CASE WHEN {some} > 0 THEN concat_ws(',', {sums}) ELSE '' END AS sums
+                FROM wanted_items
+            ),
+            odd AS (
+                SELECT * FROM wanted FULL JOIN stored_items USING (user_id, tag)
+                WHERE text IS DISTINCT FROM regexp_extract(row, '^[^;]*;[^;]*')
+                    OR (row IS NOT NULL AND sums IS DISTINCT FROM split_part(row, ';', 5))
+            )
+            SELECT 'items' AS what, user_id AS key, odd.tag AS field,
+                CASE WHEN text IS NOT NULL THEN concat_ws(' ', text, nullif(sums, '')) END AS wanted, row AS stored,
+                (row IS NULL AND coalesce(may_miss, false))
+                    OR ({self._within("split_part(row, ';', 1)", "split_part(row, ';', 2)")}
+                        AND (sums IS NOT DISTINCT FROM split_part(row, ';', 5) OR coalesce({unsure}, 0) > 0)) AS allowed
+            FROM odd LEFT JOIN (FROM any_tags WHERE false) AS open USING (user_id)"""
 
     def _statistics(self, what: str, name: str, any_of: str) -> str:
         """Compare the statistics of products or tags; ``any_of`` gives what may be counted for each of them besides."""
@@ -187,6 +223,7 @@ _LARGEST: Final = 1.7976931348623157e308
 
 _EVENTS_BEHIND: Final = {
     "counts": "user_id = $key AND list_contains(tags, $field)",
+    "items": "user_id = $key AND product_id = $field",
     "purchase": "user_id = $key AND product_id = $field",
     "product": "product_id = $key",
     "tags of product": "product_id = $key",

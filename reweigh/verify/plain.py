@@ -54,6 +54,9 @@ CREATE OR REPLACE MACRO plain_time(given, arrived) AS CASE
     WHEN regexp_full_match(
         given, '"(19[7-9]|2[0-9]{2})[0-9]-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3])(:[0-5][0-9]){2}(\.[0-9]{3})?Z?"')
         THEN epoch_ms(TRY_CAST(rtrim(inner_text(given), 'Z') AS TIMESTAMP)) END;
+CREATE OR REPLACE MACRO plain_number(given) AS CASE
+    WHEN given[1] IN ('"', 't', 'f', 'n', '[', '{') THEN NULL
+    WHEN TRY_CAST(given AS DOUBLE) BETWEEN 0 AND 1e9 THEN round_even(TRY_CAST(given AS DOUBLE) * 1000, 0)::BIGINT END;
 CREATE OR REPLACE MACRO once_each(list) AS list_filter(list, lambda item, i: list_position(list, item) = i);
 CREATE OR REPLACE MACRO are_plain_tags(given) AS
     given IS NULL OR regexp_full_match(given, '\[(?:"[^"]+"(?:,"[^"]+")*)?\]');
@@ -66,12 +69,13 @@ class PlainReader:
     Args:
         connection: Has the tables ``events`` and ``places`` (place, topic, partition, type).
         types: The names of the event types; a type's code is its index.
+        numbers: The members of ``metadata`` that are read, into the columns ``n0``, … of ``events``.
     """
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, types: Sequence[str]) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, types: Sequence[str], numbers: Sequence[str]) -> None:
         self._connection = connection
         connection.execute(_MACROS)
-        self._read = _read_statement(types)
+        self._read = _read_statement(types, numbers)
 
     def read(self, table: str) -> duckdb.DuckDBPyRelation:
         """Read the records of ``table`` (place, spot, arrived, text: null where it is no UTF-8).
@@ -91,11 +95,15 @@ class PlainReader:
         )
 
 
-def _read_statement(types: Sequence[str]) -> str:
+def _read_statement(types: Sequence[str], numbers: Sequence[str]) -> str:
     # Without MATERIALIZED each use of a member would take the record apart again: four times the work. Comparing names
     # is half of what is left, and needed only where there are more of them than members that matter.
     paths = ", ".join(f"'$.{name}'" for name in _MEMBERS)
     member = {name: f"nullif(m[{number}], 'null')" for number, name in enumerate(_MEMBERS, 1)}
+    given = "".join(
+        f", plain_number(json_extract(metadata, '$.{name}')::VARCHAR) AS n{number}"
+        for number, name in enumerate(numbers)
+    )
     return f"""
     CREATE OR REPLACE TEMP TABLE plain AS
     WITH members AS MATERIALIZED (
@@ -121,12 +129,13 @@ def _read_statement(types: Sequence[str]) -> str:
         SELECT *, from_json(tags, '["VARCHAR"]') AS tag_list FROM typed
         WHERE user_id IS NOT NULL AND product_id IS NOT NULL AND time_ms IS NOT NULL AND own_type = type
             AND (event_id IS NULL OR is_text(event_id, 128)) AND are_plain_tags(tags)
-            AND (session_id IS NULL OR session_id[1] = '"') AND (metadata IS NULL OR metadata[1] = '{{')
+            AND (session_id IS NULL OR session_id[1] = '"') AND (metadata IS NULL OR
+                (metadata[1] = '{{' AND len(json_keys(metadata)) = len(list_distinct(json_keys(metadata)))))
     )
     SELECT place, spot, arrived,
         md5_number(CASE WHEN event_id IS NULL THEN concat('@', topic, ':', partition, ':', spot)
                    ELSE concat('=', inner_text(event_id)) END) AS identity,
-        user_id, product_id, type, time_ms, once_each(tag_list) AS tags
+        user_id, product_id, type, time_ms, once_each(tag_list) AS tags{given}
     FROM judged WHERE tag_list IS NULL
         OR (len(tag_list) <= 32 AND coalesce(list_max(list_transform(tag_list, lambda tag: length(tag))), 0) <= 64)"""
 

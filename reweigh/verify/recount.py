@@ -19,6 +19,7 @@ from reweigh.verify.log import Offsets, Place, Records
 from reweigh.verify.names import PURCHASE
 from reweigh.verify.plain import PlainReader
 from reweigh.verify.recent import recent_events
+from reweigh.verify.statements import BY_ITEM, BY_TAG, COUNTED, FORGETTING, IN_ALL, JUDGED, REPEATED, TOTALS
 from reweigh.verify.within_cap import within_cap
 
 _MEMORY: Final = "1000MB"
@@ -27,7 +28,7 @@ _TABLES: Final = """
 CREATE TABLE places (place INTEGER, topic VARCHAR, partition INTEGER, type UTINYINT);
 CREATE TABLE applied_upto (place INTEGER, upto BIGINT);
 CREATE TABLE events (place INTEGER, spot BIGINT, arrived BIGINT, identity UHUGEINT, user_id VARCHAR, product_id VARCHAR,
-                     type UTINYINT, time_ms BIGINT, tags VARCHAR[]);
+                     type UTINYINT, time_ms BIGINT, tags VARCHAR[]{numbers});
 CREATE TABLE dead (place INTEGER, spot BIGINT, reason VARCHAR);
 CREATE TABLE catalogue (product_id VARCHAR, tags VARCHAR[], since BIGINT);
 """
@@ -50,6 +51,7 @@ _ODD_EVENTS: Final = pa.schema(
         ("type", pa.uint8()),
         ("time_ms", pa.int64()),
         ("tags", pa.list_(pa.string())),
+        ("numbers", pa.list_(pa.int64())),
     ]
 )
 
@@ -63,6 +65,8 @@ class Recount:
         window_ms: How long the job remembers an event id.
         expiry_ms: After how long without events the job forgets a tag of a user; 0: never.
         most_tags: How many tags of a user are stored: those with most events, of equal ones the first by name.
+        most_products: How many products of a user are stored with their events, by the same rule; 0: none.
+        numbers: The members of ``metadata`` of which sum and number are stored with a product, in thousandths.
         recent_events: How many of a user's events are stored: those of the newest time, of equal ones the last by text.
     """
 
@@ -73,18 +77,22 @@ class Recount:
         window_ms: int,
         expiry_ms: int = 0,
         most_tags: int = 1_000,
+        most_products: int = 1_000,
+        numbers: Sequence[str] = ("duration_ms",),
         recent_events: int = 200,
     ) -> None:
         self.database = duckdb.connect(folder / "recount.duckdb")
         self.database.execute(f"SET memory_limit = '{_MEMORY}'; SET temp_directory = '{folder}'")
         self.database.execute("SET preserve_insertion_order = false; SET enable_progress_bar = false")
-        self.database.execute(_TABLES)
+        self.numbers = tuple(numbers) if most_products else ()
+        columns = "".join(f", n{number} BIGINT" for number in range(len(self.numbers)))
+        self.database.execute(_TABLES.format(numbers=columns))
         self.types = tuple(topics)
-        self._window_ms, self._expiry_ms, self._most_tags = window_ms, expiry_ms, most_tags
-        self._recent_events = recent_events
+        self._window_ms, self._expiry_ms = window_ms, expiry_ms
+        self._most_tags, self._most_products, self._recent_events = most_tags, most_products, recent_events
         self._type_by_topic = {topic: code for code, topic in enumerate(topics.values())}
-        self._plain = PlainReader(self.database, self.types)
-        self._careful = CarefulReader(self.types)
+        self._plain = PlainReader(self.database, self.types, self.numbers)
+        self._careful = CarefulReader(self.types, self.numbers)
 
     def close(self) -> None:
         """Let go of the database."""
@@ -118,11 +126,13 @@ class Recount:
             table = pa.Table.from_pylist(events, _ODD_EVENTS)
             times = [arrived_at[each["place"], each["spot"]] for each in events]
             self.database.register("odd_events", table.append_column("arrived", pa.array(times, pa.int64())))
-            self.database.execute("""
+            given = "".join(f", numbers[{number + 1}]" for number in range(len(self.numbers)))
+            self.database.execute(f"""
                 INSERT INTO events SELECT place, spot, arrived,
                     md5_number(CASE WHEN event_id IS NULL THEN concat('@', topic, ':', partition, ':', spot)
                                ELSE concat('=', event_id) END),
-                    user_id, product_id, odd_events.type, time_ms, tags FROM odd_events JOIN places USING (place)""")
+                    user_id, product_id, odd_events.type, time_ms, tags{given}
+                FROM odd_events JOIN places USING (place)""")
             self.database.unregister("odd_events")
 
     def _learn_places(self, places: Sequence[Place]) -> None:
@@ -158,7 +168,9 @@ class Recount:
         ``unsure`` says that it may or may not have been counted, ``late`` that it may just be being written,
         ``any_tags`` that it took its tags from a catalogue that has changed since, so that they are not known.
         """
-        for statement in (_REPEATED, _JUDGED.format(window=self._window_ms), _COUNTED, *self._aggregates()):
+        numbers = "".join(f", n{number}" for number in range(len(self.numbers)))
+        judged = JUDGED.format(window=self._window_ms, numbers=numbers)
+        for statement in (REPEATED, judged, COUNTED.format(numbers=numbers), *self._aggregates()):
             self.database.execute(statement)
 
     def _aggregates(self) -> list[str]:
@@ -173,107 +185,32 @@ class Recount:
             ]
         )
         bought = self.types.index(PURCHASE)
-        by_tag_and_user = _FORGETTING.format(expiry=self._expiry_ms) if self._expiry_ms else _BY_TAG
+        by_tag_and_user, by_item = (
+            FORGETTING.format(rows=rows, expiry=self._expiry_ms) if self._expiry_ms else rows
+            for rows in (BY_TAG, BY_ITEM if self._most_products else f"{BY_ITEM} WHERE false")
+        )
+        sums = "".join(
+            f", coalesce(sum(n{number}), 0) AS s{number}, count(n{number}) AS k{number}"
+            for number in range(len(self.numbers))
+        )
         return [
             f"CREATE OR REPLACE TABLE any_tags AS SELECT user_id, {figures} "
             "FROM counted WHERE any_tags GROUP BY user_id",
             f"CREATE OR REPLACE TABLE counted_users AS SELECT user_id, tag, {figures} "
             f"FROM ({by_tag_and_user}) GROUP BY user_id, tag",
-            within_cap(codes, self._most_tags),
-            f"CREATE OR REPLACE TABLE wanted_tags AS SELECT tag, {figures} FROM ({_BY_TAG}) GROUP BY tag",
+            within_cap("users", codes, self._most_tags),
+            f"CREATE OR REPLACE TABLE counted_items AS SELECT user_id, tag, {figures}{sums} "
+            f"FROM ({by_item}) GROUP BY user_id, tag",
+            within_cap("items", codes, self._most_products, any_tags="(FROM any_tags WHERE false)"),
+            f"CREATE OR REPLACE TABLE wanted_tags AS SELECT tag, {figures} FROM ({BY_TAG}) GROUP BY tag",
             f"CREATE OR REPLACE TABLE wanted_products AS SELECT product_id, {figures} "
             "FROM (SELECT * REPLACE (false AS any_tags) FROM counted) GROUP BY product_id",
             "CREATE OR REPLACE TABLE wanted_purchases AS SELECT user_id, product_id, bool_and(unsure) AS unsure "
             f"FROM counted WHERE type = {bought} GROUP BY user_id, product_id",
             recent_events(self._recent_events),
-            _TOTALS.format(types=list(self.types)),
-            _IN_ALL,
+            TOTALS.format(types=list(self.types)),
+            IN_ALL,
         ]
-
-
-_REPEATED: Final = """
-CREATE OR REPLACE TABLE repeated AS
-    SELECT identity, max(arrived) - min(arrived) AS spread FROM events GROUP BY identity HAVING count(*) > 1
-"""
-
-# Of records with one identity the first one read counts. Within a partition that is the one of the lowest offset;
-# between partitions it is left to arrival, which matters only where what they say differs.
-_JUDGED: Final = """
-CREATE OR REPLACE TABLE judged AS
-    WITH said AS (
-        SELECT events.*, spread > {window} AS beyond_window, spot >= upto AS late,
-            md5_number(concat_ws(':', length(user_id), user_id, length(product_id), product_id, type, time_ms,
-                                 coalesce(tags::VARCHAR, '-'))) AS content
-        FROM events JOIN repeated USING (identity) JOIN applied_upto USING (place)
-    ), first_of_partition AS (
-        SELECT *, row_number() OVER (PARTITION BY identity, place ORDER BY spot) = 1 AS candidate FROM said
-    ), compared AS (
-        SELECT *, count(DISTINCT content) FILTER (candidate) OVER (PARTITION BY identity) > 1 AS contested,
-            bool_and(late) OVER (PARTITION BY identity) AS all_late,
-            row_number() OVER (PARTITION BY identity, content ORDER BY candidate DESC, late, place, spot)
-                AS turn_of_content,
-            row_number() OVER (PARTITION BY identity ORDER BY late, candidate DESC, place, spot) AS turn
-        FROM first_of_partition
-    )
-    SELECT *, CASE
-        WHEN beyond_window THEN true
-        WHEN contested THEN candidate AND turn_of_content = 1
-        ELSE turn = 1 END AS may_count,
-        all_late OR contested OR (beyond_window AND (turn > 1)) AS unsure
-    FROM compared
-"""
-
-_COUNTED: Final = """
-CREATE OR REPLACE TABLE counted AS
-    WITH once AS (
-        SELECT place, spot, arrived, user_id, product_id, type, time_ms, tags, spot >= upto AS unsure,
-            spot >= upto AS late
-        FROM (FROM events ANTI JOIN repeated USING (identity)) JOIN applied_upto USING (place)
-        UNION ALL
-        SELECT place, spot, arrived, user_id, product_id, type, time_ms, tags, unsure, late FROM judged
-        WHERE may_count
-    )
-    SELECT once.* EXCLUDE (tags), coalesce(once.tags, catalogue.tags, []) AS tags,
-        once.tags IS NULL AND catalogue.product_id IS NOT NULL AND coalesce(arrived <= since, true) AS any_tags
-    FROM once LEFT JOIN catalogue ON once.tags IS NULL AND once.product_id = catalogue.product_id
-"""
-
-_BY_TAG: Final = "SELECT * EXCLUDE (tags), unnest(tags) AS tag FROM counted"
-
-# The job forgets by its own clock, so a tag with a pause as long as the expiry, up to now too, may have been forgotten.
-_FORGETTING: Final = f"""
-    SELECT * REPLACE (unsure OR bool_or(paused) OVER (PARTITION BY user_id, tag) AS unsure) FROM (
-        SELECT *, coalesce(lead(arrived) OVER (PARTITION BY user_id, tag ORDER BY arrived), epoch_ms(now())) - arrived
-            >= {{expiry}} AS paused
-        FROM ({_BY_TAG}))
-"""
-
-_TOTALS: Final = """
-CREATE OR REPLACE TABLE wanted_totals AS
-    WITH read AS (
-        SELECT place, spot FROM events UNION ALL SELECT place, spot FROM dead
-    )
-    SELECT 'read:' || topic AS name, count(*) AS count, count(*) FILTER (spot >= upto) AS unsure
-        FROM read JOIN places USING (place) JOIN applied_upto USING (place) GROUP BY topic
-    UNION ALL SELECT 'dead:' || reason, count(*), count(*) FILTER (spot >= upto)
-        FROM dead JOIN applied_upto USING (place) GROUP BY reason
-    UNION ALL SELECT 'applied:' || type_names[type + 1], count(*), count(*) FILTER (unsure)
-        FROM counted, (SELECT {types} AS type_names) GROUP BY ALL
-    UNION ALL SELECT 'untagged', count(*), count(*) FILTER (unsure OR any_tags)
-        FROM counted WHERE len(tags) = 0 OR any_tags HAVING count(*) > 0
-"""
-
-# Which of several contents was counted is left to arrival, but not that one was: so events are counted by identity too.
-_IN_ALL: Final = """
-CREATE OR REPLACE TABLE wanted_in_all AS
-    WITH once_each AS (
-        SELECT spot < upto AS sure, 1 AS most
-        FROM (FROM events ANTI JOIN repeated USING (identity)) JOIN applied_upto USING (place)
-        UNION ALL
-        SELECT NOT all_late, count(*) FILTER (beyond_window OR turn = 1) FROM judged GROUP BY identity, all_late
-    )
-    SELECT count(*) AS events, count(*) FILTER (sure) AS least, coalesce(sum(most), 0) AS most FROM once_each
-"""
 
 
 def _as_text(values: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -44,6 +44,8 @@ class Plan:
         window_seconds: How long the job remembers an event id.
         tag_expiry_seconds: After how long without events a tag of a user is forgotten; 0: never.
         most_tags_per_user: How many tags of a user the job keeps in Redis.
+        most_products_per_user: How many products of a user it keeps there with their events.
+        metadata_numbers: Which numbers of the events' metadata it adds up with them.
         recent_events: How many of a user's newest events it keeps there.
         patience_seconds: How long the job may stand still before verifying gives up.
         rounds: How often what moved meanwhile is looked at again.
@@ -56,6 +58,8 @@ class Plan:
     window_seconds: int
     tag_expiry_seconds: int = 0
     most_tags_per_user: int = 1_000
+    most_products_per_user: int = 1_000
+    metadata_numbers: Sequence[str] = ("duration_ms",)
     recent_events: int = 200
     patience_seconds: float = 90.0
     rounds: int = 3
@@ -125,7 +129,12 @@ class Verification:
         recount.know_applied(self._log.places, applied)
         recount.count()
         comparison = Comparer(
-            recount.database, recount.types, weights, self._plan.most_shown, every_record=self._plan.every_record
+            recount.database,
+            recount.types,
+            weights,
+            self._plan.most_shown,
+            numbers=recount.numbers,
+            every_record=self._plan.every_record,
         ).compare()
         weights_moved = self._weights()[1] != version
         return ends, comparison, weights_moved or any(ends[place] > applied.get(place, 0) for place in ends), version
@@ -218,6 +227,8 @@ def _recount(folder: Path, plan: Plan) -> Iterator[Recount]:
         window_ms=plan.window_seconds * 1000,
         expiry_ms=plan.tag_expiry_seconds * 1000,
         most_tags=plan.most_tags_per_user,
+        most_products=plan.most_products_per_user,
+        numbers=plan.metadata_numbers,
         recent_events=plan.recent_events,
     )
     try:

@@ -24,14 +24,15 @@ _ROWS_AN_INSERT: Final = 200_000
 """Each insert is a transaction of its own, which costs the database milliseconds whatever its size."""
 _PROFILE: Final = "user:profile:"
 _BESIDE: Final = re.compile(
-    r"\{user:profile:(?P<plain>[^{}]+)\}:(?P<what>counts|purchased|recent|arrivals)"
-    r"|\{\d+\}:(?P<what_too>counts|purchased|recent|arrivals):user:profile:(?P<braces>.+)",
+    r"\{user:profile:(?P<plain>[^{}]+)\}:(?P<what>counts|items|purchased|recent|arrivals)"
+    r"|\{\d+\}:(?P<what_too>counts|items|purchased|recent|arrivals):user:profile:(?P<braces>.+)",
     re.DOTALL,
 )
 _STATISTICS: Final = ("{stats}:products", "{stats}:tags", "{stats}:totals")
 _HOUSEKEEPING: Final = frozenset(
     {
         "{stats}:changes",
+        "{stats}:dropped_items",
         "{stats}:dropped_tags",
         "catalog:products",
         "catalog:details",
@@ -47,6 +48,7 @@ _HOUSEKEEPING: Final = frozenset(
 _TABLES: Final = """
 CREATE OR REPLACE TABLE stored_counts (user_id VARCHAR, tag VARCHAR, row VARCHAR);
 CREATE OR REPLACE TABLE stored_scores (user_id VARCHAR, tag VARCHAR, score VARCHAR);
+CREATE OR REPLACE TABLE stored_items (user_id VARCHAR, tag VARCHAR, row VARCHAR);
 CREATE OR REPLACE TABLE stored_purchases (user_id VARCHAR, product_id VARCHAR);
 CREATE OR REPLACE TABLE stored_recent (user_id VARCHAR, events VARCHAR);
 CREATE OR REPLACE TABLE stored_products (product_id VARCHAR, row VARCHAR);
@@ -98,11 +100,18 @@ class Stored:
         keys = _Keys()
         for key in self._scan():
             keys.sort_in(key)
-        read, total = 0, 2 * len(keys.counts_by_user) + len(keys.purchases) + len(keys.recent)
+        read, total = 0, 2 * len(keys.counts_by_user) + len(keys.items) + len(keys.purchases) + len(keys.recent)
         counts, scores = _Table(database, "stored_counts"), _Table(database, "stored_scores")
         for users in _batched(keys.counts_by_user.items(), _USERS_AT_ONCE):
             self._read_profiles(scores, counts, users)
             read += 2 * len(users)
+            tell(read, total)
+        items = _Table(database, "stored_items")
+        for some in _batched(keys.items, _USERS_AT_ONCE):
+            answers = self._pipelined([("HGETALL", key) for key, _ in some])
+            for (_, user), found in zip(some, answers, strict=True):
+                items.add(repeat(user, len(found)), found, found.values())
+            read += len(some)
             tell(read, total)
         purchases = _Table(database, "stored_purchases")
         for bought in _batched(keys.purchases, _KEYS_A_CALL):
@@ -119,7 +128,7 @@ class Stored:
             tell(read, total)
         others = _Table(database, "stored_others")
         others.add(keys.others)
-        tables = [counts, scores, purchases, recent, others]
+        tables = [counts, scores, items, purchases, recent, others]
         for key, name in zip(_STATISTICS, ("stored_products", "stored_tags", "stored_totals"), strict=True):
             fields = self._ask(lambda key=key: self._client.hgetall(key))  # type: ignore[misc]
             tables.append(_Table(database, name))
@@ -166,6 +175,7 @@ class _Keys:
 
     def __init__(self) -> None:
         self.counts_by_user: dict[str, str] = {}
+        self.items: list[tuple[str, str]] = []
         self.purchases: list[tuple[str, str]] = []
         self.recent: list[tuple[str, str]] = []
         self.others: list[str] = []
@@ -181,7 +191,7 @@ class _Keys:
             if what == "counts":
                 self.counts_by_user[user] = key
             elif what != "arrivals":  # these are kept for a minute, for whoever waits for an event
-                (self.purchases if what == "purchased" else self.recent).append((key, user))
+                {"items": self.items, "purchased": self.purchases, "recent": self.recent}[what].append((key, user))
         elif key not in _HOUSEKEEPING and key not in _STATISTICS:
             self.others.append(key)
 

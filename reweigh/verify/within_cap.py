@@ -15,30 +15,36 @@ from typing import Final
 _MOST_TAGS_PER_EVENT: Final = 32
 
 
-def within_cap(codes: Sequence[int], most: int) -> str:
-    """Give the statement that makes ``wanted_users`` of ``counted_users`` and ``any_tags``.
+def within_cap(what: str, codes: Sequence[int], most: int, any_tags: str = "any_tags") -> str:
+    """Give the statement that makes ``wanted_<what>`` of ``counted_<what>`` and ``any_tags``.
 
     ``kept`` says that the tag is stored once all events are applied, ``may_miss`` that it may not be there before.
 
     Args:
+        what: ``users``, or ``items``, where products stand for tags.
         codes: The numbers of the event types: counts are in the columns ``c0``, …, the unsure among them in ``u0``, ….
         most: How many tags of a user are stored: those with most events, of equal ones the first by name.
+        any_tags: Gives by user what events that may carry any tag come to.
     """
     return _STATEMENT.format(
-        total=" + ".join(f"c{code}" for code in codes), unsure=" + ".join(f"u{code}" for code in codes), most=most
+        what=what,
+        any_tags=any_tags,
+        total=" + ".join(f"c{code}" for code in codes),
+        unsure=" + ".join(f"u{code}" for code in codes),
+        most=most,
     )
 
 
 _STATEMENT: Final = f"""
-CREATE OR REPLACE TABLE wanted_users AS
-    WITH possible AS (SELECT user_id, {{total}} AS more, late FROM any_tags),
+CREATE OR REPLACE TABLE wanted_{{what}} AS
+    WITH possible AS (SELECT user_id, {{total}} AS more, late FROM {{any_tags}}),
     crowded AS (
         SELECT user_id, coalesce(any_value(more), 0) AS more, coalesce(any_value(possible.late), false) AS any_late
-        FROM counted_users LEFT JOIN possible USING (user_id)
+        FROM counted_{{what}} LEFT JOIN possible USING (user_id)
         GROUP BY user_id HAVING count(*) + {_MOST_TAGS_PER_EVENT} * coalesce(any_value(more), 0) > {{most}}
     ), figures AS (
         SELECT user_id, tag, more, late OR any_late AS late, {{total}} AS total, {{total}} - ({{unsure}}) AS sure
-        FROM counted_users JOIN crowded USING (user_id)
+        FROM counted_{{what}} JOIN crowded USING (user_id)
     ), ranked AS (
         SELECT *, row_number() OVER (PARTITION BY user_id ORDER BY total DESC, tag) AS turn,
             row_number() OVER (PARTITION BY user_id ORDER BY sure DESC, tag) AS sure_turn
@@ -56,6 +62,6 @@ CREATE OR REPLACE TABLE wanted_users AS
                 AS surely_out
         FROM ranked JOIN edges USING (user_id)
     )
-    SELECT counted_users.*, coalesce(kept, true) AS kept, NOT coalesce(surely_kept, true) AS may_miss
-    FROM counted_users LEFT JOIN decided USING (user_id, tag) WHERE NOT coalesce(surely_out, false)
+    SELECT counted.*, coalesce(kept, true) AS kept, NOT coalesce(surely_kept, true) AS may_miss
+    FROM counted_{{what}} AS counted LEFT JOIN decided USING (user_id, tag) WHERE NOT coalesce(surely_out, false)
 """

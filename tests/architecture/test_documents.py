@@ -51,7 +51,7 @@ def test_redis_keys() -> None:
     """Every key of the layout is in the data dictionary, and no other."""
     user = "<id>"
     keys = {layout.profile_key(user), layout.counts_key(user), layout.purchased_key(user)}
-    keys |= {layout.recent_key(user), layout.arrivals_key(user)}
+    keys |= {layout.items_key(user), layout.recent_key(user), layout.arrivals_key(user), layout.DROPPED_ITEMS}
     keys |= {layout.PRODUCT_STATISTICS, layout.TAG_STATISTICS, layout.TOTALS, layout.DROPPED_TAGS, layout.CHANGES}
     keys |= {layout.CATALOG_DETAILS, layout.CATALOG_REMOVED, layout.FOLLOWED}
     keys |= {layout.CATALOG, layout.CATALOG_VERSION, layout.WEIGHTS_IN_FORCE, layout.WRITER_EPOCH, layout.WRITER_FENCE}

@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from deploy.local import Stack
-from faults.ledger import EXTRA_EVENT_TYPES, MOST_TAGS_PER_USER, RECENT_EVENTS
+from faults.ledger import EXTRA_EVENT_TYPES, MOST_PRODUCTS_PER_USER, MOST_TAGS_PER_USER, RECENT_EVENTS
 from faults.traffic import Traffic
 from tests.event_cases import CASES
 
@@ -19,6 +19,7 @@ POISON = [(case.raw, str(case.expected)) for case in CASES if isinstance(case.ex
 SETTINGS = {
     "EXTRA_EVENT_TYPES": EXTRA_EVENT_TYPES,
     "MOST_TAGS_PER_USER": str(MOST_TAGS_PER_USER),
+    "MOST_PRODUCTS_PER_USER": str(MOST_PRODUCTS_PER_USER),
     "RECENT_EVENTS": str(RECENT_EVENTS),
     "REWEIGH_PARALLELISM": "2",
     "API_INGEST_TIMEOUT_MS": "8000",  # a machine that stands still for a second makes no event an error here

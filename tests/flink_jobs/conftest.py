@@ -9,10 +9,11 @@ import pytest
 import redis
 
 from deploy.local import Stack
+from flink_jobs.crowded_users import ITEMS, TAGS
 from flink_jobs.redis_store import RedisStore
-from reccore.tag_cap import TagCap
+from reccore.row_cap import RowCap
 
-UNCAPPED = TagCap(1_000_000)
+UNCAPPED = RowCap(1_000_000)
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 
@@ -44,8 +45,8 @@ def open_store(redis_url: str) -> Iterator[Callable[..., RedisStore]]:
     """Make stores that have taken the place of a subtask, and close them at the end."""
     opened: list[RedisStore] = []
 
-    def make(subtask: int = 0, subtasks: int = 1, cap: TagCap = UNCAPPED, patience: float = 5) -> RedisStore:
-        store = RedisStore.connect(redis_url, patience_seconds=patience, cap=cap)
+    def make(subtask: int = 0, subtasks: int = 1, cap: RowCap = UNCAPPED, patience: float = 5) -> RedisStore:
+        store = RedisStore.connect(redis_url, patience_seconds=patience, caps={TAGS: cap, ITEMS: cap})
         store.open("test", subtasks, subtask)
         opened.append(store)
         return store

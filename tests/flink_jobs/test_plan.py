@@ -101,7 +101,7 @@ def test_numbers_are_given_before_anything_is_spread(plans: dict[str, dict[str, 
     assert "LocalGroupAggregate" in numbering
 
 
-SHAPES = {5: "6df75de4bd7c8e97"}
+SHAPES = {6: "e8bbb83f97bbd13f"}
 """By the version of the state, a digest of the plan and the tasks that its shape follows from."""
 
 

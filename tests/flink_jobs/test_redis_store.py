@@ -13,8 +13,9 @@ import redis
 
 from flink_jobs.errors import FencedOffError, RedisRefusedError, RedisUnavailableError
 from flink_jobs.recent_events import WriteRecentEvents
-from flink_jobs.redis_store import RedisStore, UserRows, WeightsStamp
+from flink_jobs.redis_store import RedisStore, WeightsStamp
 from flink_jobs.settings import parse_settings
+from flink_jobs.user_rows import UserRows
 from reccore import layout
 from reccore.tag_list import escape_all, join_tags
 

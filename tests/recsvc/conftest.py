@@ -19,8 +19,10 @@ with warnings.catch_warnings():  # kafka-python 3.0 reads its own files in a way
 
 from deploy.local.stack import Stack
 from reccore.event_types import EventTypes
+from reccore.features import FeatureRules
 from recsvc.app import create_app
 from recsvc.catalogue import Catalogue
+from recsvc.features import UserFeatures
 from recsvc.ingest import Ingest
 from recsvc.memory import MemoryEventPublisher, MemorySettledRecords, MemoryStatistics, MemoryUserStore
 from recsvc.own_writes import OwnWrites
@@ -78,6 +80,14 @@ def bench() -> Iterator[Bench]:
         recommender=recommender,
         own_writes=OwnWrites(users, settled, TYPES),
         recent_events=RecentEvents(users, TYPES),
+        features=UserFeatures(
+            users,
+            statistics,
+            FeatureRules(TYPES.names, ("duration_ms", "scroll")),
+            attributes=("brand",),
+            tag_expiry_seconds=settings.tag_expiry_seconds,
+            now=lambda: clock[0],
+        ),
         catalogue=Catalogue(users, statistics, TYPES.names),
         ingest=Ingest(kafka, TYPES),
         configurations=configurations,

@@ -10,9 +10,9 @@ import pytest
 from reccore import layout
 from reccore.tag_list import escape_all, join_tags
 from recsvc.ingest import Placed
-from recsvc.own_writes import STATES
+from recsvc.own_writes import STATES, OwnWrites
 from recsvc.user_store import StoredUser
-from tests.recsvc.conftest import Bench
+from tests.recsvc.conftest import TYPES, Bench
 
 
 def arrival(number: int, event: str, *tags: str) -> str:
@@ -39,10 +39,17 @@ def asked(bench: Bench, position: str, wait_ms: int = 0) -> dict[str, Any]:
     return found
 
 
-def stored(*arrivals: str, purchased: tuple[str, ...] = (), **numbers: int) -> StoredUser:
-    """A user whose rows hold events up to these numbers."""
-    rows = {tag: layout.encode_counts((1, 0, 0), 1, None, number) for tag, number in numbers.items()}
-    return StoredUser(rows, frozenset(purchased), arrivals)
+def row(number: int) -> str:
+    """A row that holds events up to this number."""
+    return layout.encode_counts((1, 0, 0), 1, None, number)
+
+
+def stored(*arrivals: str, items: dict[str, int] | None = None, **numbers: int) -> StoredUser:
+    """A user whose rows hold events up to these numbers, by default those of the products as many as have arrived."""
+    arrived = map(layout.decode_arrival, arrivals)
+    products = {each.event.split(":", 3)[3]: each.number for each in arrived} if items is None else items
+    rows, of_products = ({name: row(number) for name, number in each.items()} for each in (numbers, products))
+    return StoredUser(rows, frozenset(), arrivals, of_products)
 
 
 def test_an_event_is_in_the_answer_when_the_rows_of_all_its_tags_hold_it(bench: Bench) -> None:
@@ -56,21 +63,29 @@ def test_an_event_is_in_the_answer_when_the_rows_of_all_its_tags_hold_it(bench: 
     assert asked(bench, position) == {"state": "applied"}
 
 
-def test_without_tags_its_arrival_is_enough(bench: Bench) -> None:
-    """It counts for nothing in the user's profile."""
-    position = sent(bench, tags=[])
-    bench.users.users["u"] = stored(arrival(1, "0:0:0:p"))
-    assert asked(bench, position) == {"state": "applied"}
+@pytest.mark.parametrize("product", ["p", "a\x1f;:\x1d"])
+def test_an_event_is_in_the_answer_when_the_row_of_its_product_holds_it(bench: Bench, product: str) -> None:
+    """Also without tags. Products, like tags, may hold any character."""
+    for tags in ([], ["\x1f"]):
+        position = sent(bench, product_id=product, event_type="purchase", tags=tags)
+        place = position.partition(":")[2]
+        here = arrival(2, f"2:{place}:{product}", *tags)
+        for items in ({}, {product: 1}, {"another": 2}):
+            bench.users.users["u"] = stored(here, items=items, **{"\x1f": 2})
+            assert asked(bench, position) == {"state": "pending"}
+        bench.users.users["u"] = stored(here, items={product: 2}, **{"\x1f": 2})
+        assert asked(bench, position) == {"state": "applied"}
 
 
-def test_a_purchase_is_in_the_answer_when_the_product_is_left_out(bench: Bench) -> None:
-    """Products, like tags, may hold any character."""
-    product = "a\x1f;:\x1d"
-    position = sent(bench, product_id=product, event_type="purchase")
-    bench.users.users["u"] = stored(arrival(1, f"2:0:0:{product}", "\x1f"), **{"\x1f": 1})
-    assert asked(bench, position) == {"state": "pending"}
-    bench.users.users["u"] = stored(arrival(1, f"2:0:0:{product}", "\x1f"), purchased=(product,), **{"\x1f": 1})
-    assert asked(bench, position) == {"state": "applied"}
+def test_where_products_are_not_counted_a_purchase_must_be_among_the_bought(bench: Bench) -> None:
+    """Other events are told by their tags alone."""
+    own_writes = OwnWrites(bench.users, bench.settled, TYPES, counts_products=False)
+    bought, seen = Placed("purchase-events", 0, 0), Placed("view-events", 0, 0)
+    bench.users.users["u"] = StoredUser({}, frozenset(), (arrival(1, "2:0:0:p"), arrival(2, "0:0:0:q")))
+    assert own_writes.wait("u", bought, 0).state == "pending"
+    assert own_writes.wait("u", seen, 0).state == "applied"
+    bench.users.users["u"] = StoredUser({}, frozenset({"p"}), (arrival(1, "2:0:0:p"),))
+    assert own_writes.wait("u", bought, 0).state == "applied"
 
 
 def test_waits_until_it_is_there(bench: Bench) -> None:
@@ -78,9 +93,9 @@ def test_waits_until_it_is_there(bench: Bench) -> None:
     position = sent(bench, tags=["a"])
     looks = 0
 
-    def user(user_id: str, *, arrivals: bool = False) -> StoredUser:
+    def user(user_id: str, *, arrivals: bool = False, items: bool = False) -> StoredUser:
         nonlocal looks
-        assert (user_id, arrivals) == ("u", True)
+        assert (user_id, arrivals, items) == ("u", True, True)
         looks += 1
         return stored(arrival(1, "0:0:0:p", "a"), a=1) if looks == 4 else stored()
 
@@ -98,11 +113,11 @@ def test_redis_may_come_back_while_it_is_waited_for(bench: Bench) -> None:
     bench.users.up = False
     read, looks = bench.users.user, 0
 
-    def user(user_id: str, *, arrivals: bool = False) -> StoredUser:
+    def user(user_id: str, *, arrivals: bool = False, items: bool = False) -> StoredUser:
         nonlocal looks
         looks += 1
         bench.users.up = looks > 2
-        return read(user_id, arrivals=arrivals)
+        return read(user_id, arrivals=arrivals, items=items)
 
     bench.users.user = user  # type: ignore[method-assign]
     assert asked(bench, position, 5_000) == {"state": "applied"}

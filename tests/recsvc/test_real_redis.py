@@ -295,6 +295,21 @@ def test_expired_tags_go_from_both_hashes(database: redis.Redis, sweep: ScoreSwe
     assert not database.exists(layout.counts_key("none"), layout.profile_key("none"))
 
 
+def test_expired_products_go_too(database: redis.Redis, sweep: ScoreSweep) -> None:
+    """Also of users without tags; numbers and sums stay as they are. Without expiry nobody looks at them."""
+    for user in ("u", "{v}"):
+        items = {"old": "1,0,0;5;899", "new": "1,0,0;5;900;7;12:1", "ever": "1,0,0;5;;8;13:1", "bare": "1,0,0;5"}
+        database.hset(layout.items_key(user), mapping=items)
+    weights = Weights(NAMES, (1, 3, 5))
+    sweep.raise_version(1, weights)
+    assert sweep.run(1, weights).changed == 0
+    done = sweep.run(1, weights, tag_expiry_seconds=100)
+    assert (done.users, done.changed) == (0, 2)
+    stamped = {"new": "1,0,0;5;900;7;12:1", "ever": "1,0,0;5;1000;8;13:1", "bare": "1,0,0;5;1000"}
+    for user in ("u", "{v}"):
+        assert database.hgetall(layout.items_key(user)) == stamped
+
+
 _WRITE = """
 if tonumber(redis.call('HGET', KEYS[1], 'version') or -1) > tonumber(ARGV[1]) then return 0 end
 redis.call('HSET', KEYS[3], 'shoes', ARGV[2] .. ',0,0;5')

@@ -15,7 +15,7 @@ NOTHING = Moved()
 
 def comparer(**given: bool) -> Comparer:
     """One that compares everything, unless told otherwise."""
-    return Comparer(**{"scores": True, "partial": False, "expiry": False, **given}, most_tags=2)
+    return Comparer(**{"scores": True, "partial": False, "expiry": False, **given}, most_tags=2, most_products=2)
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,7 @@ def comparer(**given: bool) -> Comparer:
     [
         (COUNTS, {"a": "1,0,0;5"}, {"a": "2,0,0;5"}),
         (COUNTS, {}, {"a": "2,0,0;5"}),
+        (layout.items_key("ann"), {"p": "1,0,0;5;5:1"}, {"p": "1,0,0;5;6:1"}),
         (PROFILE, {"a": "1"}, {"a": "2"}),
         (BOUGHT, {"p"}, {"p", "q"}),
         (layout.PRODUCT_STATISTICS, {"p": "[[1,0,0],5,[]]"}, {"p": "[[2,0,0],5,[]]"}),

@@ -8,6 +8,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ import redis
 from deploy.local import Stack
 from flink_jobs.errors import RedisUnavailableError
 from flink_jobs.recent_events import Written, transactions
-from flink_jobs.redis_store import RedisStore, UserRows, WeightsStamp
+from flink_jobs.redis_store import RedisStore, WeightsStamp
+from flink_jobs.user_rows import UserRows
 from reccore import layout
 from reccore.event_types import EventTypes
 from reccore.weights import default_weights
@@ -31,6 +33,7 @@ from recsvc.weights_record import read_weights_record
 from reweigh.at_rest import read_totals
 from reweigh.cli import main
 from reweigh.doctor import check_redis
+from reweigh.features import Features
 from reweigh.follow.catalogue import Catalogue
 from reweigh.follow.follower import Follower
 from reweigh.verify.stored import Stored
@@ -76,7 +79,9 @@ def write_as_the_job(url: str) -> None:
     """Everything that the job does with Redis."""
     store = RedisStore.connect(url, patience_seconds=5)
     store.open("WriteProfiles", 1, 0)
-    rows = [UserRows(user, ["shoes", "2,1,0;1700000000000"], ["shoes", "5"], ["p1", "p2"]) for user in ("ann", ODD)]
+    items = ["p1", "2,1,0;1700000000000;;;7:1"]
+    shoes = (["shoes", "2,1,0;1700000000000"], ["shoes", "5"])
+    rows = [UserRows(user, *shoes, ["p1", "p2"], items) for user in ("ann", ODD)]
     assert store.commit_profiles(rows, STAMP) is None
     assert store.commit_profiles(rows, WeightsStamp(6, STAMP.document)) == STAMP
     assert store.read_weights_in_force()["version"] == "7"
@@ -105,8 +110,10 @@ def test_the_service_reads(address: str) -> None:
         for user in ("ann", ODD):
             assert store.user(user).purchased == {"p1", "p2"}
             assert store.user(user, arrivals=True).arrivals == ("arrival",)
+            assert store.items(user) == {"p1": "2,1,0;1700000000000;;;7:1"}
             assert store.recent(user, 0, 9) == [("0:0:0:p1", 5)]
             assert store.counts([user]) == [{"shoes": "2,1,0;1700000000000"}]
+        assert store.details(["p1"]) == [None]
         assert (found := totals.read()) is not None
         assert found.records_in == 1
         assert read_weights_record(of_service, timeout_ms=1_000)["version"] == "7"
@@ -130,7 +137,7 @@ def test_the_sweeper_rewrites(address: str) -> None:
     done = sweep.run(8, WEIGHTS, tag_expiry_seconds=1_000)
     assert (done.users, done.complete) == (2, True)
     later = ScoreSweep(client, now=lambda: time.time() + 5_000, sleep=lambda _: None)
-    assert later.run(8, WEIGHTS, tag_expiry_seconds=1_000).changed == 2
+    assert later.run(8, WEIGHTS, tag_expiry_seconds=1_000).changed == 4  # tags and products
     sweep.mark_swept(8)
     assert sweep.record().swept == 8
     sweep.close()
@@ -138,7 +145,7 @@ def test_the_sweeper_rewrites(address: str) -> None:
     client.close()
     write_again = RedisStore.connect(url(address, JOB), patience_seconds=5)
     write_again.open("WriteProfiles", 1, 0)
-    row = UserRows("ann", ["shoes", "2,1,0;1700000000000"], ["shoes", "5"], ["p1"])
+    row = UserRows("ann", ["shoes", "2,1,0;1700000000000"], ["shoes", "5"], ["p1"], ["p1", "2,1,0;1700000000000"])
     assert write_again.commit_profiles([row], WeightsStamp(8, STAMP.document)) is None
     write_again.close()
 
@@ -182,10 +189,13 @@ def test_verify_reads_everything(address: str) -> None:
         }
         stored.read_into(database, lambda _done, _total: None)
         assert database.sql("SELECT count(*) FROM stored_counts").fetchall() == [(1,)]
+        assert database.sql("SELECT count(*) FROM stored_items").fetchall() == [(1,)]
         assert database.sql("SELECT * FROM stored_others").fetchall() == []
     finally:
         stored.close()
         database.close()
+    with closing(Features(url(address, VERIFY), EventTypes.from_settings({}))) as features:
+        assert features.table()["product_id"].to_pylist() == ["p1"]
 
 
 NOT_THEIRS = [

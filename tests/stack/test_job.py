@@ -132,6 +132,8 @@ def test_changed_settings_reach_a_running_job(tmp_path: Path) -> None:
         ({"VIEW_TOPIC": "looks"}, False),
         ({"TAG_EXPIRY_SECONDS": "60"}, False),
         ({"MOST_TAGS_PER_USER": "20"}, False),
+        ({"MOST_PRODUCTS_PER_USER": "0"}, False),
+        ({"METADATA_NUMBERS": "duration_ms,scroll"}, False),
     ],
 )
 def test_state_of_another_shape_is_not_restored(tmp_path: Path, changed: dict[str, str], kept: bool) -> None:

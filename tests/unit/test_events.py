@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from flink_jobs.fast_parse import BatchParser
 from reccore.dead_letters import Reason
-from reccore.errors import RejectedEvent
+from reccore.errors import RejectedEvent, SettingError
 from reccore.event_types import EventTypes
 from reccore.events import Event, identity, parse_event
+from reccore.metadata_numbers import ABSENT, MetadataNumbers
 from tests.event_cases import CASES, RECORD_TIME_MS, Case
 
 TYPES = EventTypes.from_settings({"EXTRA_EVENT_TYPES": "wishlist:wishlist-events"})
@@ -89,6 +90,38 @@ def test_job_agrees_with_the_rule_on_damaged_bytes(raw: bytes, case: Case, place
     whole = (case.raw or b"")[:2_000]
     damaged = whole[:place] + raw + whole[place + cut :]
     assert by_the_job(damaged) == by_the_rule(damaged)
+
+
+numbers = st.one_of(
+    st.integers(-5, 10**10), st.floats(allow_nan=False, allow_infinity=False), st.floats(0, 1e9),
+    st.sampled_from([True, "7", None, 0.0005, 0.0015, -0.0, 10**400, [1], {"a": 1}, 1_000_000_000.0004]),
+)  # fmt: skip
+metadata = st.dictionaries(st.sampled_from(["duration_ms", "scroll", "page"]), numbers, max_size=3)
+
+
+@settings(max_examples=500, deadline=None)
+@given(given_metadata=metadata)
+def test_job_reads_numbers_of_metadata_as_the_rule_does(given_metadata: dict[str, Any]) -> None:
+    """In whole thousandths; what is no number from 0 to a thousand million is none."""
+    raw = json.dumps({"user_id": "u", "product_id": "p", "metadata": given_metadata}).encode()
+    wanted = MetadataNumbers(("duration_ms", "scroll"))
+    by_rule = by_the_rule(raw)
+    assert isinstance(by_rule, Event)
+    found = wanted.read(by_rule.metadata)
+    assert wanted.read(PARSER.parse([raw], ["view"], [0]).metadata.get(0)) == found
+    for number, name in zip(found, wanted.names, strict=True):
+        value = given_metadata.get(name)
+        is_number = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 10**9
+        assert number == (round(value * 1000) if is_number else ABSENT)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("given_names", ["a b", "1a", "a,,b", ",".join(f"n{n}" for n in range(9)), "a" * 33])
+def test_wrong_names_of_numbers_are_refused(given_names: str) -> None:
+    """At most eight plain names; ``none`` means none."""
+    with pytest.raises(SettingError, match="METADATA_NUMBERS"):
+        MetadataNumbers.from_settings({"METADATA_NUMBERS": given_names})
+    assert MetadataNumbers.from_settings({"METADATA_NUMBERS": "none"}).names == ()
+    assert MetadataNumbers.from_settings({}).names == ("duration_ms",)
 
 
 def test_identity_of_a_place_is_no_id() -> None:

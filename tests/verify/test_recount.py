@@ -19,15 +19,17 @@ from hypothesis import strategies as st
 from reccore.errors import RejectedEvent
 from reccore.event_types import EventTypes
 from reccore.events import Event, parse_event
-from reccore.tag_cap import TagCap
+from reccore.metadata_numbers import ABSENT, MetadataNumbers
+from reccore.row_cap import RowCap
 from reweigh.verify.log import Place, Records
 from reweigh.verify.recount import CatalogueTags, Recount
 from tests.event_cases import CASES, RECORD_TIME_MS
-from tests.unit.test_events import records
+from tests.unit.test_events import metadata, records
 
 TYPES = EventTypes.from_settings({"EXTRA_EVENT_TYPES": "wishlist:wishlist-events"})
 PLACES = [Place(topic, partition) for topic in TYPES.by_topic for partition in range(2)]
 WINDOW_MS = 1_000_000
+NUMBERS = ("duration_ms", "scroll")
 Record = tuple[int, int, int, bytes | None]
 """Place (index into ``PLACES``), offset, Kafka's time, value."""
 
@@ -41,11 +43,11 @@ def batch(log: Sequence[Record]) -> Records:
 
 @contextmanager
 def recounted(
-    log: Sequence[Record], applied: dict[int, int] | None = None, expiry_ms: int = 0, most_tags: int = 1_000
+    log: Sequence[Record], applied: dict[int, int] | None = None, expiry_ms: int = 0, most: int = 1_000
 ) -> Iterator[Recount]:
     """Give the recount of a log of which the job has applied everything, or ``applied`` by place."""
     with TemporaryDirectory() as folder:
-        recount = Recount(Path(folder), TYPES.topics, WINDOW_MS, expiry_ms, most_tags)
+        recount = Recount(Path(folder), TYPES.topics, WINDOW_MS, expiry_ms, most, most, NUMBERS)
         recount.add(batch(log))
         recount.know_applied(PLACES, {place: (applied or {}).get(n, 10**9) for n, place in enumerate(PLACES)})
         try:
@@ -125,6 +127,13 @@ def wanted(recount: Recount) -> dict[tuple[str, str], tuple[int, int]]:
     return {(user, tag): (count, unsure) for user, tag, count, unsure in rows}
 
 
+def items(recount: Recount) -> dict[tuple[str, str], tuple[int, int, int, int]]:
+    """Views by user and product, how many of them are unsure, and sum and number of their durations."""
+    recount.count()
+    rows = recount.database.sql("SELECT user_id, tag, c0, u0, s0, k0 FROM wanted_items WHERE kept").fetchall()
+    return {(user, product): tuple(figures) for user, product, *figures in rows}  # type: ignore[misc]
+
+
 def totals(recount: Recount) -> dict[str, tuple[int, int]]:
     """Each total, and how much of it is unsure."""
     rows = recount.database.sql("SELECT name, count, unsure FROM wanted_totals").fetchall()
@@ -151,6 +160,37 @@ def test_an_id_counts_once_and_its_absence_each_time() -> None:
     with recounted(log) as recount:
         assert wanted(recount) == {("u", "t"): (4, 0)}
         assert totals(recount) == {"read:view-events": (6, 0), "applied:view": (4, 0)}
+
+
+def test_events_are_counted_by_product_too() -> None:
+    """With sum and number of what their metadata say; of an id with two contents it is open which was counted."""
+    log = [
+        (0, 0, 1, event(tags=["t"], metadata={"duration_ms": 1.5})),
+        (0, 1, 2, event(tags=[], metadata={"duration_ms": 3, "page": "home"})),
+        (0, 2, 2, event(metadata={"duration_ms": "long"})),
+        (0, 3, 2, event(product_id="q", metadata={"deep": {"duration_ms": [7]}, "duration_ms": 2})),
+        (0, 4, 2, event(product_id="r", event_id="a", metadata={"duration_ms": 1})),
+        (1, 0, 2, event(product_id="r", event_id="a", metadata={"duration_ms": 2})),
+    ]
+    with recounted(log) as recount:
+        assert items(recount) == {
+            ("u", "p"): (3, 0, 4_500, 2),
+            ("u", "q"): (1, 0, 2_000, 1),
+            ("u", "r"): (2, 2, 3_000, 2),
+        }
+    with recounted(log, most=1) as recount:
+        assert items(recount) == {("u", "p"): (3, 0, 4_500, 2)}
+
+
+@settings(max_examples=25, deadline=None)
+@given(batch=st.lists(metadata, min_size=20, max_size=40))
+def test_reads_numbers_of_metadata_as_the_rule_does(batch: list[dict[str, Any]]) -> None:
+    """Both of its readers."""
+    raws = [event(metadata=each) for each in batch]
+    with recounted([(0, spot, RECORD_TIME_MS, raw) for spot, raw in enumerate(raws)]) as recount:
+        found = recount.database.sql("SELECT n0, n1 FROM events ORDER BY spot").fetchall()
+    wanted = [MetadataNumbers(NUMBERS).read(each) for each in batch]
+    assert [tuple(ABSENT if each is None else each for each in row) for row in found] == wanted
 
 
 def test_the_first_of_different_contents_counts_where_there_is_a_first() -> None:
@@ -240,13 +280,13 @@ def test_which_tags_the_cap_leaves_depends_on_what_was_applied(tags: list[str], 
     """Whatever had been applied by then, what is sure holds; at rest all is sure."""
     log: list[Record] = [(0, spot, 1, event(tags=[tag])) for spot, tag in enumerate(tags)]
     sure = data.draw(st.integers(0, len(tags)))
-    cap = TagCap(most=3)
+    cap = RowCap(most=3)
 
     def stored(upto: int) -> set[str]:
         rows = {tag: f"{count},0,0,0;1" for tag, count in Counter(tags[:upto]).items()}
         return rows.keys() - set(cap.leaving(rows, now=1.0)[1])
 
-    with recounted(log, {0: sure}, most_tags=3) as recount:
+    with recounted(log, {0: sure}, most=3) as recount:
         recount.count()
         found = recount.database.sql("SELECT tag, kept, may_miss, u0 < c0 FROM wanted_users").fetchall()
     assert {tag for tag, kept, *_ in found if kept} == stored(len(tags))
@@ -262,7 +302,7 @@ def test_which_tags_the_cap_leaves_depends_on_what_was_applied(tags: list[str], 
 def test_events_that_may_carry_any_tag_leave_the_cap_open() -> None:
     """They can lift any tag, also such as no record names."""
     log = [(0, spot, 1, event(tags=[tag])) for spot, tag in enumerate("aaabbbcd")]
-    with recounted([*log, (0, 8, 1, event())], most_tags=3) as recount:
+    with recounted([*log, (0, 8, 1, event())], most=3) as recount:
         recount.know_catalogue({"p": CatalogueTags(["x"], None)})
         recount.count()
         found = recount.database.sql("SELECT tag, kept, may_miss FROM wanted_users WHERE tag <> 'x'").fetchall()

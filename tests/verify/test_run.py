@@ -16,7 +16,7 @@ from reweigh.verify.log import EventLog, Place, Records
 from reweigh.verify.run import Outcome, Plan, Verification
 from reweigh.verify.stored import Stored
 from tests.verify.test_compare import LOG, WEIGHTS, write_what_is_right
-from tests.verify.test_recount import PLACES, TYPES, batch
+from tests.verify.test_recount import NUMBERS, PLACES, TYPES, batch
 
 
 class StandInLog:
@@ -54,7 +54,7 @@ class StandInLog:
 def verified(log: StandInLog, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Outcome:
     """Verify what Redis holds against it, without patience."""
     monkeypatch.setattr("reweigh.verify.run._STANDSTILL_SECONDS", 0.0)
-    plan = Plan(topics=TYPES.topics, group="job", window_seconds=1_000, patience_seconds=0.5)
+    plan = Plan(metadata_numbers=NUMBERS, topics=TYPES.topics, group="job", window_seconds=1_000, patience_seconds=0.5)
     stored = Stored(redis_url)
     standing_in: Any = log
     try:

@@ -14,9 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from flink_jobs.errors import FencedOffError
-from flink_jobs.redis_store import RedisStore, UserRows, WeightsStamp
+from flink_jobs.redis_store import RedisStore, WeightsStamp
+from flink_jobs.user_rows import UserRows
 from reccore import layout
-from reccore.tag_cap import TagCap
+from reccore.row_cap import RowCap
 from reccore.weights import Weights
 from recsvc.sweep import ScoreSweep
 
@@ -60,7 +61,7 @@ def dropped(client: redis.Redis) -> int:
 
 def test_a_user_of_very_many_tags_keeps_the_first(open_store: Callable[..., RedisStore], client: redis.Redis) -> None:
     """Of thousands of tags in one batch the most frequent stay; a neighbour is left alone; those that left are told."""
-    store = open_store(cap=TagCap(100))
+    store = open_store(cap=RowCap(100))
     rows = {("fan", f"t{number:04}"): 1 + number % 7 for number in range(5_000)}
     store.commit_profiles(batch({**rows, ("other", "tag"): 2}), STAMP)
     assert stored(client, "fan") == {f"t{number:04}": 7 for number in range(6, 700, 7)}
@@ -72,7 +73,7 @@ def test_a_tag_that_left_comes_back_with_all_its_events(
     open_store: Callable[..., RedisStore], client: redis.Redis
 ) -> None:
     """The job's state has kept its count; the last of the others leaves for it."""
-    store = open_store(cap=TagCap(2))
+    store = open_store(cap=RowCap(2))
     store.commit_profiles(batch({("u", "a"): 3, ("u", "b"): 2, ("u", "c"): 2}), STAMP)
     assert stored(client, "u") == {"a": 3, "b": 2}
     store.commit_profiles(batch({("u", "c"): 3}), STAMP)
@@ -80,9 +81,22 @@ def test_a_tag_that_left_comes_back_with_all_its_events(
     assert dropped(client) == 2
 
 
+def test_products_are_kept_by_the_same_rule(open_store: Callable[..., RedisStore], client: redis.Redis) -> None:
+    """By their events, beside the tags; what was bought is remembered in any case."""
+    store = open_store(cap=RowCap(2))
+    items = ["p", "1,0,0;5", "q", "0,0,3;5;;9;2000:1", "r", "2,0,0;5"]
+    for user_id in USERS:
+        tags = (["a", "1,0,0;5"], ["a", "1"])
+        assert store.commit_profiles([UserRows(user_id, *tags, ["q"], items)], STAMP) is None
+        assert client.hgetall(layout.items_key(user_id)) == {"q": "0,0,3;5;;9;2000:1", "r": "2,0,0;5"}
+        assert client.smembers(layout.purchased_key(user_id)) == {"q"}
+        assert stored(client, user_id) == {"a": 1}
+    assert (client.get(layout.DROPPED_ITEMS), dropped(client)) == ("2", 0)
+
+
 def test_many_crowded_users_of_one_batch(open_store: Callable[..., RedisStore], client: redis.Redis) -> None:
     """More users than are looked at together."""
-    store = open_store(cap=TagCap(700))
+    store = open_store(cap=RowCap(700))
     rows = {(f"u{user}", f"t{tag:03}"): 1 for user in range(7) for tag in range(703)}
     store.commit_profiles(batch(rows), STAMP)
     for user in range(7):
@@ -93,7 +107,7 @@ def test_many_crowded_users_of_one_batch(open_store: Callable[..., RedisStore], 
 def test_an_expired_tag_keeps_nobody_out(open_store: Callable[..., RedisStore], client: redis.Redis) -> None:
     """It leaves both hashes at once, without being counted among those for which there was no room."""
     now = int(time.time())
-    store = open_store(cap=TagCap(2, tag_expiry_seconds=100))
+    store = open_store(cap=RowCap(2, tag_expiry_seconds=100))
     store.commit_profiles(batch({("u", "old"): 9}, written_at=now - 200), STAMP)
     store.commit_profiles(batch({("u", "a"): 1, ("u", "b"): 1}, written_at=now), STAMP)
     assert stored(client, "u") == {"a": 1, "b": 1}
@@ -121,7 +135,7 @@ class Meddler:
 
 def test_what_another_writer_adds_meanwhile_is_seen(open_store: Callable[..., RedisStore], client: redis.Redis) -> None:
     """Between reading and dropping another writer makes the last tag the first: then it is not the one that leaves."""
-    first, second = (open_store(number, 2, cap=TagCap(2)) for number in range(2))
+    first, second = (open_store(number, 2, cap=RowCap(2)) for number in range(2))
     rows = {("u", "a"): 3, ("u", "b"): 2, ("u", "c"): 1}
     meddler = Meddler(first._connection, lambda: second.commit_profiles(batch({("u", "c"): 4}), STAMP))
     first._connection = meddler
@@ -133,9 +147,9 @@ def test_what_another_writer_adds_meanwhile_is_seen(open_store: Callable[..., Re
 
 def test_an_older_writer_drops_nothing(open_store: Callable[..., RedisStore], client: redis.Redis) -> None:
     """One with a lower cap whose place is taken between its write and this: what the newer one allows stays."""
-    old = open_store(cap=TagCap(1))
+    old = open_store(cap=RowCap(1))
     rows = {("u", "a"): 3, ("u", "b"): 2, ("u", "c"): 1}
-    old._connection = Meddler(old._connection, lambda: open_store(cap=TagCap(5)))
+    old._connection = Meddler(old._connection, lambda: open_store(cap=RowCap(5)))
     with pytest.raises(FencedOffError):
         old.commit_profiles(batch(rows), STAMP)
     assert stored(client, "u") == {"a": 3, "b": 2, "c": 1}
@@ -144,7 +158,7 @@ def test_an_older_writer_drops_nothing(open_store: Callable[..., RedisStore], cl
 
 def test_a_lost_answer_drops_nothing_twice(open_store: Callable[..., RedisStore], client: redis.Redis) -> None:
     """When the connection breaks before the answer, it is done again, or found done."""
-    store = open_store(cap=TagCap(2))
+    store = open_store(cap=RowCap(2))
     store._connection = Meddler(store._connection, lambda: client.client_kill_filter(skipme=True, _type="normal"))
     store.commit_profiles(batch({("u", tag): 1 for tag in "abcd"}), STAMP)
     assert stored(client, "u") == {"a": 1, "b": 1}
@@ -153,7 +167,7 @@ def test_a_lost_answer_drops_nothing_twice(open_store: Callable[..., RedisStore]
 
 def test_the_sweep_brings_nothing_back(open_store: Callable[..., RedisStore], client: redis.Redis) -> None:
     """A sweep that has read a tag which leaves before it writes starts over with that user."""
-    store = open_store(cap=TagCap(2))
+    store = open_store(cap=RowCap(2))
     store.commit_profiles(batch({("u", "a"): 1, ("u", "b"): 1}), STAMP)
     meddled: list[int] = []
 
@@ -191,7 +205,7 @@ def test_any_order_of_writes_ends_with_the_recount(
 ) -> None:
     """Any events, cut into batches anyhow, written by two writers, read again from anywhere: as an own recount."""
     client.flushall()
-    writers = [open_store(number, 2, cap=TagCap(MOST)) for number in range(2)]
+    writers = [open_store(number, 2, cap=RowCap(MOST)) for number in range(2)]
     counted: Counted = {}
     checkpoint: tuple[int, Counted] = (0, {})
     recoveries, place = 2, 0
@@ -210,7 +224,7 @@ def test_any_order_of_writes_ends_with_the_recount(
         elif recoveries and data.draw(st.booleans(), label="recovery"):
             recoveries -= 1
             place, counted = checkpoint[0], dict(checkpoint[1])
-            writers = [open_store(number, 2, cap=TagCap(MOST)) for number in range(2)]
+            writers = [open_store(number, 2, cap=RowCap(MOST)) for number in range(2)]
     for user_id in USERS:
         assert stored(client, user_id) == recount(events, user_id, MOST)
 
@@ -218,7 +232,7 @@ def test_any_order_of_writes_ends_with_the_recount(
 def test_two_writers_at_once_and_a_sweep(open_store: Callable[..., RedisStore], client: redis.Redis) -> None:
     """Two writers hammer the same crowded users while passes of the sweep run: at rest all of it is the recount's."""
     users = [f"u{number}" for number in range(4)]
-    writers = [open_store(number, 2, cap=TagCap(5)) for number in range(2)]
+    writers = [open_store(number, 2, cap=RowCap(5)) for number in range(2)]
     written: list[list[tuple[str, str]]] = [[], []]
     writing = threading.Event()
 

@@ -14,7 +14,7 @@ from reccore import layout
 
 
 @dataclass(frozen=True, slots=True)
-class TagCap:
+class RowCap:
     """How many tags of a user are kept at most, and after how many seconds without events a tag expires (0: never)."""
 
     most: int

@@ -1,0 +1,155 @@
+"""The features of many users at once, as Arrow tables: what ``GET /features/<user>`` tells of one."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import redis
+
+from reccore.event_types import EventTypes
+from reccore.features import LAST_INTERACTION, FeatureRules, last_interaction_ms
+from reccore.layout import CATALOG, ItemCounts, items_key, user_of_items_key
+from reccore.metadata_numbers import DURATIONS, MetadataNumbers
+from reweigh.errors import CommandError
+from reweigh.settings import read_settings
+
+_USERS_A_CALL: Final = 200
+_KEYS_A_SCAN: Final = 1_000
+
+
+class Features:
+    """Reads the features that a Redis holds.
+
+    Args:
+        url: Where Redis is.
+        event_types: As the job has them.
+        numbers: The metadata numbers that the job adds up.
+        tag_expiry_seconds: After how long without events the job forgets a product of a user; 0: never.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        event_types: EventTypes,
+        *,
+        numbers: MetadataNumbers = DURATIONS,
+        tag_expiry_seconds: int = 0,
+    ) -> None:
+        self._redis: Any = redis.Redis.from_url(
+            url, decode_responses=True, socket_timeout=60.0, socket_connect_timeout=10.0
+        )
+        self._rules = FeatureRules(event_types.names, numbers.names)
+        self._expiry = tag_expiry_seconds
+        columns: list[tuple[str, Any]] = [("user_id", pa.string()), ("product_id", pa.string())]
+        counts, averages = self._rules.of_product[:2], self._rules.of_product[2:]
+        columns += [(name, pa.int64()) for name in counts] + [(name, pa.float64()) for name in averages]
+        columns += [("category", pa.string()), ("user_category_views", pa.int64())]
+        columns += [("user_category_purchases", pa.int64()), (LAST_INTERACTION, pa.timestamp("ms", "UTC"))]
+        self.schema = pa.schema(columns)
+
+    @classmethod
+    def of_deployment(cls, env_file: Path | None = None) -> Features:
+        """Connect to the Redis of a deployment: of ``env_file``, the environment, or the local stack."""
+        settings = read_settings(env_file)
+        return cls(
+            settings.required("REDIS_URL"),
+            settings.event_types,
+            numbers=settings.metadata_numbers,
+            tag_expiry_seconds=settings.tag_expiry_seconds,
+        )
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._redis.close()
+
+    def table(self, user_ids: Iterable[str] | None = None) -> pa.Table:
+        """Give all of it in memory: a row for each user (of ``user_ids``; by default everybody) and product.
+
+        Raises :class:`CommandError` when Redis can't be read.
+        """
+        return pa.concat_tables([self.schema.empty_table(), *self.batches(user_ids)])
+
+    def batches(self, user_ids: Iterable[str] | None = None) -> Iterator[pa.Table]:
+        """Give the same some hundred users at a time. Who is written meanwhile is there as of some moment."""
+        categories = {product: self._category(row) for product, row in self._ask(self._redis.hgetall, CATALOG).items()}
+        users = self._everybody() if user_ids is None else iter(dict.fromkeys(user_ids))
+        while some := list(islice(users, _USERS_A_CALL)):
+            rows = self._rows_of(some)
+            yield pa.Table.from_pylist(
+                [
+                    row
+                    for user, of_user in zip(some, rows, strict=True)
+                    for row in self._rows(user, of_user, categories)
+                ],
+                self.schema,
+            )
+
+    def write(self, file: Path, tell: Callable[[int], object]) -> tuple[int, int]:
+        """Write everybody's to a Parquet file; gives rows and users. ``tell`` hears the users of each batch."""
+        rows = users = 0
+        with pq.ParquetWriter(file, self.schema, compression="snappy") as writer:
+            for table in self.batches():
+                writer.write_table(table)
+                found = len(set(table["user_id"].to_pylist()))
+                rows, users = rows + len(table), users + found
+                tell(found)
+        return rows, users
+
+    def _rows(
+        self, user_id: str, rows: Mapping[str, str], categories: Mapping[str, str | None]
+    ) -> Iterator[dict[str, Any]]:
+        items: Mapping[str, ItemCounts] = self._rules.unexpired(rows, time.time(), self._expiry)
+        by_category = self._rules.groups("category", items, categories.get)
+        newest_ms = last_interaction_ms(items)
+        for product_id, item in sorted(items.items()):
+            category = categories.get(product_id)
+            yield {
+                "user_id": user_id,
+                "product_id": product_id,
+                **self._rules.product(item),
+                "category": category,
+                **(by_category[category] if category is not None else {}),
+                LAST_INTERACTION: newest_ms,
+            }
+
+    def _everybody(self) -> Iterator[str]:
+        seen: set[str] = set()
+        cursor = 0
+        while True:
+            cursor, keys = self._ask(self._redis.scan, cursor, match="{*:items*", count=_KEYS_A_SCAN)
+            fresh = {user for key in keys if (user := user_of_items_key(key)) is not None} - seen
+            seen |= fresh  # a key may come twice while Redis grows
+            yield from sorted(fresh)
+            if cursor == 0:
+                return
+
+    def _rows_of(self, user_ids: Sequence[str]) -> list[Mapping[str, str]]:
+        def read() -> list[Mapping[str, str]]:
+            with self._redis.pipeline(transaction=False) as pipeline:
+                for user_id in user_ids:
+                    pipeline.hgetall(items_key(user_id))
+                return list(pipeline.execute())
+
+        return list(self._ask(read))
+
+    @staticmethod
+    def _category(row: str) -> str | None:
+        try:
+            category = json.loads(row).get("category")
+        except (ValueError, AttributeError):
+            return None
+        return category if isinstance(category, str) else None
+
+    @staticmethod
+    def _ask(action: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        try:
+            return action(*arguments, **options)
+        except redis.RedisError as exc:
+            raise CommandError(f"what Redis holds can't be read: {exc}") from exc
