@@ -6,6 +6,8 @@ ReweighError
     ├── StoreRefused         Redis answers that it won't do this, e.g. because a key holds something else
     ├── IngestUnavailable    Kafka has not acknowledged in time
     │   └── EventRefused     Kafka won't take this event, however often it is sent
+    ├── BrokenModel          what should be a trained model is none, or not whole
+    ├── NewerModel           a model can't be published, since a newer one is
     └── Problem              an answer other than success, with its status and details
 """
 
@@ -34,6 +36,14 @@ class IngestUnavailable(ServiceError):
 
 class EventRefused(IngestUnavailable):
     """Kafka refuses this one event for good; it takes others."""
+
+
+class BrokenModel(ServiceError):
+    """What should be a trained model is none, or not whole."""
+
+
+class NewerModel(ServiceError):
+    """A model can't be published, since one that was begun later is."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,39 +17,40 @@ from reweigh.dataset import Dataset, Flags, Integers
 class Answers:
     """Ranks products for people, by the events flagged in ``history`` and one set of weights.
 
-    People and products go by their numbers in ``data``.
+    People and products go by their numbers in ``data``. Left out is what somebody has had to do with, or with
+    ``left_out`` by that event type.
     """
 
-    def __init__(self, data: Dataset, history: Flags, weights: Weights) -> None:
+    def __init__(self, data: Dataset, history: Flags, weights: Weights, left_out: str | None = "purchase") -> None:
         order = np.flatnonzero(history)[np.argsort(data.users[history], kind="stable")]
         users, products, types = data.users[order], data.products[order], data.types[order]
         tags, of_event = _spread(data, data.tag_sets[order])
         people = np.arange(len(data.user_ids) + 1)
         self._values, self._tag_names, self._product_ids = weights.values, data.tag_names, data.product_ids
         self._number = {product_id: number for number, product_id in enumerate(data.product_ids)}
-        # The tagged events in the order of persons, of which person u has bounds[u]:bounds[u + 1]; purchases likewise.
+        # The tagged events in the order of persons, of which person u has bounds[u]:bounds[u + 1]; the rest likewise.
         self._tags, self._types = tags, types[of_event]
         self._bounds = np.searchsorted(users[of_event], people)
-        purchases = types == data.event_types.names.index("purchase")
-        self._bought = products[purchases]
-        self._bought_bounds = np.searchsorted(users[purchases], people)
+        leaves = types >= 0 if left_out is None else types == data.event_types.names.index(left_out)
+        self._left_out = products[leaves]
+        self._left_out_bounds = np.searchsorted(users[leaves], people)
         of_products = _counted(products, types, len(data.product_ids), len(weights.names))
         self._table = RankingTable(_collected(data, of_products, self._of_tags(tags, self._types)).snapshot(), weights)
 
     def recommended(self, user: int, n: int) -> list[int]:
-        """The ``n`` best products, best first, without the user's purchases."""
+        """The ``n`` best products, best first, without those left out."""
         own = slice(self._bounds[user], self._bounds[user + 1])
         counts = self._of_tags(self._tags[own], self._types[own])
         taste = self._table.taste({tag: score(row, self._values) for tag, row in counts.items()})
-        return self._numbers(self._table.rank(taste, left_out=self._bought_ids(user), n=n))
+        return self._numbers(self._table.rank(taste, left_out=self._left_out_ids(user), n=n))
 
     def popular(self, user: int, n: int) -> list[int]:
-        """The ``n`` most popular products, best first, without the user's purchases."""
-        return self._numbers(self._table.popular(left_out=self._bought_ids(user), n=n))
+        """The ``n`` most popular products, best first, without those left out."""
+        return self._numbers(self._table.popular(left_out=self._left_out_ids(user), n=n))
 
-    def bought(self, user: int) -> Integers:
-        """The products that the user has bought, some of them more than once."""
-        own: Integers = self._bought[self._bought_bounds[user] : self._bought_bounds[user + 1]]
+    def left_out(self, user: int) -> Integers:
+        """The products that the user isn't recommended, some of them more than once."""
+        own: Integers = self._left_out[self._left_out_bounds[user] : self._left_out_bounds[user + 1]]
         return own
 
     @property
@@ -57,8 +58,8 @@ class Answers:
         """How many products can be recommended at all."""
         return self._table.recommendable
 
-    def _bought_ids(self, user: int) -> Collection[str]:
-        return {self._product_ids[number] for number in self.bought(user).tolist()}
+    def _left_out_ids(self, user: int) -> Collection[str]:
+        return {self._product_ids[number] for number in self.left_out(user).tolist()}
 
     def _numbers(self, ranked: list[RankedProduct]) -> list[int]:
         return [self._number[each.product_id] for each in ranked]

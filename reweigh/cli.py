@@ -29,11 +29,11 @@ action, timestamp or process_time, event_id, session_id, tags separated by |). R
 An event without an event_id gets one made of its line number and content: the same file loaded twice counts once
 (within the job's deduplication window), and equal lines of one file stay distinct."""
 
-_EVAL: Final = """Replay a data set up to a point in time, answer everybody by what the job keeps, and measure the
-answers by the events that came afterwards, beside the most popular products.
+_EVAL: Final = """Replay a data set up to a point in time, answer everybody by what the job keeps and by models that
+are trained on the same, and measure the answers by the events that came afterwards, beside the most popular products.
 
-Relevant are the distinct products of a person's later events, each of gain 1, without those bought before; intervals
-are bootstrapped over people."""
+Relevant are the distinct products of a person's later events, each of gain 1, without those left out; intervals are
+bootstrapped over people."""
 
 _VERIFY: Final = """Count every event in Kafka anew, by code that shares nothing with the job, and compare the result
 with every field in Redis: profiles, counts, purchases, statistics and totals, both ways. Works on a running system.
@@ -148,6 +148,12 @@ def _add_eval(subparsers: Any) -> None:
         "--everybody", action="store_true", help="a FRACTION is of all events: one point in time for everybody"
     )
     evaluate.add_argument("--relevant", metavar="TYPE[,TYPE]", help="only held-out events of these types count")
+    evaluate.add_argument(
+        "--leave-out",
+        choices=("history", "purchases"),
+        default="history",
+        help="what nobody is shown by any ranking: the products of the person's history, or those bought",
+    )
     evaluate.add_argument("--most-people", type=positive, metavar="N", help="measure a sample of people")
     evaluate.add_argument("--output", choices=("table", "json"), default="table")
 

@@ -110,25 +110,28 @@ def _redis(url: str) -> Any:
 
 def evaluate(options: argparse.Namespace) -> int:
     """`reweigh eval`."""
-    dataset, evaluation = need("reweigh.dataset", "data"), need("reweigh.evaluation", "data")
+    dataset, evaluation = need("reweigh.dataset", "data"), need("reweigh.evaluation", "train")
     event_types = EventTypes.from_settings(os.environ)
     weights = [(text, _weights(text, event_types)) for text in options.weights or _DEFAULT_WEIGHTS]
     relevant = _types(options.relevant, event_types) if options.relevant else None
     event_files, product_files = dataset.data_files(options.data)
     data = dataset.read_dataset(event_files, product_files, event_types)
     held_out, split = _split(dataset, data, options.at, options.everybody)
-    comparisons = [
-        evaluation.compare(
-            data,
-            held_out,
-            each,
-            label=label,
-            n=options.n,
-            relevant_types=relevant,
-            most_people=options.most_people,
-        )
-        for label, each in weights
-    ]
+    with need("reweigh.progress", "data").Bars() as bars:
+        comparisons = [
+            evaluation.compare(
+                data,
+                held_out,
+                each,
+                label=label,
+                tell=bars.tell,
+                n=options.n,
+                relevant_types=relevant,
+                most_people=options.most_people,
+                left_out=options.leave_out,
+            )
+            for label, each in weights
+        ]
     if options.output == "json":
         print(json.dumps({"split": split, "comparisons": [each.as_dict() for each in comparisons]}, indent=1))
     else:

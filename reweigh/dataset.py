@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -145,6 +145,18 @@ def _distinct(events: Iterable[Event]) -> Iterable[Event]:
         elif each.event_id not in seen:
             seen.add(each.event_id)
             yield each
+
+
+def part_of(data: Dataset, chosen: Flags) -> Dataset:
+    """Give the data set with the events that are flagged; people, products and tags keep their numbers."""
+    return replace(
+        data,
+        users=data.users[chosen],
+        products=data.products[chosen],
+        types=data.types[chosen],
+        times_ms=data.times_ms[chosen],
+        tag_sets=data.tag_sets[chosen],
+    )
 
 
 def hold_out_newest(data: Dataset, kept: float) -> Flags:

@@ -1,4 +1,4 @@
-"""`reweigh eval`: how good the answers would have been, beside the most popular products."""
+"""`reweigh eval`: how good the answers would have been by each ranking, beside the most popular products."""
 
 from __future__ import annotations
 
@@ -13,44 +13,55 @@ from reweigh.answers import Answers
 from reweigh.dataset import Dataset, Flags, Integers
 from reweigh.errors import CommandError
 from reweigh.metrics import Mean, bootstrap_mean, ndcg, recall
+from reweigh.progress import Tell
+from reweigh.train.fitting import Choice
+from reweigh.train.model_answers import ModelAnswers
 
-OURS: Final = "reweigh"
 POPULAR: Final = "most popular"
+LIFT: Final = "lift × popularity"
+NEIGHBOURS: Final = "neighbours"
+ALS: Final = "ALS"
+BLEND: Final = "blend"
+HISTORY: Final = "history"
+PURCHASES: Final = "purchases"
 
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """One ranking's quality; ``coverage`` is the part of the recommendable products that anybody was shown."""
+    """One ranking's quality; ``coverage`` is the part of the recommendable products that anybody was shown.
+
+    ``gain`` is the paired difference of NDCG to most popular, person by person.
+    """
 
     ndcg: Mean
     recall: Mean
     coverage: float
+    gain: Mean
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Both rankings under one set of weights; ``gain`` is the paired difference of NDCG, person by person.
+    """All rankings under one set of weights; ``blend`` is the factors' part, chosen on known events.
 
-    ``people`` without history get the same list from both.
+    To ``people`` without history each ranking shows the most popular products.
     """
 
     weights: str
     people: int
     people_with_history: int
     n: int
+    left_out: str
+    blend: float
     qualities: Mapping[str, Quality]
-    gain: Mean
-    recall_gain: Mean
 
     def as_dict(self) -> dict[str, Any]:
         """The comparison as JSON takes it."""
         return asdict(self)
 
-    @property
-    def relative_gain(self) -> float:
-        """The gain over most popular's NDCG, as a fraction."""
+    def ratio(self, name: str) -> float:
+        """A ranking's NDCG over that of most popular."""
         popular = self.qualities[POPULAR].ndcg.mean
-        return self.gain.mean / popular if popular else 0.0
+        return self.qualities[name].ndcg.mean / popular if popular else 0.0
 
 
 def compare(
@@ -59,17 +70,22 @@ def compare(
     weights: Weights,
     *,
     label: str,
+    tell: Tell,
     n: int = 10,
     relevant_types: Sequence[int] | None = None,
     most_people: int | None = None,
+    left_out: str = HISTORY,
+    choice: Choice | None = None,
 ) -> Comparison:
     """Replay what isn't held out, answer everybody, and measure the answers by what is.
 
-    Relevant are the distinct products of a person's held-out events (of ``relevant_types``, by default all), each of
-    gain 1, without those that the person had bought before, which are never recommended. Only persons with something
-    relevant count; of more than ``most_people`` a sample is taken. Raises :class:`CommandError` when there is nobody.
+    Nobody is shown what is left out: all products of the person's history, or the purchases. Relevant are the distinct
+    products of a person's held-out events (of ``relevant_types``, by default all), each of gain 1, without those left
+    out. Only persons with something relevant count; of more than ``most_people`` a sample is taken. Models are trained
+    on what isn't held out. Raises :class:`CommandError` when there is nobody.
     """
-    answers = Answers(data, ~held_out, weights)
+    by_type = "purchase" if left_out == PURCHASES else None
+    answers = Answers(data, ~held_out, weights, by_type)
     wanted = held_out if relevant_types is None else held_out & np.isin(data.types, list(relevant_types))
     relevant = relevant_products(data, wanted, answers)
     people = sorted(relevant)
@@ -77,19 +93,32 @@ def compare(
         raise CommandError("nobody has held-out events to measure by: choose another point in time with --at")
     if most_people is not None and len(people) > most_people:
         people = sorted(np.random.default_rng(0).choice(people, most_people, replace=False).tolist())
-    lists = {
-        OURS: [answers.recommended(user, n) for user in people],
-        POPULAR: [answers.popular(user, n) for user in people],
-    }
+    models = ModelAnswers(data, ~held_out, weights, choice or Choice(), tell, by_type)
+    lists = {POPULAR: [answers.popular(user, n) for user in people]}
+    lists[LIFT] = [answers.recommended(user, n) for user in people]
+    for name, blend in ((NEIGHBOURS, 0.0), (ALS, 1.0), (BLEND, models.blend)):
+        lists[name] = [
+            _filled(models.ranked(user, set(answers.left_out(user).tolist()), n, blend), popular, n)
+            for user, popular in zip(people, lists[POPULAR], strict=True)
+        ]
     measured = {name: _measure(ranked, [relevant[user] for user in people], n) for name, ranked in lists.items()}
+    popular_ndcgs, _ = measured[POPULAR]
     return Comparison(
         weights=label,
         people=len(people),
         people_with_history=len(set(people) & set(data.users[~held_out].tolist())),
         n=n,
-        qualities={name: _quality(lists[name], *measured[name], answers.products) for name in lists},
-        gain=_paired(measured, 0),
-        recall_gain=_paired(measured, 1),
+        left_out=left_out,
+        blend=models.blend,
+        qualities={
+            name: Quality(
+                bootstrap_mean(ndcgs),
+                bootstrap_mean(recalls),
+                _coverage(lists[name], answers.products),
+                bootstrap_mean([ours - popular for ours, popular in zip(ndcgs, popular_ndcgs, strict=True)]),
+            )
+            for name, (ndcgs, recalls) in measured.items()
+        },
     )
 
 
@@ -101,8 +130,13 @@ def relevant_products(data: Dataset, wanted: Flags, answers: Answers) -> dict[in
     found: dict[int, set[int]] = {}
     for user, product in zip(users.tolist(), products.tolist(), strict=True):
         found.setdefault(user, set()).add(product)
-    left = {user: those - set(answers.bought(user).tolist()) for user, those in found.items()}
+    left = {user: those - set(answers.left_out(user).tolist()) for user, those in found.items()}
     return {user: those for user, those in left.items() if those}
+
+
+def _filled(ranked: list[int], popular: Sequence[int], n: int) -> list[int]:
+    """Fill a list up with the most popular products, as the service does."""
+    return [*ranked, *(each for each in popular if each not in ranked)][:n]
 
 
 def _measure(ranked: Sequence[Sequence[int]], relevant: Sequence[set[int]], n: int) -> tuple[list[float], list[float]]:
@@ -110,30 +144,27 @@ def _measure(ranked: Sequence[Sequence[int]], relevant: Sequence[set[int]], n: i
     return [ndcg(*pair, n) for pair in pairs], [recall(*pair, n) for pair in pairs]
 
 
-def _quality(
-    ranked: Sequence[Sequence[int]], ndcgs: Sequence[float], recalls: Sequence[float], products: int
-) -> Quality:
-    shown = {product for each in ranked for product in each}
-    return Quality(bootstrap_mean(ndcgs), bootstrap_mean(recalls), len(shown) / products if products else 0.0)
-
-
-def _paired(measured: Mapping[str, tuple[list[float], list[float]]], which: int) -> Mean:
-    pairs = zip(measured[OURS][which], measured[POPULAR][which], strict=True)
-    return bootstrap_mean([ours - popular for ours, popular in pairs])
+def _coverage(ranked: Sequence[Sequence[int]], products: int) -> float:
+    return len({product for each in ranked for product in each}) / products if products else 0.0
 
 
 def table(comparisons: Sequence[Comparison]) -> str:
-    """Print-ready lines: two a comparison, and the gain of ours."""
+    """Print-ready lines, one a ranking; the last columns compare it with most popular."""
     n = comparisons[0].n
-    head = f"{'weights':<16} {'ranking':<13} {f'NDCG@{n} (95 %)':<24} {f'recall@{n} (95 %)':<24} coverage"
+    head = (
+        f"{'weights':<10} {'ranking':<18} {f'NDCG@{n} (95 %)':<25} {f'recall@{n} (95 %)':<25} {'coverage':<9} "
+        "× popular, difference (95 %)"
+    )
     lines = [head, "-" * len(head)]
     for each in comparisons:
         for number, (name, quality) in enumerate(each.qualities.items()):
-            cells = f"{_shown(quality.ndcg):<24} {_shown(quality.recall):<24} {quality.coverage:7.1%}"
-            lines.append(f"{each.weights if number == 0 else '':<16} {name:<13} {cells}")
-        lines.append(f"{'':<16} {'difference':<13} {_shown(each.gain, '+'):<24} {_shown(each.recall_gain, '+'):<24}")
-        people = f"{each.people:,} people, {each.people_with_history:,} of them with a history"
-        lines.append(f"{'':<30} {each.relative_gain:+.1%} NDCG, {people}")
+            cells = f"{_shown(quality.ndcg):<25} {_shown(quality.recall):<25} {quality.coverage:8.1%}"
+            gain = "" if name == POPULAR else f"  {each.ratio(name):.2f}  {_shown(quality.gain, '+')}"
+            lines.append(f"{each.weights if number == 0 else '':<10} {name:<18} {cells}{gain}")
+        lines.append(
+            f"{'':<10} {each.people:,} people, {each.people_with_history:,} of them with a history, nobody is shown "
+            f"products of the {each.left_out}; blend: {1 - each.blend:.1f} neighbours + {each.blend:.1f} ALS"
+        )
     return "\n".join(line.rstrip() for line in lines)
 
 

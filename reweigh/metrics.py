@@ -12,7 +12,7 @@ import numpy as np
 RESAMPLES: Final = 2_000
 
 
-def ndcg(ranked: Sequence[int], relevant: Collection[int], n: int) -> float:
+def ndcg(ranked: Sequence[object], relevant: Collection[object], n: int) -> float:
     """Normalised discounted cumulative gain of the first ``n``, every relevant product of gain 1 (Järvelin 2002).
 
     Σ 1/log2(place + 1) over the hits, over what the best list of ``n`` would have; 0 without anything relevant.
@@ -22,7 +22,7 @@ def ndcg(ranked: Sequence[int], relevant: Collection[int], n: int) -> float:
     return gained / best if best else 0.0
 
 
-def recall(ranked: Sequence[int], relevant: Collection[int], n: int) -> float:
+def recall(ranked: Sequence[object], relevant: Collection[object], n: int) -> float:
     """The part of the relevant products that stands among the first ``n``; 0 without anything relevant."""
     return sum(product in relevant for product in ranked[:n]) / len(relevant) if relevant else 0.0
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from math import log2
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from reccore.event_types import EventTypes
@@ -16,9 +18,12 @@ from reccore.scoring import score
 from reccore.weights import Weights, parse_weights
 from reweigh.answers import Answers
 from reweigh.cli import main
-from reweigh.dataset import Dataset, data_files, hold_out_after, hold_out_newest, read_dataset, time_at
-from reweigh.evaluation import OURS, POPULAR, compare
+from reweigh.dataset import Dataset, Flags, data_files, hold_out_after, hold_out_newest, read_dataset, time_at
+from reweigh.evaluation import ALS, BLEND, LIFT, NEIGHBOURS, POPULAR, PURCHASES, Comparison
+from reweigh.evaluation import compare as compare_rankings
 from reweigh.metrics import bootstrap_mean, ndcg, recall
+from reweigh.train.fitting import Choice
+from reweigh.train.model_answers import ModelAnswers
 
 TYPES = EventTypes.from_settings({})
 NAMES = TYPES.names
@@ -42,6 +47,11 @@ def test_bootstrap_holds_the_mean_and_repeats() -> None:
     assert mean.high - mean.low == pytest.approx(4 * 0.05, rel=0.2)
     assert mean == bootstrap_mean(values)
     assert bootstrap_mean([0.25] * 10).low == 0.25
+
+
+def compare(data: Dataset, held_out: Flags, weights: Weights, **options: Any) -> Comparison:
+    """Compare, without telling anybody how far it is."""
+    return compare_rankings(data, held_out, weights, tell=lambda *_: None, **options)
 
 
 def write(file: Path, objects: list[dict[str, Any]]) -> Path:
@@ -143,7 +153,7 @@ def test_splits(tmp_path: Path) -> None:
 
 
 def test_comparison_by_hand(tmp_path: Path) -> None:
-    """Two tastes and nothing shared: ours finds what is held out, most popular finds it for the majority only."""
+    """Two tastes and nothing shared: lift finds what is held out, most popular finds it for the majority only."""
     products = [{"product_id": name, "tags": [name[0]]} for name in ("a1", "a2", "a3", "b1", "b2", "b3")]
     bought = {"a": ["a1", "a2"], "b": ["b1", "b2"]}
     events = []
@@ -157,15 +167,16 @@ def test_comparison_by_hand(tmp_path: Path) -> None:
     write(tmp_path / "events.jsonl", events)
     data = read_dataset(*data_files([tmp_path]), TYPES)
     weights = parse_weights({"view": 1, "add_to_cart": 3, "purchase": 5}, TYPES)
-    found = compare(data, hold_out_after(data, 99_000), weights, label="1,3,5", n=2)
+    found = compare(data, hold_out_after(data, 99_000), weights, label="1,3,5", n=2, left_out=PURCHASES)
     # a1 and b1 are all that is known: three persons of thirty want one of them, and one other thing besides.
     place_one, place_two = 1 / (1 + 1 / log2(3)), (1 / log2(3)) / (1 + 1 / log2(3))
     assert (found.people, found.people_with_history) == (30, 30)
-    assert found.qualities[OURS].ndcg.mean == pytest.approx(3 * place_one / 30)
+    assert found.qualities[LIFT].ndcg.mean == pytest.approx(3 * place_one / 30)
     assert found.qualities[POPULAR].ndcg.mean == pytest.approx((2 * place_one + place_two) / 30)
-    assert found.qualities[OURS].recall.mean == pytest.approx(3 * 0.5 / 30)
-    assert found.qualities[OURS].coverage == 1.0
-    assert found.gain.mean == pytest.approx((place_one - place_two) / 30)
+    assert found.qualities[LIFT].recall.mean == pytest.approx(3 * 0.5 / 30)
+    assert found.qualities[LIFT].coverage == 1.0
+    assert found.qualities[LIFT].gain.mean == pytest.approx((place_one - place_two) / 30)
+    assert found.ratio(LIFT) == pytest.approx(3 * place_one / (2 * place_one + place_two))
 
 
 def test_bought_products_are_neither_recommended_nor_relevant(tmp_path: Path) -> None:
@@ -174,16 +185,52 @@ def test_bought_products_are_neither_recommended_nor_relevant(tmp_path: Path) ->
     events = [dict(zip(("user_id", "product_id", "event_type", "timestamp"), each, strict=True)) for each in buys]
     data = read_dataset([write(tmp_path / "e.jsonl", events)], [], TYPES)
     weights = parse_weights({"view": 1, "add_to_cart": 3, "purchase": 5}, TYPES)
-    found = compare(data, hold_out_after(data, 9_000), weights, label="", n=10)
-    assert (found.people, found.qualities[OURS].recall.mean) == (1, 1.0)
+    found = compare(data, hold_out_after(data, 9_000), weights, label="", n=10, left_out=PURCHASES)
+    assert (found.people, found.qualities[LIFT].recall.mean) == (1, 1.0)
+
+
+def test_nobody_is_shown_the_own_history(tmp_path: Path) -> None:
+    """By no ranking; so it is not relevant either. With purchases left out, what was only seen may come again."""
+    data = random_shop(tmp_path, seed=5)
+    held_out = hold_out_newest(data, 0.7)
+    weights = parse_weights({"view": 1, "add_to_cart": 3, "purchase": 5}, TYPES)
+    for left_out, by_type in ((None, set(range(3))), ("purchase", {2})):
+        answers = Answers(data, ~held_out, weights, left_out)
+        models = ModelAnswers(data, ~held_out, weights, Choice(), lambda *_: None, left_out)
+        shown = 0
+        for user in range(len(data.user_ids)):
+            mine = ~held_out & (data.users == user)
+            hidden = set(data.products[mine & np.isin(data.types, list(by_type))].tolist())
+            assert set(answers.left_out(user).tolist()) == hidden
+            lists = [answers.recommended(user, 10), answers.popular(user, 10)]
+            lists += [models.ranked(user, hidden, 10, blend) for blend in (0.0, 1.0, models.blend)]
+            assert not any(hidden & set(each) for each in lists)
+            shown += sum(len(set(data.products[mine].tolist()) & set(each)) for each in lists)
+        assert (shown > 0) == (left_out is not None)
+
+
+def test_the_blend_is_chosen_by_known_events_alone(tmp_path: Path) -> None:
+    """Other held-out events change neither the model nor the blend."""
+    data = random_shop(tmp_path, seed=6)
+    held_out = hold_out_newest(data, 0.7)
+    weights = parse_weights({"view": 1, "add_to_cart": 3, "purchase": 5}, TYPES)
+    products = data.products.copy()
+    products[held_out] = products[held_out][::-1]
+    one, other = (
+        ModelAnswers(each, ~held_out, weights, Choice(), lambda *_: None)
+        for each in (data, replace(data, products=products))
+    )
+    assert one.blend == other.blend
+    for user in range(len(data.user_ids)):
+        assert one.ranked(user, set(), 10, one.blend) == other.ranked(user, set(), 10, one.blend)
 
 
 def test_command_prints_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """`reweigh eval --output json` names split, weights and both rankings."""
+    """`reweigh eval --output json` names split, weights and all rankings."""
     random_shop(tmp_path, seed=1)
     assert main(["eval", "--data", str(tmp_path), "--output", "json", "--weights", "1,3,5", "--at", "0.7"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert set(found["comparisons"][0]["qualities"]) == {OURS, POPULAR}
+    assert set(found["comparisons"][0]["qualities"]) == {POPULAR, LIFT, NEIGHBOURS, ALS, BLEND}
     assert main(["eval", "--data", str(tmp_path), "--weights", "0,0,0"]) == 1
     assert "at least one" in capsys.readouterr().err
 

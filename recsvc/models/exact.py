@@ -1,0 +1,38 @@
+"""Numbers whose sums are exact in every order: multiples of 2⁻³², of a magnitude below 2²¹.
+
+A double has 53 bits, so adding such numbers rounds nothing. Whoever adds up the parts of a score, in whatever language,
+comes to the score itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+_STEPS: Final = 2.0**32
+
+
+def rounded(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Round to the next such numbers."""
+    on_grid: npt.NDArray[np.float64] = np.rint(values * _STEPS) / _STEPS
+    return on_grid
+
+
+def split(part: float, amounts: Sequence[float]) -> list[float]:
+    """Share out a part of a score in proportion to ``amounts``, e.g. weight × count of each event type.
+
+    ``part`` is such a number and so are the shares, of which the largest takes what rounding leaves: they add up
+    exactly. An amount of 0 gets 0. Raises ``ValueError`` where the amounts add up to 0 and the part doesn't.
+    """
+    total = sum(amounts)
+    if not total:
+        if part:
+            raise ValueError(f"{part} can't be shared out by {list(amounts)}, which add up to 0")
+        return [0.0] * len(amounts)
+    shares = [float(np.rint(part * (amount / total) * _STEPS)) / _STEPS for amount in amounts]
+    largest = max(range(len(amounts)), key=lambda place: abs(amounts[place]))
+    shares[largest] += part - sum(shares)
+    return shares

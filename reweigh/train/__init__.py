@@ -1,0 +1,1 @@
+"""`reweigh train`: models from what everybody did, measured on what was held out, and published to Redis."""

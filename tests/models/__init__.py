@@ -1,0 +1,1 @@
+"""Trained models: applying, storing, training."""
