@@ -26,6 +26,11 @@ For everybody (``{stats}`` keeps them in one slot too):
 ``catalog:details``              HASH product → JSON ``{"description", "attributes"}``, of products that have either
 ``catalog:removed``              HASH product → since when it is removed (epoch ms)
 ``catalog:version``              integer, raised by each change of the catalogue
+``model:current``                HASH of the model that is applied: ``version``, ``trained_at``, ``blobs`` (JSON, name →
+                                 number of chunks), and for people ``products``, ``parameters``, ``training``
+``model:version``                the highest number that a model was given
+``model:blobs``                  HASH version → JSON, name → number of chunks: what is stored or being stored
+``model:<version>:<name>:<n>``   one chunk of one blob of a model (:mod:`recsvc.models.encoding`)
 ``weights:in_force``             HASH ``version``, ``document``, ``swept``: a batch of an older version is refused
 ``writer:epoch``                 the newest writer's epoch
 ``writer:fence``                 HASH writer → epoch of the one that may write in its place
@@ -34,13 +39,12 @@ For everybody (``{stats}`` keeps them in one slot too):
 
 from __future__ import annotations
 
-import binascii
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Final
 
+from reccore.slots import slot, tag_of_slot
 from reccore.tag_list import SEPARATOR, split_tags, unescape
 
 PROFILE_PREFIX: Final = "user:profile:"
@@ -57,6 +61,9 @@ CATALOG_DETAILS: Final = "catalog:details"
 CATALOG_REMOVED: Final = "catalog:removed"
 CATALOG_VERSION: Final = "catalog:version"
 FOLLOWED: Final = "follow:offsets"
+MODEL_CURRENT: Final = "model:current"
+MODEL_VERSION: Final = "model:version"
+MODEL_BLOBS: Final = "model:blobs"
 WEIGHTS_IN_FORCE: Final = "weights:in_force"
 WRITER_EPOCH: Final = "writer:epoch"
 WRITER_FENCE: Final = "writer:fence"
@@ -66,8 +73,6 @@ AWAITED_SECONDS: Final = 10
 """How old a record may be for its event to be an arrival: nobody waits longer for one to be in an answer."""
 ARRIVALS_SECONDS: Final = 60
 """How long a user's arrivals are kept after the newest: they tell of events that are on their way into an answer."""
-
-_SLOTS: Final = 16_384
 
 
 def profile_key(user_id: str) -> str:
@@ -128,34 +133,23 @@ def _user_of(key: str, what: str) -> str | None:
     return user_id if user_id and _beside(user_id, what) == key else None
 
 
+def model_blob_key(version: int | str, name: str, chunk: int | str) -> str:
+    """Key of one chunk of one blob of a model."""
+    return f"model:{version}:{name}:{chunk}"
+
+
+def is_model_key(key: str) -> bool:
+    """Whether a key is of trained models, which don't follow from the events at once."""
+    return key.startswith("model:")
+
+
 def _beside(user_id: str, what: str) -> str:
     profile = profile_key(user_id)
     if "{" not in user_id and "}" not in user_id:
         return f"{{{profile}}}:{what}"
     # A brace in the id changes what Redis Cluster hashes, so the slot is met with a tag made for it. It starts with a
     # digit, which no other key's tag does.
-    return f"{{{_tag_of_slot()[slot(profile)]}}}:{what}:{profile}"
-
-
-def slot(key: str) -> int:
-    """Redis Cluster's slot of a key: CRC16 (XMODEM) of its hash tag, or of the whole key without one, mod 16384."""
-    data = key.encode("utf-8")
-    start = data.find(b"{")
-    if start >= 0:
-        end = data.find(b"}", start + 1)
-        if end > start + 1:
-            data = data[start + 1 : end]
-    return binascii.crc_hqx(data, 0) % _SLOTS
-
-
-@cache
-def _tag_of_slot() -> dict[int, str]:
-    tags: dict[int, str] = {}
-    number = 0
-    while len(tags) < _SLOTS:
-        tags.setdefault(binascii.crc_hqx(str(number).encode(), 0) % _SLOTS, str(number))
-        number += 1
-    return tags
+    return f"{{{tag_of_slot()[slot(profile)]}}}:{what}:{profile}"
 
 
 @dataclass(frozen=True, slots=True)

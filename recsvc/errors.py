@@ -7,7 +7,7 @@ ReweighError
     ├── IngestUnavailable    Kafka has not acknowledged in time
     │   └── EventRefused     Kafka won't take this event, however often it is sent
     ├── BrokenModel          what should be a trained model is none, or not whole
-    ├── NewerModel           a model can't be published, since a newer one is
+    ├── NotPublished         a model was not published, since a newer one is, or since its parts are gone
     └── Problem              an answer other than success, with its status and details
 """
 
@@ -42,8 +42,8 @@ class BrokenModel(ServiceError):
     """What should be a trained model is none, or not whole."""
 
 
-class NewerModel(ServiceError):
-    """A model can't be published, since one that was begun later is."""
+class NotPublished(ServiceError):
+    """A model was not published, since one that was begun later is, or since its parts are gone from Redis."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,15 @@ def not_negative(text: str) -> int:
     return _whole(text, 0)
 
 
+def duration(text: str) -> int:
+    """Read a length of time, e.g. ``90s``, ``30m``, ``1h``, ``1d``; give seconds."""
+    seconds = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}.get(text[-1:], 0)
+    number = text[:-1]
+    if not seconds or not number.isascii() or not number.isdigit() or int(number) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: a number and s, m, h or d is allowed, e.g. 30m or 1h")
+    return int(number) * seconds
+
+
 def _whole(text: str, least: int) -> int:
     if not text.isascii() or not text.isdigit() or int(text) < least:
         raise argparse.ArgumentTypeError(f"{text!r}: a whole number of at least {least} is allowed")

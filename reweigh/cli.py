@@ -20,6 +20,7 @@ from reweigh.catalog_commands import add_catalog_commands
 from reweigh.feature_commands import add_feature_commands
 from reweigh.lines import AUTO, FORMATS
 from reweigh.settings import export_settings
+from reweigh.train_commands import add_train_command
 from zkconfig.cli import add_weights_commands
 
 _LOAD: Final = """Send the events of a file to Kafka: each to the topic of its type, keyed by user id.
@@ -77,6 +78,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_catalog_commands(subparsers)
     add_feature_commands(subparsers)
     _add_eval(subparsers)
+    add_train_command(subparsers)
     _add_doctor(subparsers)
     _add_verify(subparsers)
     _add_weights(subparsers)

@@ -112,7 +112,7 @@ def evaluate(options: argparse.Namespace) -> int:
     """`reweigh eval`."""
     dataset, evaluation = need("reweigh.dataset", "data"), need("reweigh.evaluation", "train")
     event_types = EventTypes.from_settings(os.environ)
-    weights = [(text, _weights(text, event_types)) for text in options.weights or _DEFAULT_WEIGHTS]
+    weights = [(text, given_weights(text, event_types)) for text in options.weights or _DEFAULT_WEIGHTS]
     relevant = _types(options.relevant, event_types) if options.relevant else None
     event_files, product_files = dataset.data_files(options.data)
     data = dataset.read_dataset(event_files, product_files, event_types)
@@ -142,7 +142,8 @@ def evaluate(options: argparse.Namespace) -> int:
     return 0
 
 
-def _weights(text: str, event_types: EventTypes) -> Weights:
+def given_weights(text: str, event_types: EventTypes) -> Weights:
+    """Read the weights of an argument, in the order of the event types. Raises :class:`ReweighError`."""
     try:
         numbers = [float(part) for part in text.split(",")]
     except ValueError as exc:

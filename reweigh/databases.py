@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, TypeVar, cast
 from urllib.parse import urlsplit, urlunsplit
@@ -89,6 +90,24 @@ class Databases:
             if not _asked(self.live.copy, key, key, self._number, True):
                 _asked(self.beside.delete, key)
         _asked(self.beside.incr, layout.CATALOG_VERSION)
+        self._copy_models()
+
+    def _copy_models(self) -> None:
+        """Copy what is stored of models at one moment, since a newer one may be published meanwhile."""
+        for key in _asked(lambda: list(self.beside.scan_iter("model:*", _KEYS_A_CALL))):
+            _asked(self.beside.delete, key)
+
+        def copy(pipeline: Any) -> None:
+            stored = pipeline.hgetall(layout.MODEL_BLOBS)
+            keys = [layout.MODEL_CURRENT, layout.MODEL_VERSION, layout.MODEL_BLOBS]
+            for version, chunks in stored.items():
+                for name, count in json.loads(chunks).items():
+                    keys += [layout.model_blob_key(version, name, number) for number in range(count)]
+            pipeline.multi()
+            for key in keys:
+                pipeline.copy(key, key, self._number, True)
+
+        _asked(self.live.transaction, copy, layout.MODEL_CURRENT, layout.MODEL_BLOBS)
 
     def swap(self) -> None:
         """Exchange the two at once, for every client; then let go of what was the live one.
@@ -130,7 +149,8 @@ class Databases:
     def pairs(self, keys: Iterable[str] | None = None) -> Iterator[tuple[str, Any, Any]]:
         """Give each key that one of them holds, or each of ``keys``, with what is live and what is beside."""
         chosen = {*self._keys(self.live), *self._keys(self.beside)} if keys is None else set(keys)
-        wanted = sorted(key for key in chosen - _NOT_COMPARED if not layout.is_arrivals_key(key))
+        compared = (key for key in chosen - _NOT_COMPARED if not layout.is_model_key(key))
+        wanted = sorted(key for key in compared if not layout.is_arrivals_key(key))
         for start in range(0, len(wanted), _KEYS_A_CALL):
             some = wanted[start : start + _KEYS_A_CALL]
             yield from zip(some, _contents(self.live, some), _contents(self.beside, some), strict=True)

@@ -15,13 +15,9 @@ from reweigh.errors import CommandError
 from reweigh.metrics import Mean, bootstrap_mean, ndcg, recall
 from reweigh.progress import Tell
 from reweigh.train.fitting import Choice
+from reweigh.train.measuring import ALS, BLEND, LIFT, NEIGHBOURS, POPULAR, filled
 from reweigh.train.model_answers import ModelAnswers
 
-POPULAR: Final = "most popular"
-LIFT: Final = "lift × popularity"
-NEIGHBOURS: Final = "neighbours"
-ALS: Final = "ALS"
-BLEND: Final = "blend"
 HISTORY: Final = "history"
 PURCHASES: Final = "purchases"
 
@@ -98,7 +94,7 @@ def compare(
     lists[LIFT] = [answers.recommended(user, n) for user in people]
     for name, blend in ((NEIGHBOURS, 0.0), (ALS, 1.0), (BLEND, models.blend)):
         lists[name] = [
-            _filled(models.ranked(user, set(answers.left_out(user).tolist()), n, blend), popular, n)
+            filled(models.ranked(user, set(answers.left_out(user).tolist()), n, blend), popular, n)
             for user, popular in zip(people, lists[POPULAR], strict=True)
         ]
     measured = {name: _measure(ranked, [relevant[user] for user in people], n) for name, ranked in lists.items()}
@@ -134,11 +130,6 @@ def relevant_products(data: Dataset, wanted: Flags, answers: Answers) -> dict[in
     return {user: those for user, those in left.items() if those}
 
 
-def _filled(ranked: list[int], popular: Sequence[int], n: int) -> list[int]:
-    """Fill a list up with the most popular products, as the service does."""
-    return [*ranked, *(each for each in popular if each not in ranked)][:n]
-
-
 def _measure(ranked: Sequence[Sequence[int]], relevant: Sequence[set[int]], n: int) -> tuple[list[float], list[float]]:
     pairs = list(zip(ranked, relevant, strict=True))
     return [ndcg(*pair, n) for pair in pairs], [recall(*pair, n) for pair in pairs]
@@ -158,15 +149,11 @@ def table(comparisons: Sequence[Comparison]) -> str:
     lines = [head, "-" * len(head)]
     for each in comparisons:
         for number, (name, quality) in enumerate(each.qualities.items()):
-            cells = f"{_shown(quality.ndcg):<25} {_shown(quality.recall):<25} {quality.coverage:8.1%}"
-            gain = "" if name == POPULAR else f"  {each.ratio(name):.2f}  {_shown(quality.gain, '+')}"
+            cells = f"{quality.ndcg.text():<25} {quality.recall.text():<25} {quality.coverage:8.1%}"
+            gain = "" if name == POPULAR else f"  {each.ratio(name):.2f}  {quality.gain.text('+')}"
             lines.append(f"{each.weights if number == 0 else '':<10} {name:<18} {cells}{gain}")
         lines.append(
             f"{'':<10} {each.people:,} people, {each.people_with_history:,} of them with a history, nobody is shown "
             f"products of the {each.left_out}; blend: {1 - each.blend:.1f} neighbours + {each.blend:.1f} ALS"
         )
     return "\n".join(line.rstrip() for line in lines)
-
-
-def _shown(mean: Mean, sign: str = "") -> str:
-    return f"{mean.mean:{sign}.4f} ({mean.low:{sign}.4f} – {mean.high:{sign}.4f})"

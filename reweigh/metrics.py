@@ -35,6 +35,10 @@ class Mean:
     low: float
     high: float
 
+    def text(self, sign: str = "") -> str:
+        """The mean, and the interval in brackets."""
+        return f"{self.mean:{sign}.4f} ({self.low:{sign}.4f} – {self.high:{sign}.4f})"
+
 
 def bootstrap_mean(values: Sequence[float], seed: int = 0) -> Mean:
     """The mean of ``values`` with the percentile bootstrap's 95 % interval: people are drawn anew 2,000 times."""

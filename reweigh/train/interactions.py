@@ -51,6 +51,7 @@ class Person:
     counts: Mapping[str, tuple[int, ...]]
     left_out: frozenset[str]
     relevant: frozenset[str]
+    user_id: str = ""
 
 
 def interactions_of(data: Dataset, chosen: Flags) -> Interactions:

@@ -45,6 +45,8 @@ _HOUSEKEEPING: Final = frozenset(
     }
 )
 
+_MODELS: Final = "model:"
+
 _TABLES: Final = """
 CREATE OR REPLACE TABLE stored_counts (user_id VARCHAR, tag VARCHAR, row VARCHAR);
 CREATE OR REPLACE TABLE stored_scores (user_id VARCHAR, tag VARCHAR, score VARCHAR);
@@ -192,7 +194,7 @@ class _Keys:
                 self.counts_by_user[user] = key
             elif what != "arrivals":  # these are kept for a minute, for whoever waits for an event
                 {"items": self.items, "purchased": self.purchases, "recent": self.recent}[what].append((key, user))
-        elif key not in _HOUSEKEEPING and key not in _STATISTICS:
+        elif key not in _HOUSEKEEPING and key not in _STATISTICS and not key.startswith(_MODELS):
             self.others.append(key)
 
 

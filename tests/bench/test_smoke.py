@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import bounds, ingest, latency, memory, recent, recommend, stream, textbook, weights
+from bench import bounds, ingest, latency, memory, recent, recommend, stream, textbook, train, weights
 from bench.load_client import Load
 from bench.workbench import Workbench
 
@@ -46,6 +46,14 @@ def test_weights_reach_every_worker_and_all_stored_scores(bench: Bench) -> None:
         assert len(changes["to_every_worker"]) == 3
         assert changes["scores_compared"] == changes["users"] * weights.TAGS
         assert changes["scores_wrong"] == 0
+
+
+def test_training_publishes_what_answers(bench: Bench) -> None:
+    """The archive is trained on by the command, and the published model is asked."""
+    report = train.measure(bench(events=20_000, users=300, products=200))
+    assert report.data["trained"]["events"] == 20_000
+    assert report.data["trained"]["version"] >= 1
+    assert all(each["p50"] > 0 for each in report.data["answers_microseconds"].values())
 
 
 def test_stream_writes_what_the_plain_loop_writes(bench: Bench) -> None:

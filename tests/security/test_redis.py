@@ -25,6 +25,8 @@ from reccore import layout
 from reccore.event_types import EventTypes
 from reccore.weights import default_weights
 from recsvc.errors import StoreUnavailable
+from recsvc.models.feed import ModelFeed
+from recsvc.models.store import ModelStore
 from recsvc.statistics_feed import StatisticsFeed
 from recsvc.sweep import ScoreSweep
 from recsvc.totals_reader import TotalsReader
@@ -45,13 +47,13 @@ WEIGHTS = default_weights(EventTypes.from_settings({}))
 STAMP = WeightsStamp(7, WEIGHTS.as_json().decode())
 ODD = "an{odd}user"
 JOB, SERVICE, SWEEPER = "reweigh-job", "reweigh-service", "reweigh-sweeper"
-COMMANDS, FOLLOW, VERIFY = "reweigh-commands", "reweigh-follow", "reweigh-verify"
+COMMANDS, FOLLOW, TRAIN, VERIFY = "reweigh-commands", "reweigh-follow", "reweigh-train", "reweigh-verify"
 
 
 def acl_lines() -> list[str]:
     """The lines of the document."""
     lines = re.findall(r"^ACL SETUSER .*$", DOCUMENT.read_text(encoding="utf-8"), re.MULTILINE)
-    assert len(lines) == 7
+    assert len(lines) == 8
     return lines
 
 
@@ -176,6 +178,28 @@ def test_the_follower_keeps_the_catalogue(address: str) -> None:
         assert follower._commit({(table.topic, 0): 4}, [table.changes(["lamp", "rug"])])
 
 
+def test_training_publishes_what_the_service_reads(
+    address: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the weights in force and the catalogue; older models are removed."""
+    rows = [
+        {"user_id": f"u{n % 7}", "product_id": f"p{n % 5}", "event_type": "view", "timestamp": n} for n in range(70)
+    ]
+    events, env = tmp_path / "events.jsonl", tmp_path / "train.env"
+    events.write_text("".join(json.dumps(each) + "\n" for each in rows))
+    env.write_text(f"REDIS_URL={url(address, TRAIN)}\n")
+    for _ in range(3):
+        assert main(["train", "--data", str(events), "--env", str(env), "--factors", "2"]) == 0
+    assert PASSWORD not in "".join(capsys.readouterr())
+    with closing(Stored(url(address, TRAIN))) as stored:  # of which training reads the catalogue
+        assert "p1" in stored.catalogue()
+    feed = ModelFeed(ModelStore(url(address, SERVICE)))
+    feed.refresh()
+    feed.stop()
+    assert feed.scorer is not None
+    assert feed.scorer.model.version == 3
+
+
 def test_verify_reads_everything(address: str) -> None:
     """Each key that the others have written."""
     stored = Stored(url(address, VERIFY))
@@ -217,6 +241,10 @@ NOT_THEIRS = [
     (COMMANDS, "HGETALL {user:profile:ann}:counts"),
     (COMMANDS, "HSET {stats}:totals x 1"),
     (COMMANDS, "DEL user:profile:ann"),
+    (SERVICE, "HSET model:current version 1"),
+    (TRAIN, "HGETALL user:profile:ann"),
+    (TRAIN, "HSET weights:in_force version 1"),
+    (TRAIN, "HSET catalog:products p x"),
     (FOLLOW, "HGETALL user:profile:ann"),
     (FOLLOW, "HSET weights:in_force version 1"),
     (VERIFY, "HSET user:profile:ann shoes 1"),
@@ -240,7 +268,7 @@ def test_what_a_user_does_not_need_is_refused(address: str, user: str, command: 
         client.execute_command(*command.split())
 
 
-@pytest.mark.parametrize("user", [JOB, SERVICE, SWEEPER, COMMANDS, FOLLOW, VERIFY])
+@pytest.mark.parametrize("user", [JOB, SERVICE, SWEEPER, COMMANDS, FOLLOW, TRAIN, VERIFY])
 def test_none_of_them_governs_the_server(address: str, user: str) -> None:
     """No user may empty it, look at its settings or users, or stop it."""
     with redis.Redis.from_url(url(address, user)) as client:

@@ -15,6 +15,7 @@ from reccore.dead_letters import LARGEST_VALUE_KEPT, dead_letter
 from reccore.errors import SettingError, WeightsError
 from reccore.event_types import EventTypes
 from reccore.scoring import format_score, score
+from reccore.slots import slot
 from reccore.timestamps import iso_8601, parse_timestamp
 from reccore.totals import totals_from_rows
 from reccore.weights import LARGEST_DOCUMENT, default_weights, parse_weights, weights_of_record
@@ -99,7 +100,7 @@ def test_keys_of_a_user_share_a_slot(user_id: str) -> None:
     """Braces in the id or not, one atomic step may touch all keys of a user in Redis Cluster."""
     profile = layout.profile_key(user_id)
     for beside in (layout.counts_key, layout.purchased_key, layout.recent_key, layout.arrivals_key):
-        assert layout.slot(beside(user_id)) == layout.slot(profile)
+        assert slot(beside(user_id)) == slot(profile)
     assert layout.is_arrivals_key(layout.arrivals_key(user_id))
     assert not layout.is_arrivals_key(layout.recent_key(user_id))
     assert layout.user_of_profile_key(profile) == user_id
@@ -118,9 +119,9 @@ def test_keys_of_users_differ(one: str, other: str) -> None:
 
 def test_slot_is_that_of_redis() -> None:
     """Values that ``CLUSTER KEYSLOT`` gives."""
-    assert layout.slot("123456789") == 12_739
-    assert layout.slot("foo{bar}baz") == layout.slot("bar")
-    assert layout.slot("foo{}{bar}") != layout.slot("bar")
+    assert slot("123456789") == 12_739
+    assert slot("foo{bar}baz") == slot("bar")
+    assert slot("foo{}{bar}") != slot("bar")
 
 
 @given(
