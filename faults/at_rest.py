@@ -165,7 +165,7 @@ class Differs(DoesNotHold):
 def differences(client: redis.Redis, ledger: Ledger) -> list[str]:
     """Tell what differs between Redis and the recount, key by key, what is missing and what is too much."""
     found, wanted = _stored(client), _wanted(ledger)
-    for key in [*HOUSEKEEPING, *filter(layout.is_arrivals_key, found)]:
+    for key in [*HOUSEKEEPING, *filter(layout.is_arrivals_key, found), *filter(layout.is_followed_key, found)]:
         found.pop(key, None)
     for product, (columns, newest_ms, tags) in found[layout.PRODUCT_STATISTICS].items():
         seen = ledger.tags_seen.get(product, {()})

@@ -27,6 +27,9 @@ class Reason(StrEnum):
     INVALID_TAGS = "invalid_tags"
     INVALID_SESSION_ID = "invalid_session_id"
     INVALID_METADATA = "invalid_metadata"
+    INVALID_RATING = "invalid_rating"
+    INVALID_ITEMS = "invalid_items"
+    INVALID_WEIGHTS_VERSION = "invalid_weights_version"
 
     @property
     def field(self) -> str:
@@ -44,6 +47,9 @@ _FIELDS: Final = {
     Reason.INVALID_TAGS: "tags",
     Reason.INVALID_SESSION_ID: "session_id",
     Reason.INVALID_METADATA: "metadata",
+    Reason.INVALID_RATING: "rating",
+    Reason.INVALID_ITEMS: "items",
+    Reason.INVALID_WEIGHTS_VERSION: "weights_version",
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -43,7 +43,7 @@ def parse_event(
     ``topic_type`` is the event type of the topic it came on (None: the event must name its own), ``record_time_ms`` the
     time that stands in for an absent timestamp. Raises :class:`RejectedEvent`.
     """
-    value, text = _decoded(raw)
+    value, text = decoded(raw)
     return event_from_value(value, text, topic_type=topic_type, record_time_ms=record_time_ms, event_types=event_types)
 
 
@@ -56,13 +56,8 @@ def event_from_value(
     event_types: EventTypes,
 ) -> Event:
     """Read one event from decoded JSON, of which ``raw`` is the text. Raises :class:`RejectedEvent`."""
-    if not isinstance(value, dict):
-        raise RejectedEvent(Reason.NOT_AN_OBJECT, f"{shown(value)}, a JSON object is allowed")
-    if raw.count(b"{") + raw.count(b"[") > DEEPEST_NESTING:
-        _refuse_deep_nesting(value)
-    if b"\\u" in raw:
-        _refuse_lone_surrogates(value)
-    return event_from_fields(value, topic_type=topic_type, record_time_ms=record_time_ms, event_types=event_types)
+    fields = object_of(value, raw)
+    return event_from_fields(fields, topic_type=topic_type, record_time_ms=record_time_ms, event_types=event_types)
 
 
 def event_from_fields(
@@ -75,11 +70,11 @@ def event_from_fields(
     if metadata is not None and not isinstance(metadata, dict):
         raise RejectedEvent(Reason.INVALID_METADATA, f"metadata: {shown(metadata)}, an object is allowed")
     return Event(
-        event_id=_event_id(fields.get("event_id")),
-        user_id=_identifier(fields, "user_id", None, Reason.INVALID_USER_ID),
-        product_id=_identifier(fields, "product_id", "item_id", Reason.INVALID_PRODUCT_ID),
-        event_type=_event_type(_first(fields, "event_type", "action")[1], topic_type, event_types),
-        time_ms=_time(fields, record_time_ms),
+        event_id=event_id_of(fields),
+        user_id=identifier(fields, ("user_id",), Reason.INVALID_USER_ID),
+        product_id=identifier(fields, ("product_id", "item_id"), Reason.INVALID_PRODUCT_ID),
+        event_type=_event_type(_first(fields, ("event_type", "action"))[1], topic_type, event_types),
+        time_ms=time_of(fields, record_time_ms),
         tags=_tags(fields.get("tags")),
         metadata=metadata,
     )
@@ -93,7 +88,8 @@ def identity(event_id: str | None, topic: str, partition: int, offset: int) -> s
     return f"@{topic}:{partition}:{offset}" if event_id is None else f"={event_id}"
 
 
-def _decoded(raw: bytes | None) -> tuple[object, bytes]:
+def decoded(raw: bytes | None) -> tuple[object, bytes]:
+    """Decode the bytes of a record as JSON; gives them back beside the value. Raises :class:`RejectedEvent`."""
     if raw is None:
         raise RejectedEvent(Reason.NULL_VALUE, "the record has no value, a JSON object is allowed")
     try:
@@ -107,6 +103,20 @@ def _decoded(raw: bytes | None) -> tuple[object, bytes]:
     except ValueError as exc:
         raise RejectedEvent(Reason.NOT_JSON, str(exc).splitlines()[0][:160]) from exc
     return value, raw
+
+
+def object_of(value: object, raw: bytes) -> Mapping[str, object]:
+    """Give decoded JSON, of which ``raw`` is the text, as an object that every reader can read and write again.
+
+    Raises :class:`RejectedEvent`.
+    """
+    if not isinstance(value, dict):
+        raise RejectedEvent(Reason.NOT_AN_OBJECT, f"{shown(value)}, a JSON object is allowed")
+    if raw.count(b"{") + raw.count(b"[") > DEEPEST_NESTING:
+        _refuse_deep_nesting(value)
+    if b"\\u" in raw:
+        _refuse_lone_surrogates(value)
+    return value
 
 
 def _refuse_constant(name: str) -> object:
@@ -134,14 +144,14 @@ def _refuse_lone_surrogates(value: object) -> None:
         raise RejectedEvent(Reason.NOT_JSON, "a \\u escape is half of a surrogate pair") from exc
 
 
-def _first(fields: Mapping[str, object], name: str, alias: str | None) -> tuple[str, object]:
-    value = fields.get(name)
-    if value is None and alias is not None and fields.get(alias) is not None:
-        return alias, fields[alias]
-    return name, value
+def _first(fields: Mapping[str, object], names: Sequence[str]) -> tuple[str, object]:
+    """Give the first of a member's names that is there, with its value; the name itself where none is."""
+    return next(((name, fields[name]) for name in names if fields.get(name) is not None), (names[0], None))
 
 
-def _event_id(value: object) -> str | None:
+def event_id_of(fields: Mapping[str, object]) -> str | None:
+    """Read ``event_id``, None where there is none. Raises :class:`RejectedEvent`."""
+    value = fields.get("event_id")
     if value is None:
         return None
     if not isinstance(value, str) or not 1 <= len(value) <= LONGEST_ID:
@@ -151,8 +161,12 @@ def _event_id(value: object) -> str | None:
     return value
 
 
-def _identifier(fields: Mapping[str, object], name: str, alias: str | None, reason: Reason) -> str:
-    field, value = _first(fields, name, alias)
+def identifier(fields: Mapping[str, object], names: Sequence[str], reason: Reason) -> str:
+    """Read an id, an integer as text; ``names`` are the member's name and its aliases.
+
+    Raises :class:`RejectedEvent` with ``reason``.
+    """
+    field, value = _first(fields, names)
     # An integer of more digits than that has no text in Python by default, so its size is looked at first.
     if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() <= 4 * LONGEST_ID:
         value = str(value)
@@ -176,8 +190,12 @@ def _event_type(value: object, topic_type: str | None, event_types: EventTypes) 
     return named
 
 
-def _time(fields: Mapping[str, object], record_time_ms: int | None) -> int:
-    field, value = _first(fields, "timestamp", "process_time")
+def time_of(fields: Mapping[str, object], record_time_ms: int | None) -> int:
+    """Read ``timestamp`` or ``process_time`` as epoch milliseconds; ``record_time_ms`` stands in where there is none.
+
+    Raises :class:`RejectedEvent`.
+    """
+    field, value = _first(fields, ("timestamp", "process_time"))
     try:
         if value is not None:
             return parse_timestamp(value)

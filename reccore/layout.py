@@ -11,8 +11,12 @@ items beside it                  HASH product → ``v,c,p[,…];ms;[seconds];[nu
 purchases beside it              SET of product ids
 recent events beside it          ZSET by event time (epoch ms): ``type:partition:offset:product``, the type as its
                                  position among the event types
+ratings beside it                HASH product → ``rating;time (epoch ms)`` (:mod:`reccore.ratings`)
 arrivals beside it               HASH number mod 200 → number, event as above, tags (:func:`encode_arrival`): the newest
                                  to arrive, of the last minute
+
+``user_profile:<id>``            HASH tag → component of the vector of interests as text (:mod:`reccore.interests`)
+about it, beside it              HASH ``timestamp_ms``, ``items``, ``weights_version``
 
 For everybody (``{stats}`` keeps them in one slot too):
 
@@ -40,6 +44,7 @@ For everybody (``{stats}`` keeps them in one slot too):
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -48,6 +53,7 @@ from reccore.slots import slot, tag_of_slot
 from reccore.tag_list import SEPARATOR, split_tags, unescape
 
 PROFILE_PREFIX: Final = "user:profile:"
+INTERESTS_PREFIX: Final = "user_profile:"
 PRODUCT_STATISTICS: Final = "{stats}:products"
 TAG_STATISTICS: Final = "{stats}:tags"
 TOTALS: Final = "{stats}:totals"
@@ -73,6 +79,12 @@ AWAITED_SECONDS: Final = 10
 """How old a record may be for its event to be an arrival: nobody waits longer for one to be in an answer."""
 ARRIVALS_SECONDS: Final = 60
 """How long a user's arrivals are kept after the newest: they tell of events that are on their way into an answer."""
+
+_BESIDE: Final = re.compile(
+    r"\{user[:_]profile:(?P<plain>[^{}]+)\}:(?P<what>[a-z]+)"
+    r"|\{\d+\}:(?P<what_too>[a-z]+):user[:_]profile:(?P<braces>.+)",
+    re.DOTALL,
+)
 
 
 def profile_key(user_id: str) -> str:
@@ -120,17 +132,50 @@ def arrivals_key(user_id: str) -> str:
     return _beside(user_id, "arrivals")
 
 
+def ratings_key(user_id: str) -> str:
+    """Key of the user's ratings, in the same slot as the profile."""
+    return _beside(user_id, "ratings")
+
+
+def interests_key(user_id: str) -> str:
+    """Key of the user's vector of interests."""
+    return INTERESTS_PREFIX + user_id
+
+
+def about_interests_key(user_id: str) -> str:
+    """Key of what the vector was made of, in the same slot as the vector."""
+    return _beside_key(interests_key(user_id), "about")
+
+
+def is_followed_key(key: str) -> bool:
+    """Whether a key is of somebody's ratings or interests, which follow from topics of their own."""
+    return key.startswith(INTERESTS_PREFIX) or _taken_apart(key)[1] in ("ratings", "about")
+
+
+def user_of_key(key: str) -> str | None:
+    """Give the user id of a key that holds a user's counts, scores or newest events, None for any other key."""
+    if key.startswith(PROFILE_PREFIX):
+        return user_of_profile_key(key) or None
+    user_id, what = _taken_apart(key)
+    return user_id if what in ("counts", "recent") else None
+
+
 def is_arrivals_key(key: str) -> bool:
     """Whether a key is of somebody's arrivals, which are of passing interest and not part of what was counted."""
-    return key.startswith("{") and (key.endswith("}:arrivals") or "}:arrivals:" + PROFILE_PREFIX in key)
+    return _taken_apart(key)[1] == "arrivals"
+
+
+def _taken_apart(key: str) -> tuple[str, str]:
+    """Give the user id of a key beside another, and what it holds; empty for any other key."""
+    found = _BESIDE.fullmatch(key)
+    if found is None:
+        return "", ""
+    return found["plain"] or found["braces"], found["what"] or found["what_too"]
 
 
 def _user_of(key: str, what: str) -> str | None:
-    if key.startswith("{" + PROFILE_PREFIX) and key.endswith(f"}}:{what}"):
-        user_id = key[len(PROFILE_PREFIX) + 1 : -len(f"}}:{what}")]
-    else:
-        user_id = key.partition(f"}}:{what}:{PROFILE_PREFIX}")[2]
-    return user_id if user_id and _beside(user_id, what) == key else None
+    user_id, found = _taken_apart(key)
+    return user_id if found == what and _beside(user_id, what) == key else None
 
 
 def model_blob_key(version: int | str, name: str, chunk: int | str) -> str:
@@ -144,12 +189,15 @@ def is_model_key(key: str) -> bool:
 
 
 def _beside(user_id: str, what: str) -> str:
-    profile = profile_key(user_id)
-    if "{" not in user_id and "}" not in user_id:
-        return f"{{{profile}}}:{what}"
+    return _beside_key(profile_key(user_id), what)
+
+
+def _beside_key(key: str, what: str) -> str:
+    if "{" not in key and "}" not in key:
+        return f"{{{key}}}:{what}"
     # A brace in the id changes what Redis Cluster hashes, so the slot is met with a tag made for it. It starts with a
     # digit, which no other key's tag does.
-    return f"{{{tag_of_slot()[slot(profile)]}}}:{what}:{profile}"
+    return f"{{{tag_of_slot()[slot(key)]}}}:{what}:{key}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from reccore.access import redis_url_setting
-from reccore.table_topics import TableTopics
+from reccore.followed_topics import FollowedTopics
 from reweigh.arguments import add_command, add_env, add_group
 from reweigh.errors import need
 from reweigh.lines import AUTO, CSV, JSON_LINES, PARQUET
 from reweigh.settings import chosen_values, read_settings
 
-_FOLLOW: Final = """Follow the topic product-catalog: what it tells of products is in the catalogue in Redis, and a
-record without a value takes its key's product out.
+_FOLLOW: Final = """Follow three topics into Redis: what product-catalog tells of products is in the catalogue, and a
+record without a value takes its key's product out; what users have rated (ratings) stands beside their profiles; and
+what their last events say of tags (user_behavior) becomes a vector of interests.
 
 How far it is stands in Redis itself, so nothing is left out or done twice, and a Redis that has lost its data gets
 everything again. Bad records go to the dead-letter topic. Ends on SIGTERM or Ctrl-C."""
@@ -23,7 +24,7 @@ everything again. Bad records go to the dead-letter topic. Ends on SIGTERM or Ct
 def add_catalog_commands(subparsers: Any) -> None:
     """Describe them."""
     _add_catalog(subparsers)
-    what = "carry the topics that are tables (product-catalog) into Redis"
+    what = "carry products, ratings and interest profiles from their topics into Redis"
     add_env(add_command(subparsers, "follow", what, follow, _FOLLOW))
 
 
@@ -58,7 +59,7 @@ def catalog_send(options: argparse.Namespace) -> int:
     """`reweigh catalog send`: exit code 1 when lines were rejected."""
     catalog, loading, kafka = (need(f"reweigh.{name}", "data") for name in ("catalog", "loading", "kafka"))
     settings, (values, _) = read_settings(options.env), chosen_values(options.env)
-    topic = TableTopics.from_settings(values, settings.event_types).product_catalog
+    topic = FollowedTopics.from_settings(values, settings.event_types).product_catalog
     bootstrap = settings.required("KAFKA_BOOTSTRAP")
     kafka.check_topics(bootstrap, [topic], access=settings.kafka_access)
     producer = kafka.EventProducer(bootstrap, access=settings.kafka_access)

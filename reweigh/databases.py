@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, TypeVar, cast
 from urllib.parse import urlsplit, urlunsplit
 
@@ -82,13 +82,16 @@ class Databases:
         return bool(_asked(self.live.exists, layout.CATALOG))
 
     def copy_what_is_kept(self) -> None:
-        """Copy what can't be rebuilt.
+        """Copy what is not rebuilt: the catalogue, and ratings and interests of all users.
 
         The catalogue gets a version that its readers have not seen, so that they read everything anew.
         """
         for key in _KEPT:
             if not _asked(self.live.copy, key, key, self._number, True):
                 _asked(self.beside.delete, key)
+        of_users = sorted(filter(layout.is_followed_key, self._keys(self.live)))
+        for start in range(0, len(of_users), _KEYS_A_CALL):
+            _asked(self._copy, of_users[start : start + _KEYS_A_CALL])
         _asked(self.beside.incr, layout.CATALOG_VERSION)
         self._copy_models()
 
@@ -108,6 +111,12 @@ class Databases:
                 pipeline.copy(key, key, self._number, True)
 
         _asked(self.live.transaction, copy, layout.MODEL_CURRENT, layout.MODEL_BLOBS)
+
+    def _copy(self, keys: Sequence[str]) -> None:
+        with self.live.pipeline(transaction=False) as pipeline:
+            for key in keys:
+                pipeline.copy(key, key, self._number, True)
+            pipeline.execute()
 
     def swap(self) -> None:
         """Exchange the two at once, for every client; then let go of what was the live one.
@@ -149,7 +158,9 @@ class Databases:
     def pairs(self, keys: Iterable[str] | None = None) -> Iterator[tuple[str, Any, Any]]:
         """Give each key that one of them holds, or each of ``keys``, with what is live and what is beside."""
         chosen = {*self._keys(self.live), *self._keys(self.beside)} if keys is None else set(keys)
-        compared = (key for key in chosen - _NOT_COMPARED if not layout.is_model_key(key))
+        compared = (
+            key for key in chosen - _NOT_COMPARED if not (layout.is_model_key(key) or layout.is_followed_key(key))
+        )
         wanted = sorted(key for key in compared if not layout.is_arrivals_key(key))
         for start in range(0, len(wanted), _KEYS_A_CALL):
             some = wanted[start : start + _KEYS_A_CALL]

@@ -1,4 +1,4 @@
-"""What carries the topics that are tables into Redis: `reweigh follow`, supervised."""
+"""What carries topics into Redis: `reweigh follow`, supervised."""
 
 from __future__ import annotations
 

@@ -11,7 +11,8 @@ from deploy.local.errors import StackError
 from deploy.local.home import Home
 from reccore.errors import SettingError
 from reccore.event_types import EventTypes
-from reccore.table_topics import TableTopics
+from reccore.followed_topics import SETTINGS as FOLLOWED_TOPICS
+from reccore.followed_topics import FollowedTopics
 
 PORTS = (
     "zookeeper",
@@ -35,7 +36,7 @@ HANDED_ON = (
     "ADD_TO_CART_TOPIC",
     "PURCHASE_TOPIC",
     "DEAD_LETTER_TOPIC",
-    "PRODUCT_CATALOG_TOPIC",
+    *FOLLOWED_TOPICS,
     "TAG_EXPIRY_SECONDS",
     "MOST_TAGS_PER_USER",
     "MOST_PRODUCTS_PER_USER",
@@ -81,10 +82,10 @@ class Settings:
             raise StackError(str(exc)) from exc
 
     @property
-    def tables(self) -> TableTopics:
-        """The topics that are tables."""
+    def followed(self) -> FollowedTopics:
+        """The topics that are followed into Redis."""
         try:
-            return TableTopics.from_settings(self.handed_on, self.event_types)
+            return FollowedTopics.from_settings(self.handed_on, self.event_types)
         except SettingError as exc:
             raise StackError(str(exc)) from exc
 
@@ -131,7 +132,7 @@ def read_settings(home: Home, environment: Mapping[str, str]) -> Settings:
         raise StackError(
             f"REWEIGH_PARALLELISM={settings.sizes.parallelism}: at most REWEIGH_SLOTS={settings.sizes.slots}"
         )
-    _ = settings.tables  # wrong names are refused before anything starts
+    _ = settings.followed  # wrong names are refused before anything starts
     return settings
 
 

@@ -1,1 +1,1 @@
-"""Topics that are tables, followed into Redis."""
+"""Topics that are followed into Redis."""

@@ -18,7 +18,7 @@ class Catalogue:
 
     topic: str
 
-    def judge(self, key: bytes | None, value: bytes | None) -> CatalogProduct | str:
+    def judge(self, key: bytes | None, value: bytes | None, time_ms: int) -> CatalogProduct | str:  # noqa: ARG002
         """Give the product, or the id of the one to remove. Raises :class:`RejectedEvent`."""
         if value is not None:
             return product_from_bytes(value)

@@ -12,9 +12,9 @@ from contextlib import closing
 
 import redis
 
-from reweigh.follow.catalogue import Catalogue
 from reweigh.follow.follower import Follower
 from reweigh.follow.settings import SETTINGS, follow_settings
+from reweigh.follow.tables import tables_of
 from reweigh.kafka import EventProducer
 from reweigh.metrics_page import served
 from reweigh.settings import chosen_values, read_settings
@@ -37,7 +37,7 @@ def follow(options: argparse.Namespace) -> int:
         follower = Follower(
             {"bootstrap": bootstrap, "access": access.librdkafka_options()},
             client,
-            [Catalogue(chosen.topics.product_catalog)],
+            tables_of(chosen.topics),
             (lambda: EventProducer(bootstrap, access=access), settings.event_types.dead_letter_topic),
             ending,
         )

@@ -51,8 +51,8 @@ class Table(Protocol):
     def topic(self) -> str:
         """Its name."""
 
-    def judge(self, key: bytes | None, value: bytes | None) -> object:
-        """Read one record. Raises :class:`RejectedEvent`."""
+    def judge(self, key: bytes | None, value: bytes | None, time_ms: int) -> object:
+        """Read one record, of that Kafka time (epoch ms). Raises :class:`RejectedEvent`."""
 
     def changes(self, judged: Sequence[Any]) -> Changes:
         """Give what these records, in the order in which they were sent, come to."""
@@ -122,7 +122,8 @@ class Follower:
         for message in messages:
             topic = message.topic()
             try:
-                judged.setdefault(topic, []).append(self._tables[topic].judge(message.key(), message.value()))
+                record = self._tables[topic].judge(message.key(), message.value(), message.timestamp()[1])
+                judged.setdefault(topic, []).append(record)
                 outcomes.append((topic, "applied"))
             except RejectedEvent as exc:
                 self._bury(message, exc)
@@ -147,7 +148,7 @@ class Follower:
                     if any(each != (None if at is None else str(at)) for each, at in zip(stored, known, strict=True)):
                         return False
                     for each in changes:
-                        each.read(pipeline)
+                        each.read(self._redis)  # whoever else writes these keys moves the offsets that are watched
                     pipeline.multi()
                     for each in changes:
                         each.queue(pipeline)

@@ -8,16 +8,17 @@ from typing import Final
 
 from reccore.errors import SettingError
 from reccore.event_types import EventTypes
-from reccore.table_topics import TableTopics
+from reccore.followed_topics import SETTINGS as TOPICS
+from reccore.followed_topics import FollowedTopics
 
-SETTINGS: Final = ("PRODUCT_CATALOG_TOPIC", "FOLLOW_METRICS_PORT", "FOLLOW_METRICS_HOST")
+SETTINGS: Final = (*TOPICS, "FOLLOW_METRICS_PORT", "FOLLOW_METRICS_HOST")
 
 
 @dataclass(frozen=True, slots=True)
 class FollowSettings:
     """The topics, and where metrics are served (port 0: nowhere)."""
 
-    topics: TableTopics
+    topics: FollowedTopics
     metrics_port: int = 0
     metrics_host: str = "127.0.0.1"
 
@@ -28,5 +29,5 @@ def follow_settings(values: Mapping[str, str], event_types: EventTypes) -> Follo
     if not given.isascii() or not given.isdigit() or int(given) > 65_535:
         raise SettingError("FOLLOW_METRICS_PORT", given, "a port, or 0 for none")
     return FollowSettings(
-        TableTopics.from_settings(values, event_types), int(given), values.get("FOLLOW_METRICS_HOST") or "127.0.0.1"
+        FollowedTopics.from_settings(values, event_types), int(given), values.get("FOLLOW_METRICS_HOST") or "127.0.0.1"
     )

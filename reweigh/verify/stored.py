@@ -24,10 +24,15 @@ _ROWS_AN_INSERT: Final = 200_000
 """Each insert is a transaction of its own, which costs the database milliseconds whatever its size."""
 _PROFILE: Final = "user:profile:"
 _BESIDE: Final = re.compile(
-    r"\{user:profile:(?P<plain>[^{}]+)\}:(?P<what>counts|items|purchased|recent|arrivals)"
-    r"|\{\d+\}:(?P<what_too>counts|items|purchased|recent|arrivals):user:profile:(?P<braces>.+)",
+    r"\{user:profile:(?P<plain>[^{}]+)\}:(?P<what>counts|items|purchased|recent|arrivals|ratings)"
+    r"|\{\d+\}:(?P<what_too>counts|items|purchased|recent|arrivals|ratings):user:profile:(?P<braces>.+)",
     re.DOTALL,
 )
+_INTERESTS: Final = re.compile(
+    r"user_profile:.+|\{user_profile:[^{}]+\}:about|\{\d+\}:about:user_profile:.+", re.DOTALL
+)
+_NOT_COUNTED: Final = ("arrivals", "ratings")
+"""The first are kept for a minute, for whoever waits for an event; the others come from a topic of their own."""
 _STATISTICS: Final = ("{stats}:products", "{stats}:tags", "{stats}:totals")
 _HOUSEKEEPING: Final = frozenset(
     {
@@ -192,9 +197,9 @@ class _Keys:
             what = beside["what"] or beside["what_too"]
             if what == "counts":
                 self.counts_by_user[user] = key
-            elif what != "arrivals":  # these are kept for a minute, for whoever waits for an event
+            elif what not in _NOT_COUNTED:
                 {"items": self.items, "purchased": self.purchases, "recent": self.recent}[what].append((key, user))
-        elif key not in _HOUSEKEEPING and key not in _STATISTICS and not key.startswith(_MODELS):
+        elif not (key in _HOUSEKEEPING or key in _STATISTICS or key.startswith(_MODELS) or _INTERESTS.fullmatch(key)):
             self.others.append(key)
 
 

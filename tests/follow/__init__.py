@@ -1,1 +1,1 @@
-"""Topics that are tables."""
+"""Topics that are followed into Redis."""

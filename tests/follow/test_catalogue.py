@@ -5,54 +5,27 @@ from __future__ import annotations
 import json
 import os
 import random
-import shutil
 import signal
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
-from confluent_kafka import Consumer, Producer
+from confluent_kafka import Producer
 
 from deploy.local import Stack
 from deploy.local.server import get
 from reccore import layout
-from reccore.table_topics import PRODUCT_CATALOG
+from reccore.followed_topics import PRODUCT_CATALOG
 from reweigh import cli
+from tests.follow.conftest import letters, second_follower
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(300)
-CHECKOUT = Path(__file__).resolve().parents[2]
-HOME = CHECKOUT / ".local" / "test-follow"
 LAMP = {
     "product_id": "lamp", "name": "Lamp", "category": "light", "price": 9.5, "description": "warm",
     "attributes": {"watt": 4, "colours": ["red"]},
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def stack() -> Iterator[Stack]:
-    """Kafka, Redis and the follower."""
-    shutil.rmtree(HOME, ignore_errors=True)
-    with Stack(HOME, ("kafka", "redis", "follower"), environment=os.environ) as started:
-        yield started
-
-
-@pytest.fixture
-def client(stack: Stack) -> Iterator[redis.Redis]:
-    """Its Redis."""
-    with redis.Redis.from_url(stack.env["REDIS_URL"], decode_responses=True) as found:
-        yield found
-
-
-@pytest.fixture
-def producer(stack: Stack) -> Iterator[Producer]:
-    """A client that sends."""
-    with Producer({"bootstrap.servers": stack.env["KAFKA_BOOTSTRAP"], "acks": "all", "linger.ms": 5}) as made:
-        yield made
 
 
 def send(producer: Producer, *products: dict[str, Any] | str | bytes) -> None:
@@ -106,24 +79,10 @@ def test_bad_records_are_dead_letters(stack: Stack, client: redis.Redis, produce
     send(producer, *bad, {"product_id": "good"})
     send(producer, "x" * 129)
     wait_until(lambda: row(client, "good"))
-    found = letters(stack, len(bad) + 1)
+    found = letters(stack, PRODUCT_CATALOG, len(bad) + 1)
     assert sorted(each["reason"] for each in found) == sorted([*bad.values(), "invalid_product_id"])
-    assert {each["topic"] for each in found} == {PRODUCT_CATALOG}
     page = get(f"http://127.0.0.1:{stack.addresses.ports['follower_metrics']}/metrics")[1].decode()
     assert f'follow_messages_total{{outcome="dead",topic="{PRODUCT_CATALOG}"}} {len(bad) + 1}.0' in page
-
-
-def letters(stack: Stack, count: int) -> list[Any]:
-    """Read so many dead letters."""
-    settings = {"bootstrap.servers": stack.env["KAFKA_BOOTSTRAP"], "group.id": "test", "auto.offset.reset": "earliest"}
-    consumer = Consumer(settings)
-    try:
-        consumer.subscribe(["dead-letter-events"])
-        found: list[Any] = []
-        wait_until(lambda: found.extend(consumer.consume(100, 0.2)) or len(found) >= count, 60)
-        return [json.loads(each.value()) for each in found]
-    finally:
-        consumer.close()
 
 
 def test_a_lost_redis_gets_everything_again(client: redis.Redis, producer: Producer) -> None:
@@ -137,12 +96,8 @@ def test_a_lost_redis_gets_everything_again(client: redis.Redis, producer: Produ
 
 def test_killed_and_beside_another(stack: Stack, client: redis.Redis, producer: Producer) -> None:
     """SIGKILL again and again, a second one beside it: what was sent last of each product is what holds."""
-    second = subprocess.Popen(
-        (sys.executable, "-m", "reweigh.cli", "follow", "--env", str(stack.home.stack_env)),
-        stderr=subprocess.DEVNULL, env={**os.environ, "FOLLOW_METRICS_PORT": "0"},
-    )  # fmt: skip
     draw, last = random.Random(3), dict[str, int | None]()
-    try:
+    with second_follower(stack):
         for turn in range(4):
             for number in range(1_500):
                 name = f"p{draw.randrange(300)}"
@@ -156,9 +111,6 @@ def test_killed_and_beside_another(stack: Stack, client: redis.Redis, producer: 
         send(producer, {"product_id": "end"})
         wait_until(lambda: row(client, "end"), 60)
         wait_until(lambda: all(is_last(client, name, price) for name, price in last.items()), 30)
-    finally:
-        second.terminate()
-        assert second.wait(20) == 0
 
 
 def send_later(producer: Producer, name: str, price: int | None) -> None:

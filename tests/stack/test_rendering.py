@@ -66,7 +66,7 @@ def test_kafka_keeps_records_for_ever() -> None:
 
 
 def test_topics(tmp_path: Path) -> None:
-    """Each event type has its topic, and a dead letter may have 4 MiB."""
+    """Each event type has its topic, products a compacted one, and a dead letter may have 4 MiB."""
     settings = read_settings(Home.at(tmp_path), {"EXTRA_EVENT_TYPES": "wishlist:wishlist-events"})
     topics = topic_configurations(settings)
     assert list(topics) == [
@@ -75,9 +75,11 @@ def test_topics(tmp_path: Path) -> None:
         "purchase-events",
         "wishlist-events",
         "product-catalog",
+        "ratings",
+        "user_behavior",
         "dead-letter-events",
     ]
-    assert topics.pop("product-catalog")["cleanup.policy"] == "compact"
+    assert topics.pop("product-catalog") == {"cleanup.policy": "compact"}
     assert {options["retention.ms"] for options in topics.values()} == {"-1"}
     assert topics["dead-letter-events"]["max.message.bytes"] == "4194304"
 
