@@ -73,9 +73,10 @@ def limit_requests(app: Flask, settings: Settings) -> None:
     ingest = None if settings.ingest_limit is None else Limiter(settings.ingest_limit)
 
     def limit() -> None:
-        if request.blueprint == "ingest":
+        is_reading = request.method in _READING
+        if request.blueprint == "ingest" or (request.blueprint == "interests" and not is_reading):
             name, limiter = "ingest", ingest
-        elif request.blueprint == "users" or (request.blueprint == "config" and request.method in _READING):
+        elif request.blueprint == "users" or (request.blueprint in ("config", "interests") and is_reading):
             name, limiter = "read", read
         else:
             return

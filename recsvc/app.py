@@ -14,6 +14,7 @@ from recsvc.admission import ApiKeys, ConfigAdmission, limit_requests
 from recsvc.config_routes import config_routes
 from recsvc.health_routes import health_routes
 from recsvc.ingest_routes import LARGEST_BATCH, ingest_routes
+from recsvc.interest_routes import interest_routes
 from recsvc.openapi import docs_routes
 from recsvc.problems import register_problem_handlers
 from recsvc.product_routes import product_routes
@@ -64,12 +65,15 @@ def create_app(settings: Settings, services: Services) -> Flask:
         excluded_paths=["^/docs/static/", "^/redoc/static/"],
     )
     app.register_blueprint(
-        user_routes(services.recommender, services.own_writes, services.recent_events, services.features)
+        user_routes(
+            services.recommender, services.own_writes, services.recent_events, services.ratings, services.features
+        )
     )
+    app.register_blueprint(interest_routes(services.interests))
     app.register_blueprint(product_routes(services.catalogue))
     admission = ConfigAdmission(ApiKeys(settings.config_api_keys), settings.config_limit)
     app.register_blueprint(config_routes(services.configurations, admission))
-    app.register_blueprint(ingest_routes(services.ingest))
+    app.register_blueprint(ingest_routes(services.ingest, services.ratings))
     app.register_blueprint(health_routes(services, registry, multiprocess=multiprocess))
     app.register_blueprint(docs_routes(sorted(services.configurations)))
     limit_requests(app, settings)

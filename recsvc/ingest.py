@@ -91,7 +91,7 @@ class Ingest:
         """
         event = parse_event(raw, topic_type=None, record_time_ms=now_ms, event_types=self._event_types)
         if event.event_id is None and request_id is not None:
-            raw = _utf_8(_with_id(json.loads(raw), request_id))
+            raw = with_request_id(raw, request_id)
         placed = self._publisher.publish([self._message(event, raw)])[0]
         if isinstance(placed, IngestUnavailable):
             raise placed
@@ -107,7 +107,7 @@ class Ingest:
         return [_result(next(placed) if isinstance(each, Message) else each) for each in judged]
 
     def _judge(self, position: int, event: object, now_ms: int) -> Message | RejectedEvent | Problem:
-        raw = _utf_8(event)
+        raw = utf_8(event)
         if len(raw) > LARGEST_EVENT:
             return _too_large(f"events[{position}]", len(raw))
         try:
@@ -120,13 +120,18 @@ class Ingest:
         return Message(self._event_types.topics[event.event_type], event.user_id.encode("utf-8"), raw)
 
 
+def with_request_id(raw: bytes, request_id: str) -> bytes:
+    """Give a record without an id of its own that of its request."""
+    return utf_8(_with_id(json.loads(raw), request_id))
+
+
 def _with_id(event: object, event_id: str | None) -> object:
     if event_id is None or not isinstance(event, dict) or event.get("event_id") is not None:
         return event
     return {**event, "event_id": event_id}
 
 
-def _utf_8(event: object) -> bytes:
+def utf_8(event: object) -> bytes:
     """Write decoded JSON as the text that goes to Kafka."""
     try:
         return orjson.dumps(event)

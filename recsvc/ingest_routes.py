@@ -1,4 +1,4 @@
-"""`/update` and `/update/batch`: events over HTTP."""
+"""`/update`, `/update/batch` and `/send_rating`: events and ratings over HTTP."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from recsvc import metrics
 from recsvc.errors import IngestUnavailable, Problem
 from recsvc.ingest import LARGEST_EVENT, Ingest, Taken
 from recsvc.problems import invalid, json_response, problem_response, read_body
+from recsvc.ratings import Ratings
 
 LARGEST_BATCH = 4_194_304
 MOST_EVENTS = 1_000
@@ -23,14 +24,14 @@ LONGEST_REQUEST_ID = 120
 _OUTCOMES = {202: "accepted", 400: "rejected", 413: "rejected", 503: "unavailable"}
 
 
-def ingest_routes(ingest: Ingest) -> Blueprint:
-    """The routes that take events."""
+def ingest_routes(ingest: Ingest, ratings: Ratings) -> Blueprint:
+    """The routes that take events and ratings."""
     routes = Blueprint("ingest", __name__)
 
     @routes.post("/update")
     def update() -> Response:
         try:
-            placed = ingest.take(read_body(LARGEST_EVENT), _now_ms(), _request_id())
+            placed = ingest.take(read_body(LARGEST_EVENT), now_ms(), _request_id())
         except IngestUnavailable:
             _count("unavailable")
             raise
@@ -43,10 +44,15 @@ def ingest_routes(ingest: Ingest) -> Blueprint:
     @routes.post("/update/batch")
     def batch() -> Response:
         began = time.perf_counter()
-        results = ingest.take_all(_events(read_body(LARGEST_BATCH)), _now_ms(), _request_id())
+        results = ingest.take_all(_events(read_body(LARGEST_BATCH)), now_ms(), _request_id())
         for outcome, number in Counter(_OUTCOMES[each.status] for each in results).items():
             metrics.ingested_events.labels(outcome).inc(number)
         return _batch_response(results, 1000 * (time.perf_counter() - began))
+
+    @routes.post("/send_rating")
+    def send_rating() -> Response:
+        placed = ratings.take(read_body(LARGEST_EVENT), now_ms(), _request_id())
+        return json_response({"status": "accepted", **placed.as_dict()}, 202)
 
     return routes
 
@@ -115,5 +121,6 @@ def _batch_response(results: Sequence[Taken], took_ms: float) -> Response:
     return json_response(body, 202)
 
 
-def _now_ms() -> int:
+def now_ms() -> int:
+    """Give the time, epoch ms."""
     return int(time.time() * 1000)

@@ -19,6 +19,7 @@ class MemoryUserStore:
     users: dict[str, StoredUser] = field(default_factory=dict)
     events: dict[str, list[tuple[str, int]]] = field(default_factory=dict)
     products: dict[str, tuple[str | None, str | None]] = field(default_factory=dict)
+    vectors: dict[str, tuple[Mapping[str, str], Mapping[str, str]]] = field(default_factory=dict)
     up: bool = True
 
     @property
@@ -41,17 +42,41 @@ class MemoryUserStore:
         self._require()
         return [self.products.get(each, (None, None))[1] for each in product_ids]
 
-    def user(self, user_id: str, *, arrivals: bool = False, items: bool = False) -> StoredUser:
+    def user(self, user_id: str, *, arrivals: bool = False, items: bool = False, ratings: bool = False) -> StoredUser:
         """Read one user."""
         self._require()
         found = self.users.get(user_id, NOBODY)
-        return replace(found, arrivals=found.arrivals if arrivals else (), items=found.items if items else {})
+        return replace(
+            found,
+            arrivals=found.arrivals if arrivals else (),
+            items=found.items if items else {},
+            ratings=found.ratings if ratings else {},
+        )
 
     def recent(self, user_id: str, first: int, last: int) -> list[tuple[str, int]]:
         """Read the newest events, which a test gives in that order."""
         self._require()
         events = self.events.get(user_id, [])
         return events[first:] if last < 0 else events[first : last + 1]
+
+    def histories(self, user_ids: Sequence[str], before_ms: int, most: int) -> list[list[tuple[str, int]]]:
+        """Read the newest events before a time."""
+        self._require()
+        return [[each for each in self.events.get(user_id, []) if each[1] < before_ms][:most] for user_id in user_ids]
+
+    def some_users(self, draws: int) -> list[str]:
+        """Give the first of those who have events."""
+        self._require()
+        return list(self.events)[:draws]
+
+    def ratings(self, user_id: str) -> Mapping[str, str]:
+        """Read one user's ratings."""
+        return self.user(user_id).ratings
+
+    def interests(self, user_id: str) -> tuple[Mapping[str, str], Mapping[str, str]]:
+        """Read a vector and what it was made of."""
+        self._require()
+        return self.vectors.get(user_id, ({}, {}))
 
     def counts(self, user_ids: Sequence[str]) -> list[Mapping[str, str]]:
         """Read several users."""

@@ -10,11 +10,13 @@ import flask_openapi_swagger  # type: ignore[import-untyped]
 from flask import Blueprint, Response, send_from_directory
 
 from reccore.events import LONGEST_ID
+from reccore.ratings import MOST_RATINGS
 from recsvc.catalogue import MOST_PRODUCTS, PRODUCTS
 from recsvc.ingest_routes import LONGEST_REQUEST_ID, MOST_EVENTS
 from recsvc.openapi_shapes import FREE, INTEGER, SCHEMAS, STRING, list_of, object_of, reference
 from recsvc.own_writes import MOST_WAIT_MS, STATES, WAIT_MS
 from recsvc.problems import json_response
+from recsvc.ratings import RATINGS
 from recsvc.recent_events import MOST_EVENTS as MOST_RECENT_EVENTS
 from recsvc.recent_events import RECENT_EVENTS
 
@@ -110,6 +112,19 @@ def document(config_names: list[str]) -> dict[str, Any]:
                 "The newest events, by their own time", {"200": _answer("the events", reference("Events"))}, 400, 429
             ),
         },
+        "/users/{user_id}/ratings": {
+            "parameters": [
+                user,
+                _in_query("n", {"type": "integer", "minimum": 1, "maximum": MOST_RATINGS, "default": RATINGS}),
+            ],
+            "get": _operation("The newest ratings", {"200": _answer("the ratings", reference("Ratings"))}, 400, 429),
+        },
+        "/interests/{user_id}": {
+            "parameters": [user],
+            "get": _operation(
+                "The vector of interests, by tag", {"200": _answer("the vector", reference("Interests"))}, 400, 429
+            ),
+        },
         "/profile/{user_id}": {
             "parameters": [user],
             "get": _operation("Score by tag", {"200": _answer("the profile", reference("Profile"))}, 400, 429),
@@ -167,6 +182,31 @@ def document(config_names: list[str]) -> dict[str, Any]:
                 *(400, 411, 413, 415, 429, 503),
                 requestBody=_body({"anyOf": [events, events["properties"]["events"]]}),
                 parameters=[request_id],
+            )
+        },
+        "/send_rating": {
+            "post": _operation(
+                "Take one rating",
+                {"202": _answer("Kafka has acknowledged it", accepted)},
+                *(400, 411, 413, 415, 429, 503),
+                requestBody=_body(reference("Rating")),
+                parameters=[request_id],
+            )
+        },
+        "/push_interest/": {
+            "post": _operation(
+                "Send the user's interest profile to Kafka",
+                {"200": _answer("Kafka has acknowledged it, or there is no history", reference("Pushed"))},
+                *(400, 411, 413, 415, 429, 503),
+                requestBody=_body(reference("WhoseInterests")),
+            )
+        },
+        "/send_kafka/": {
+            "post": _operation(
+                "Send the user's interest profile to Kafka, and those of 30 to 60 users chosen at random",
+                {"200": _answer("Kafka has acknowledged all of them", reference("PushedSome"))},
+                *(400, 411, 413, 415, 429, 503),
+                requestBody=_body(reference("WhoseInterests")),
             )
         },
         "/livez": {"get": _operation("The process is alive", ok)},

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from reccore.ratings import HIGHEST, LOWEST
+
 NUMBER = {"type": "number"}
 STRING = {"type": "string"}
 INTEGER = {"type": "integer"}
@@ -33,6 +35,11 @@ _PRODUCT = {
     "category": TEXT,
     "price": {"type": ["number", "null"]},
     "tags": list_of(STRING),
+}
+_PUSHED = {
+    "status": {"enum": ["ok", "no_history"], "description": "no_history: nothing was sent of this user"},
+    "user_id": STRING,
+    "history_items_count": INTEGER,
 }
 SCHEMAS: dict[str, Any] = {
     "Recommendation": object_of(
@@ -125,6 +132,64 @@ SCHEMAS: dict[str, Any] = {
             "tags": list_of(STRING),
         },
         "example": {"event_id": "e-1", "user_id": "u1", "product_id": "p1", "event_type": "view", "tags": ["shoes"]},
+    },
+    "Rating": {
+        **object_of(user_id=STRING, product_id=STRING, rating=NUMBER),
+        "properties": {
+            "user_id": {"type": ["string", "integer"], "description": "or `userId`"},
+            "product_id": {"type": ["string", "integer"], "description": "or `item_id`, `movieId`"},
+            "rating": {**NUMBER, "minimum": LOWEST, "maximum": HIGHEST},
+            "timestamp": {"type": ["string", "number"], "description": "or `process_time`"},
+            "event_id": STRING,
+        },
+        "required": ["rating"],
+        "example": {"userId": "u1", "movieId": "p1", "rating": 4.5},
+    },
+    "Ratings": object_of(
+        user_id=STRING,
+        degraded={"type": "boolean"},
+        ratings=list_of(
+            object_of(
+                product_id=STRING, rating=NUMBER, timestamp={**STRING, "format": "date-time"}, timestamp_ms=INTEGER
+            )
+        ),
+    ),
+    "WhoseInterests": {
+        "type": "object",
+        "properties": {
+            "user_id": {"type": ["string", "integer"]},
+            "timestamp": {"type": ["string", "number", "null"], "description": "the history before it; default: now"},
+        },
+        "required": ["user_id"],
+        "example": {"user_id": "u1", "timestamp": 1_700_000_000_000},
+    },
+    "Pushed": {
+        **object_of(**_PUSHED),
+        "example": {"status": "ok", "user_id": "u1", "history_items_count": 50},
+    },
+    "PushedSome": {
+        **object_of(**_PUSHED, others=INTEGER, sent=INTEGER),
+        "example": {"status": "ok", "user_id": "u1", "history_items_count": 50, "others": 42, "sent": 43},
+    },
+    "Interests": {
+        **object_of(
+            user_id=STRING,
+            degraded={"type": "boolean"},
+            timestamp=TIME,
+            timestamp_ms={"type": ["integer", "null"]},
+            items=INTEGER,
+            weights_version={"type": ["integer", "null"]},
+            interests={"type": "object", "additionalProperties": NUMBER, "description": "a vector of length 1 by tag"},
+        ),
+        "example": {
+            "user_id": "u1",
+            "degraded": False,
+            "timestamp": "2023-11-14T22:13:20.123Z",
+            "timestamp_ms": 1_700_000_000_123,
+            "items": 50,
+            "weights_version": 192,
+            "interests": {"shoes": 0.6, "red": 0.8},
+        },
     },
     "Batch": object_of(
         accepted=INTEGER,

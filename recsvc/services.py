@@ -14,8 +14,10 @@ from recsvc.catalogue import Catalogue
 from recsvc.confluent_publisher import ConfluentEventPublisher
 from recsvc.features import UserFeatures
 from recsvc.ingest import EventPublisher, Ingest
+from recsvc.interests import InterestProfiles
 from recsvc.kafka_publisher import KafkaEventPublisher
 from recsvc.own_writes import OwnWrites
+from recsvc.ratings import Ratings
 from recsvc.recent_events import RecentEvents
 from recsvc.recommender import Recommender
 from recsvc.settings import KAFKA_CLIENTS, Settings
@@ -53,6 +55,8 @@ class Services:
     catalogue: Catalogue
     features: UserFeatures
     ingest: Ingest
+    ratings: Ratings
+    interests: InterestProfiles
     configurations: dict[str, Configuration]
     weights: WeightsWatcher
     statistics_loaded: Callable[[], bool]
@@ -129,6 +133,8 @@ def build_services(
             tag_expiry_seconds=settings.tag_expiry_seconds,
         ),
         ingest=Ingest(kafka, settings.event_types),
+        ratings=Ratings(store, kafka, settings.followed.ratings),
+        interests=InterestProfiles(store, feed, weights, kafka, settings.followed.user_behavior, settings.event_types),
         configurations=configurations,
         weights=weights,
         statistics_loaded=lambda: feed.loaded,

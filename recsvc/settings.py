@@ -12,6 +12,7 @@ from typing import Final
 from reccore.access import OPEN, KafkaAccess, api_keys_setting, redis_url_setting, zookeeper_auth_setting
 from reccore.errors import SettingError
 from reccore.event_types import EventTypes
+from reccore.followed_topics import FollowedTopics
 from reccore.metadata_numbers import DURATIONS, MetadataNumbers
 from recsvc.rate_limit import Rate
 
@@ -28,6 +29,7 @@ class Settings:
     """Addresses, keys and limits of one process. Times are in seconds unless named otherwise."""
 
     event_types: EventTypes
+    followed: FollowedTopics = field(default_factory=FollowedTopics)
     zookeeper_hosts: str = "127.0.0.1:2181"
     zookeeper_auth: str = field(default="", repr=False)
     redis_url: str = field(default=_LOCAL_REDIS, repr=False)
@@ -61,8 +63,10 @@ def settings_from(environment: Mapping[str, str] | None = None) -> Settings:
     def text(key: str, default: str) -> str:
         return env.get(key) or default
 
+    event_types = EventTypes.from_settings(env)
     return Settings(
-        event_types=EventTypes.from_settings(env),
+        event_types=event_types,
+        followed=FollowedTopics.from_settings(env, event_types),
         zookeeper_hosts=text("ZOOKEEPER_HOSTS", "127.0.0.1:2181"),
         zookeeper_auth=zookeeper_auth_setting(env, _read_file),
         redis_url=redis_url_setting(env, _read_file, _LOCAL_REDIS),

@@ -73,6 +73,14 @@ class Snapshot:
         place = self.structure.index.get(product_id)
         return None if place is None else [int(each) for each in self.counts[place]]
 
+    def tags_of(self, product_id: str) -> tuple[str, ...]:
+        """Give the tags of a product, none for one that nobody knows or that was removed."""
+        place, names = self.structure.index.get(product_id), self.structure.tag_names
+        if place is None:
+            described = self.described.get(product_id)
+            return () if described is None else described.tags
+        return tuple(names[tags[place]] for tags in self.structure.tags if tags[place] < len(names))
+
 
 @dataclass(slots=True)
 class Collected:

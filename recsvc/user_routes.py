@@ -1,4 +1,4 @@
-"""`/recommend`, `/profile`, `/profiles`, `/features` and the recent events."""
+"""`/recommend`, `/profile`, `/profiles`, `/features`, and what one user did: `/users/<id>/…`."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from pydantic_core import from_json
 from werkzeug.routing import BaseConverter
 
 from reccore.events import LONGEST_ID
+from reccore.ratings import MOST_RATINGS
 from recsvc import metrics
 from recsvc.features import UserFeatures
 from recsvc.ingest import Placed
 from recsvc.own_writes import MOST_WAIT_MS, WAIT_MS, OwnWrites
 from recsvc.problems import invalid, json_response, read_body
+from recsvc.ratings import Ratings
 from recsvc.recent_events import MOST_EVENTS, RecentEvents
 from recsvc.recommender import Recommender
 
@@ -32,7 +34,7 @@ class AnyText(BaseConverter):
 
 
 def user_routes(
-    recommender: Recommender, own_writes: OwnWrites, events: RecentEvents, features: UserFeatures
+    recommender: Recommender, own_writes: OwnWrites, events: RecentEvents, ratings: Ratings, features: UserFeatures
 ) -> Blueprint:
     """The routes that answer about users."""
     routes = Blueprint("users", __name__)
@@ -54,6 +56,10 @@ def user_routes(
     @routes.get("/features/<anytext:user_id>")
     def user_features(user_id: str) -> Response:
         return answer(features.answer(identifier(user_id, "user_id")))
+
+    @routes.get("/users/<anytext:user_id>/ratings")
+    def of_user(user_id: str) -> Response:
+        return answer(ratings.answer(identifier(user_id, "user_id"), whole_number("n", 1, MOST_RATINGS)))
 
     @routes.get("/profile/<anytext:user_id>")
     def profile(user_id: str) -> Response:

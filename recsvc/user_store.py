@@ -29,14 +29,15 @@ login, redis-py gives as an error of the connection.)"""
 class StoredUser:
     """A user's counts hash as it is stored (field → row; empty for an unknown user), and the products bought.
 
-    ``arrivals`` are the newest events to arrive, and ``items`` the counts by product, as they are stored, where they
-    were asked for.
+    ``arrivals`` are the newest events to arrive, ``items`` the counts and ``ratings`` the ratings by product, as they
+    are stored, where they were asked for.
     """
 
     rows: Mapping[str, str]
     purchased: frozenset[str]
     arrivals: tuple[str, ...] = ()
     items: Mapping[str, str] = field(default_factory=dict)
+    ratings: Mapping[str, str] = field(default_factory=dict)
 
 
 NOBODY = StoredUser({}, frozenset())
@@ -45,11 +46,23 @@ NOBODY = StoredUser({}, frozenset())
 class UserStore(Protocol):
     """Reads users; raises ``StoreUnavailable`` within the time limit when Redis is away, else ``StoreRefused``."""
 
-    def user(self, user_id: str, *, arrivals: bool = False, items: bool = False) -> StoredUser:
-        """Read counts and purchases of one user, if wanted counts by product, and before them the newest arrivals."""
+    def user(self, user_id: str, *, arrivals: bool = False, items: bool = False, ratings: bool = False) -> StoredUser:
+        """Read counts and purchases of one user, if wanted more, and before all of that the newest arrivals."""
 
     def recent(self, user_id: str, first: int, last: int) -> list[tuple[str, int]]:
         """Read the user's newest events: from the ``first``-th to the ``last``-th, each with its time (epoch ms)."""
+
+    def histories(self, user_ids: Sequence[str], before_ms: int, most: int) -> list[list[tuple[str, int]]]:
+        """Read the newest events before a time (epoch ms) of several users, at least one, in one round trip."""
+
+    def some_users(self, draws: int) -> list[str]:
+        """Draw keys at random, so many, and give the users that they tell to have events, each once."""
+
+    def ratings(self, user_id: str) -> Mapping[str, str]:
+        """Read the user's ratings by product, as they are stored."""
+
+    def interests(self, user_id: str) -> tuple[Mapping[str, str], Mapping[str, str]]:
+        """Read the user's vector of interests and what it was made of, as they are stored, empty for none."""
 
     def counts(self, user_ids: Sequence[str]) -> list[Mapping[str, str]]:
         """Read the counts hashes of several users in one round trip."""
@@ -98,23 +111,46 @@ class RedisUserStore:
         """Whether Redis answered when it was last asked."""
         return not self.breaker.is_open
 
-    def user(self, user_id: str, *, arrivals: bool = False, items: bool = False) -> StoredUser:
-        """Read counts and purchases of one user, if wanted counts by product, and before them the newest arrivals."""
+    def user(self, user_id: str, *, arrivals: bool = False, items: bool = False, ratings: bool = False) -> StoredUser:
+        """Read counts and purchases of one user, if wanted more, and before all of that the newest arrivals."""
         commands: list[tuple[str, ...]] = [("HVALS", layout.arrivals_key(user_id))] if arrivals else []
         commands += (("HGETALL", layout.counts_key(user_id)), ("SMEMBERS", layout.purchased_key(user_id)))
-        if items:
-            commands.append(("HGETALL", layout.items_key(user_id)))
+        further = ((items, layout.items_key), (ratings, layout.ratings_key))
+        commands += [("HGETALL", key(user_id)) for wanted, key in further if wanted]
         answers = iter(self._ask(commands))
         arrived = tuple(next(answers)) if arrivals else ()
         rows, purchased = as_mapping(next(answers)), frozenset(next(answers))
-        return StoredUser(rows, purchased, arrived, as_mapping(next(answers)) if items else {})
+        by_product = (as_mapping(next(answers)) if wanted else {} for wanted, _ in further)
+        return StoredUser(rows, purchased, arrived, *by_product)
 
     def recent(self, user_id: str, first: int, last: int) -> list[tuple[str, int]]:
         """Read the user's newest events: from the ``first``-th to the ``last``-th, each with its time (epoch ms)."""
         key = layout.recent_key(user_id)
         (found,) = self._ask([("ZREVRANGE", key, str(first), str(last), "WITHSCORES")])
-        pairs = zip(found[::2], found[1::2], strict=True) if found and isinstance(found[0], str) else found
-        return [(event, int(float(time_ms))) for event, time_ms in pairs]
+        return _with_times(found)
+
+    def histories(self, user_ids: Sequence[str], before_ms: int, most: int) -> list[list[tuple[str, int]]]:
+        """Read the newest events before a time (epoch ms) of several users, at least one, in one round trip."""
+        bounds = (f"({before_ms}", "-inf", "WITHSCORES", "LIMIT", "0", str(most))
+        found = self._ask([("ZREVRANGEBYSCORE", layout.recent_key(user_id), *bounds) for user_id in user_ids])
+        return [_with_times(each) for each in found]
+
+    def some_users(self, draws: int) -> list[str]:
+        """Draw keys at random, so many, and give the users that they tell to have events, each once."""
+        keys = self._ask([("RANDOMKEY",)] * draws)
+        users = (layout.user_of_key(key) for key in keys if key is not None)
+        return list(dict.fromkeys(user_id for user_id in users if user_id is not None))
+
+    def ratings(self, user_id: str) -> Mapping[str, str]:
+        """Read the user's ratings by product, as they are stored."""
+        (found,) = self._ask([("HGETALL", layout.ratings_key(user_id))])
+        return as_mapping(found)
+
+    def interests(self, user_id: str) -> tuple[Mapping[str, str], Mapping[str, str]]:
+        """Read the user's vector of interests and what it was made of, as they are stored, empty for none."""
+        keys = (layout.interests_key(user_id), layout.about_interests_key(user_id))
+        vector, about = self._ask([("HGETALL", key) for key in keys])
+        return as_mapping(vector), as_mapping(about)
 
     def counts(self, user_ids: Sequence[str]) -> list[Mapping[str, str]]:
         """Read the counts hashes of several users in one round trip."""
@@ -178,6 +214,12 @@ class RedisUserStore:
             return True
         finally:
             connection.disconnect()
+
+
+def _with_times(found: Sequence[Any]) -> list[tuple[str, int]]:
+    """Give members of a sorted set with their times, whichever protocol they were answered in."""
+    pairs = zip(found[::2], found[1::2], strict=True) if found and isinstance(found[0], str) else found
+    return [(event, int(float(time_ms))) for event, time_ms in pairs]
 
 
 def _refused(exc: Exception) -> bool:

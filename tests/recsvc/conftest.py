@@ -24,8 +24,10 @@ from recsvc.app import create_app
 from recsvc.catalogue import Catalogue
 from recsvc.features import UserFeatures
 from recsvc.ingest import Ingest
+from recsvc.interests import InterestProfiles
 from recsvc.memory import MemoryEventPublisher, MemorySettledRecords, MemoryStatistics, MemoryUserStore
 from recsvc.own_writes import OwnWrites
+from recsvc.ratings import Ratings
 from recsvc.recent_events import RecentEvents
 from recsvc.recommender import Recommender
 from recsvc.services import Services, configurations_of
@@ -90,6 +92,10 @@ def bench() -> Iterator[Bench]:
         ),
         catalogue=Catalogue(users, statistics, TYPES.names),
         ingest=Ingest(kafka, TYPES),
+        ratings=Ratings(users, kafka, settings.followed.ratings),
+        interests=InterestProfiles(
+            users, statistics, weights, kafka, settings.followed.user_behavior, TYPES, draw=lambda _: 0
+        ),
         configurations=configurations,
         weights=weights,
         statistics_loaded=lambda: statistics.loaded,

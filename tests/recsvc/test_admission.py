@@ -86,6 +86,7 @@ def test_reads_and_ingest_have_limits_of_their_own(serve: Any) -> None:
     assert [each.status_code for each in asked] == [200, 200, 200]
     refused = [http.get("/profile/u"), http.get("/api/config/weights"), http.post("/profiles", json={"user_ids": []})]
     refused += [http.post(path, json=EVENT) for path in ("/update", "/update", "/update/batch")][2:]
+    refused += [http.post("/send_rating", json={}), http.post("/push_interest/", json={}), http.get("/interests/u")]
     for answer in refused:
         assert (answer.status_code, answer.content_type) == (429, PROBLEM)
         assert 1 <= int(answer.headers["Retry-After"]) <= 1_800
@@ -93,7 +94,7 @@ def test_reads_and_ingest_have_limits_of_their_own(serve: Any) -> None:
     assert [http.get(path).status_code for path in ("/livez", "/health", "/metrics", "/docs")] == [200] * 4
     assert put(http, "new").status_code == 200
     after = [counted("read"), counted("ingest"), counted("config")]
-    assert [late - early for late, early in zip(after, before, strict=True)] == [3, 1, 0]
+    assert [late - early for late, early in zip(after, before, strict=True)] == [4, 3, 0]
 
 
 def test_each_address_has_its_limit(serve: Any) -> None:

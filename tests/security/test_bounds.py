@@ -10,9 +10,13 @@ from typing import Any
 import pytest
 
 from reccore.events import LONGEST_ID
+from reccore.interests import MOST_ITEMS
+from reccore.ratings import MOST_RATINGS
 from reccore.weights import LARGEST_DOCUMENT
 from recsvc.ingest import LARGEST_EVENT
 from recsvc.ingest_routes import LARGEST_BATCH, MOST_EVENTS
+from recsvc.interest_routes import LARGEST_REQUEST
+from recsvc.interests import MOST_OTHERS
 from recsvc.own_writes import MOST_WAIT_MS
 from recsvc.recent_events import MOST_EVENTS as MOST_RECENT_EVENTS
 from recsvc.user_routes import LARGEST_BODY, MOST_USERS
@@ -24,6 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT = ROOT / "docs" / "security.md"
 KEY = {"X-API-Key": "key"}
 EVENT = {"user_id": "u", "product_id": "p", "event_type": "view"}
+RATING = {"user_id": "u", "product_id": "p", "rating": 5}
 PROBLEM = "application/problem+json"
 
 
@@ -48,6 +53,10 @@ def gunicorn(name: str) -> int:
         ("POST /profiles", (LARGEST_BODY, MOST_USERS, LONGEST_ID)),
         ("POST /update", (LARGEST_EVENT,)),
         ("POST /update/batch", (LARGEST_BATCH, MOST_EVENTS, LARGEST_EVENT)),
+        ("POST /send_rating", (LARGEST_EVENT,)),
+        ("GET /users/<user_id>/ratings", (LONGEST_ID, MOST_RATINGS)),
+        ("POST /push_interest/`, `POST /send_kafka/", (LARGEST_REQUEST, LONGEST_ID, MOST_ITEMS, MOST_OTHERS + 1)),
+        ("GET /interests/<user_id>", (LONGEST_ID,)),
         ("PUT /api/config/<name>", (LARGEST_DOCUMENT,)),
         (
             "any",
@@ -67,6 +76,9 @@ def test_the_documented_limits_are_those_of_the_code(request_line: str, numbers:
         ("POST", "/profiles", LARGEST_BODY, {"user_ids": ["u"]}),
         ("POST", "/update", LARGEST_EVENT, EVENT),
         ("POST", "/update/batch", LARGEST_BATCH, [EVENT]),
+        ("POST", "/send_rating", LARGEST_EVENT, RATING),
+        ("POST", "/push_interest/", LARGEST_REQUEST, {"user_id": "u"}),
+        ("POST", "/send_kafka/", LARGEST_REQUEST, {"user_id": "u"}),
         ("PUT", "/api/config/weights", LARGEST_DOCUMENT, {"view": 1, "add_to_cart": 3, "purchase": 5}),
     ],
 )
@@ -97,6 +109,12 @@ def test_a_body_of_the_limit_is_read_and_a_larger_one_refused(
         ("POST", "/profiles", {"user_ids": ["u" * LONGEST_ID]}, {"user_ids": ["u" * (LONGEST_ID + 1)]}),
         ("POST", "/update/batch", [EVENT] * MOST_EVENTS, [EVENT] * (MOST_EVENTS + 1)),
         ("POST", "/update", EVENT, {**EVENT, "user_id": "u" * (LONGEST_ID + 1)}),
+        ("GET", "/users/u/ratings?n={}", str(MOST_RATINGS), str(MOST_RATINGS + 1)),
+        ("GET", "/users/{}/ratings", "u" * LONGEST_ID, "u" * (LONGEST_ID + 1)),
+        ("GET", "/interests/{}", "u" * LONGEST_ID, "u" * (LONGEST_ID + 1)),
+        ("POST", "/send_rating", RATING, {**RATING, "rating": 5.1}),
+        ("POST", "/send_rating", RATING, {**RATING, "user_id": "u" * (LONGEST_ID + 1)}),
+        ("POST", "/push_interest/", {"user_id": "u" * LONGEST_ID}, {"user_id": "u" * (LONGEST_ID + 1)}),
         ("POST", "/update", EVENT, {**EVENT, "tags": [str(n) for n in range(33)]}),
     ],
 )

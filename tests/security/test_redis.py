@@ -23,6 +23,8 @@ from flink_jobs.redis_store import RedisStore, WeightsStamp
 from flink_jobs.user_rows import UserRows
 from reccore import layout
 from reccore.event_types import EventTypes
+from reccore.interests import InterestProfile
+from reccore.ratings import MOST_RATINGS, Rating
 from reccore.weights import default_weights
 from recsvc.errors import StoreUnavailable
 from recsvc.models.feed import ModelFeed
@@ -38,6 +40,8 @@ from reweigh.doctor import check_redis
 from reweigh.features import Features
 from reweigh.follow.catalogue import Catalogue
 from reweigh.follow.follower import Follower
+from reweigh.follow.interests import InterestTable
+from reweigh.follow.ratings import RatingTable
 from reweigh.verify.stored import Stored
 from tests.waiting import wait_until
 
@@ -115,6 +119,10 @@ def test_the_service_reads(address: str) -> None:
             assert store.items(user) == {"p1": "2,1,0;1700000000000;;;7:1"}
             assert store.recent(user, 0, 9) == [("0:0:0:p1", 5)]
             assert store.counts([user]) == [{"shoes": "2,1,0;1700000000000"}]
+            assert store.histories([user], 6, 9) == [[("0:0:0:p1", 5)]]
+            assert store.user(user, ratings=True).ratings == store.ratings(user) == {}
+            assert store.interests(user) == ({}, {})
+        assert set(store.some_users(200)) == {"ann", ODD}
         assert store.details(["p1"]) == [None]
         assert (found := totals.read()) is not None
         assert found.records_in == 1
@@ -166,16 +174,24 @@ def test_the_commands_load_the_catalogue(address: str, tmp_path: Path, capsys: p
     assert PASSWORD not in "".join(capsys.readouterr())
 
 
-def test_the_follower_keeps_the_catalogue(address: str) -> None:
-    """What it writes for products that come and go, with its offsets."""
+def test_the_follower_keeps_its_tables(address: str) -> None:
+    """What it writes for products that come and go, ratings that replace others, and interests, with its offsets."""
     with redis.Redis.from_url(url(address, FOLLOW), decode_responses=True) as client:
         table = Catalogue("product-catalog")
         follower = Follower({}, client, [table], (lambda: pytest.fail("no letter"), ""), threading.Event())
-        lamp, rug = (table.judge(None, json.dumps({"product_id": each}).encode()) for each in ("lamp", "rug"))
+        lamp, rug = (table.judge(None, json.dumps({"product_id": each}).encode(), 0) for each in ("lamp", "rug"))
         assert follower._commit({(table.topic, 0): 2}, [table.changes([lamp, rug])])
         assert not follower._commit({(table.topic, 0): 3}, []), "somebody else has written"
         follower._known = follower._stored()
         assert follower._commit({(table.topic, 0): 4}, [table.changes(["lamp", "rug"])])
+        ratings = [Rating(None, ODD, f"p{number}", 4.0, number) for number in range(MOST_RATINGS + 2)]
+        profile = InterestProfile(ODD, 5, 1, {"shoes": 1.0}, 7)
+        for upto in (5, 6):  # the second time there is something to be read, and nothing to be written
+            changes = [RatingTable("ratings").changes(ratings), InterestTable("user_behavior").changes([profile])]
+            follower._known = follower._stored()
+            assert follower._commit({(table.topic, 0): upto}, changes)
+        assert client.hlen(layout.ratings_key(ODD)) == MOST_RATINGS
+        assert client.hgetall(layout.interests_key(ODD)) == {"shoes": "1"}
 
 
 def test_training_publishes_what_the_service_reads(
@@ -231,6 +247,10 @@ NOT_THEIRS = [
     (SERVICE, "HSET {user:profile:ann}:counts shoes 1"),
     (SERVICE, "HGETALL user:profile:ann"),
     (SERVICE, "SADD {user:profile:ann}:purchased p"),
+    (SERVICE, "HSET {user:profile:ann}:ratings p 5"),
+    (SERVICE, "HSET user_profile:ann shoes 1"),
+    (JOB, "HGETALL {user:profile:ann}:ratings"),
+    (VERIFY, "HGETALL user_profile:ann"),
     (SERVICE, "HSET weights:in_force version 1"),
     (SERVICE, "XADD {stats}:changes * a b"),
     (SERVICE, "EVAL return 0"),
