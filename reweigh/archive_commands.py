@@ -9,7 +9,8 @@ from typing import Any, Final
 from reweigh.arguments import add_command, add_env, add_group, positive
 from reweigh.errors import need
 
-_RUN: Final = """Follow the event topics and write every accepted event once to Parquet files, by day of event time.
+_RUN: Final = """Follow the event topics, or with --data-set ratings the topic of ratings, and write every accepted
+record once to Parquet files, by day of its own time.
 
 Goes on where the archive ends. What the store refuses (a full disk, a read-only folder) is tried again until it
 succeeds; SIGTERM and Ctrl-C write what is buffered first. One at a time for an archive."""
@@ -27,12 +28,12 @@ deduplication window)."""
 
 def add_archive_commands(subparsers: Any) -> None:
     """Describe `reweigh archive …`."""
-    commands = add_group(subparsers, "archive", "every event in Parquet files")
+    commands = add_group(subparsers, "archive", "every event, and every rating, in Parquet files")
     _add(commands, "run", "follow the topics and write them", _RUN)
-    read = _add(commands, "read", "print the events of a day")
+    read = _add(commands, "read", "print the rows of a day")
     read.add_argument("--day", type=_day, required=True, metavar="YYYY-MM-DD", help="day of event time, UTC")
     read.add_argument("--output", choices=("jsonl", "csv", "parquet"), default="jsonl")
-    read.add_argument("--user", metavar="ID", help="events of this user only")
+    read.add_argument("--user", metavar="ID", help="those of this user only")
     read.add_argument("--limit", type=positive, metavar="N", help="at most so many")
     compact = _add(commands, "compact", "merge small files", _COMPACT)
     compact.add_argument("--day", type=_day, metavar="YYYY-MM-DD", help="this day only")
@@ -44,8 +45,15 @@ def add_archive_commands(subparsers: Any) -> None:
 
 def _add(commands: Any, name: str, what: str, description: str = "") -> argparse.ArgumentParser:
     parser = add_command(commands, name, what, _run, description)
-    parser.set_defaults(action=name)
-    parser.add_argument("--url", metavar="URL", help="the archive: a folder, s3://…, hdfs://…; default: ARCHIVE_URL")
+    parser.set_defaults(action=name, data_set="events")
+    if name != "send":
+        which = "what is archived, each in a place of its own (events)"
+        parser.add_argument("--data-set", choices=("events", "ratings"), help=which)
+    parser.add_argument(
+        "--url",
+        metavar="URL",
+        help="the archive: a folder, s3://…, hdfs://…; default: ARCHIVE_URL or ARCHIVE_RATINGS_URL",
+    )
     add_env(parser)
     return parser
 

@@ -1,4 +1,4 @@
-"""The archive: `reweigh archive run`, supervised. It touches nothing of the others, and nobody waits for it."""
+"""The archives: `reweigh archive run` for each data set, supervised. They touch nothing of the others'."""
 
 from __future__ import annotations
 
@@ -12,19 +12,28 @@ from deploy.local.supervision import Program
 
 
 def archive_settings(home: Home) -> dict[str, str]:
-    """Return where the archive of a home and the index beside it are, unless the settings say otherwise."""
+    """Return where the archives of a home and the index beside them are, unless the settings say otherwise."""
     return {
         "ARCHIVE_URL": str(home.path / "data" / "parquet" / "recommendation_events"),
+        "ARCHIVE_RATINGS_URL": str(home.path / "data" / "parquet" / "ratings"),
         "ARCHIVE_STATE": str(home.path / "archive"),
     }
 
 
-def archive_server(home: Home, port: int, environment: Mapping[str, str]) -> Server:
-    """Describe the archive's process with its metrics on `port`; `environment` is what `stack.env` holds."""
+def archive_servers(home: Home, ports: Mapping[str, int], environment: Mapping[str, str]) -> list[Server]:
+    """Describe the processes for events and for ratings; `environment` is what `stack.env` holds."""
+    return [
+        _server(home, "archive", "events", ports["archive_metrics"], environment),
+        _server(home, "archive_ratings", "ratings", ports["archive_ratings_metrics"], environment),
+    ]
+
+
+def _server(home: Home, name: str, data_set: str, port: int, environment: Mapping[str, str]) -> Server:
+    argv = (sys.executable, "-m", "reweigh.cli", "archive", "run", "--data-set", data_set, "--env", str(home.stack_env))
     return Server(
         program=Program(
-            name="archive",
-            argv=(sys.executable, "-m", "reweigh.cli", "archive", "run", "--env", str(home.stack_env)),
+            name=name,
+            argv=argv,
             env={"ARCHIVE_METRICS_PORT": str(port), "ARCHIVE_METRICS_HOST": HOST},
             configuration="\n".join(f"{key}={value}" for key, value in sorted(environment.items())),
             stop_patience=30,

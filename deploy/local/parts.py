@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 from deploy.local import flink, kafka, rabbitmq, redis_server, zookeeper
 from deploy.local.addresses import Addresses, rabbitmq_environment
-from deploy.local.archive import archive_server
+from deploy.local.archive import archive_servers
 from deploy.local.bridge import bridge_server
 from deploy.local.cluster_jobs import list_jobs
 from deploy.local.errors import StackError
@@ -30,16 +30,16 @@ SERVERS_OF = {
     "job": ("job_keeper",),
     "rabbitmq": ("rabbitmq",),
     "bridge": ("bridge",),
-    "archive": ("archive",),
+    "archive": ("archive", "archive_ratings"),
 }
 ALL_PARTS = tuple(SERVERS_OF)
 OPTIONAL_PARTS = {"STACK_RABBITMQ": ("rabbitmq", "bridge"), "STACK_ARCHIVE": ("archive",)}
 """Those that run only where they are asked for, by the variable that asks."""
 DEFAULT_PARTS = tuple(part for part in ALL_PARTS if not any(part in parts for parts in OPTIONAL_PARTS.values()))
 # Those that need the topics wait for them; everything else starts at the same time.
-AFTER_TOPICS = ("api", "sweeper", "follower", "job_keeper", "bridge", "archive")
+AFTER_TOPICS = ("api", "sweeper", "follower", "job_keeper", "bridge", "archive", "archive_ratings")
 STOP_ORDER = (
-    ("job_keeper", "sweeper", "api", "follower", "bridge", "archive"),
+    ("job_keeper", "sweeper", "api", "follower", "bridge", "archive", "archive_ratings"),
     ("taskmanager", "jobmanager"),
     ("kafka", "redis", "zookeeper", "rabbitmq"),
 )
@@ -53,6 +53,7 @@ PORTS_OF = {
     "rabbitmq": ("rabbitmq",),
     "bridge": ("bridge_metrics",),
     "archive": ("archive_metrics",),
+    "archive_ratings": ("archive_ratings_metrics",),
     "follower": ("follower_metrics",),
 }
 
@@ -93,7 +94,7 @@ def all_servers(
     if "bridge" in parts:
         servers.append(bridge_server(ports["bridge_metrics"], {**stack_env, **rabbitmq_environment(addresses)}))
     if "archive" in parts:
-        servers.append(archive_server(home, ports["archive_metrics"], stack_env))
+        servers += archive_servers(home, ports, stack_env)
     return servers
 
 

@@ -27,6 +27,7 @@ PORTS = (
     "rabbitmq",
     "bridge_metrics",
     "archive_metrics",
+    "archive_ratings_metrics",
     "follower_metrics",
 )
 # Settings of job and service that the stack hands on as they are.
@@ -45,6 +46,7 @@ HANDED_ON = (
     "RECENT_EVENTS",
     "DEDUPLICATION_WINDOW_SECONDS",
     "ARCHIVE_URL",
+    "ARCHIVE_RATINGS_URL",
     "ARCHIVE_STATE",
     "ARCHIVE_FLUSH_ROWS",
     "ARCHIVE_FLUSH_SECONDS",

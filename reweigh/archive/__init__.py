@@ -1,7 +1,8 @@
-"""The archive: every accepted event once, in Parquet, by event-time day.
+"""The archive: every accepted event, and apart from them every rating, once, in Parquet, by event-time day.
 
-Records go ``source`` ─▶ ``events`` (judged by the project's parser) ─▶ ``writer`` (each event once, by ``index``) ─▶
-``log`` (commits) ─▶ ``store`` (local, or whatever fsspec reaches). ``run`` drives them, ``reading`` gives events back.
+Records go ``source`` ─▶ ``events`` or ``ratings`` (judged by the project's rules) ─▶ ``writer`` (each once, by
+``index``) ─▶ ``log`` (commits) ─▶ ``store`` (local, or whatever fsspec reaches). ``run`` drives them, ``reading``
+gives back what was archived.
 """
 
 from reweigh.archive.reading import read_partition

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from reweigh.archive.log import Snapshot
-from reweigh.archive.reading import opened
+from reweigh.archive.reading import opened, refuse_another
+from reweigh.archive.schema import EVENTS
 from reweigh.archive.store import Store
 from reweigh.errors import CommandError
 
@@ -36,8 +37,9 @@ def selected(
 ) -> Iterator[pa.Table]:
     """Run a query over the table ``archived``, some columns of some rows of the archive, until all rows had their turn.
 
-    Raises :class:`CommandError` when a file is gone.
+    Raises :class:`CommandError` when a file is gone, or the archive holds no events.
     """
+    refuse_another(store, snapshot, EVENTS)
     for file in snapshot.files.values():
         try:
             source = opened(store, file)

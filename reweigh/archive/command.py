@@ -11,61 +11,67 @@ import threading
 import time
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 import msgspec
 import pyarrow.parquet as pq
 
+from reccore.followed_topics import FollowedTopics
 from reweigh.archive.compaction import Compactor
+from reweigh.archive.events import EventReader
 from reweigh.archive.log import Log
-from reweigh.archive.reading import events_of, read_day
-from reweigh.archive.run import ArchiveRun, EventLog
-from reweigh.archive.schema import SCHEMA
+from reweigh.archive.ratings import RatingReader
+from reweigh.archive.reading import read_day, refuse_another, rows_of
+from reweigh.archive.records import RecordReader
+from reweigh.archive.run import ArchiveRun, KafkaLog
+from reweigh.archive.schema import DATA_SETS, EVENTS
 from reweigh.archive.sending import send_events
 from reweigh.archive.settings import ArchiveSettings, read_archive_settings
 from reweigh.archive.statistics import Statistics, statistics_of
 from reweigh.archive.store import Store, open_store
 from reweigh.errors import CommandError
 from reweigh.progress import Bars
-from reweigh.settings import read_settings
+from reweigh.settings import chosen_values, read_settings
 
 
 def run(options: argparse.Namespace) -> int:
     """`reweigh archive run`: exit code 0 when it was asked to end and everything is written, else 1."""
-    settings, archive = read_settings(options.env), _settings(options)
+    settings, archive, reader = read_settings(options.env), _settings(options), _reader(options)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     ending = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: ending.set())
-    kafka = EventLog(
+    kafka = KafkaLog(
         settings.required("KAFKA_BOOTSTRAP"),
-        settings.event_types,
+        reader,
         settings.kafka_access.librdkafka_options(),
         settings.deduplication_window_seconds,
     )
     try:
         ArchiveRun(kafka, archive, ending).run()
     except OSError as exc:
-        raise CommandError(f"the last events could not be written, the next run reads them again: {exc}") from exc
+        raise CommandError(f"the last records could not be written, the next run reads them again: {exc}") from exc
     return 0
 
 
 def read(options: argparse.Namespace) -> int:
     """`reweigh archive read`: rows to standard output, in the order of time."""
-    store = _store(options)
+    store, data_set = _store(options), DATA_SETS[options.data_set]
     if options.output == "parquet":
-        table = read_day(store, options.day, user_id=options.user)
+        table = read_day(store, options.day, data_set, user_id=options.user)
         pq.write_table(table.slice(0, options.limit), sys.stdout.buffer, compression="snappy")
         return 0
-    rows = events_of(store, options.day, options.user, options.limit)
+    rows = rows_of(store, options.day, data_set, options.user, options.limit)
     if options.output == "csv":
-        out = csv.DictWriter(sys.stdout, SCHEMA.names, lineterminator="\n")
+        out = csv.DictWriter(sys.stdout, data_set.schema.names, lineterminator="\n")
         out.writeheader()
-        out.writerows({**row, "tags": None if row["tags"] is None else "|".join(row["tags"])} for row in rows)
+        out.writerows({**row, "tags": "|".join(row["tags"])} if row.get("tags") is not None else row for row in rows)
         return 0
     encoder = msgspec.json.Encoder()
     for row in rows:
-        metadata = row["metadata"]
-        sys.stdout.buffer.write(encoder.encode({**row, "metadata": metadata and msgspec.Raw(metadata)}) + b"\n")
+        if row.get("metadata") is not None:
+            row["metadata"] = msgspec.Raw(row["metadata"])
+        sys.stdout.buffer.write(encoder.encode(row) + b"\n")
     sys.stdout.buffer.flush()
     return 0
 
@@ -108,7 +114,7 @@ def _counts(by_type: Counter[str]) -> str:
 def stats(options: argparse.Namespace) -> int:
     """`reweigh archive stats`."""
     store, settings = _store(options), read_settings(options.env)
-    found = statistics_of(Log(store).read(), store.url, settings)
+    found = statistics_of(Log(store).read(), store.url, settings, _reader(options).topics)
     print(
         msgspec.json.format(msgspec.json.encode(found.as_dict())).decode() if options.output == "json" else _text(found)
     )
@@ -119,13 +125,23 @@ def _text(found: Statistics) -> str:
     return "\n".join(found.lines())
 
 
+def _reader(options: argparse.Namespace) -> RecordReader[Any]:
+    event_types = read_settings(options.env).event_types
+    if options.data_set == EVENTS.name:
+        return EventReader(event_types)
+    values, _ = chosen_values(options.env)
+    return RatingReader(FollowedTopics.from_settings(values, event_types).ratings)
+
+
 def _settings(options: argparse.Namespace) -> ArchiveSettings:
-    settings = read_archive_settings(options.env)
+    settings = read_archive_settings(options.env, DATA_SETS[options.data_set])
     return replace(settings, url=options.url) if options.url else settings
 
 
 def _store(options: argparse.Namespace) -> Store:
     store = open_store(_settings(options).url)
-    if not Log(store).read().number:
+    snapshot = Log(store).read()
+    refuse_another(store, snapshot, DATA_SETS[options.data_set])
+    if not snapshot.number:
         raise CommandError(f"there is no archive at {store.url}: `reweigh archive run` makes one, --url names another")
     return store

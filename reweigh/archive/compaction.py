@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from reweigh.archive.errors import ArchiveChanged
 from reweigh.archive.log import Log, Snapshot
 from reweigh.archive.manifest import DataFile
-from reweigh.archive.schema import SCHEMA, day_of
+from reweigh.archive.schema import EVENTS, DataSet, day_of
 from reweigh.archive.store import Store
 from reweigh.archive.writer import new_token, remove_leftovers, stage
 
@@ -66,19 +66,19 @@ class Compactor:
                 if (days is not None and day not in days) or not (len(files) >= at_least or quiet):
                     continue
                 for group in _groups(files):
-                    merged = self._merge(group)
+                    merged = self._merge(group, snapshot.data_set or EVENTS)
                     if merged is not None:
                         yield Merged(day, len(group), merged.rows, merged.bytes)
 
-    def _merge(self, group: list[DataFile]) -> DataFile | None:
+    def _merge(self, group: list[DataFile], data_set: DataSet) -> DataFile | None:
         """Merge some files of one day; None when they are not there any more."""
         try:
-            rows = pa.concat_tables(self._read(each) for each in group)
+            rows = pa.concat_tables(self._read(each).cast(data_set.schema) for each in group)
         except FileNotFoundError:
             return None
         ordered = rows.sort_by([(name, "ascending") for name in ("timestamp_ms", "topic", "partition", "offset")])
         folder = group[0].path.rpartition("/")[0]
-        merged = stage(self._store, ordered, folder, COMPACTED, f"{new_token(self._clock())}-merged")
+        merged = stage(self._store, ordered, (folder, data_set), COMPACTED, f"{new_token(self._clock())}-merged")
         for _ in range(_ATTEMPTS):
             try:
                 if self._exchange(group, merged):
@@ -91,7 +91,7 @@ class Compactor:
 
     def _read(self, file: DataFile) -> pa.Table:
         with self._store.open(file.path) as opened:
-            return pq.ParquetFile(opened).read().cast(SCHEMA)
+            return pq.ParquetFile(opened).read()
 
     def _exchange(self, group: list[DataFile], merged: DataFile) -> bool:
         with ExitStack() as held:
@@ -133,4 +133,4 @@ def _groups(files: list[DataFile]) -> Iterator[list[DataFile]]:
 
 
 def _written_ms(file: DataFile) -> int:
-    return int(file.path.rpartition("/events-")[2].partition("-")[0])
+    return int(file.path.rpartition("/")[2].split("-")[1])

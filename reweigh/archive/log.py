@@ -18,6 +18,7 @@ from typing import Final
 
 from reweigh.archive.errors import ArchiveChanged, ArchiveError
 from reweigh.archive.manifest import DataFile, Manifest
+from reweigh.archive.schema import DATA_SETS, DataSet
 from reweigh.archive.store import Store
 
 LOG: Final = "_log"
@@ -43,6 +44,11 @@ class Snapshot:
     def number(self) -> int:
         """Number of the last commit, 0 for none."""
         return self.last.number if self.last else 0
+
+    @property
+    def data_set(self) -> DataSet | None:
+        """What kind of records it holds, None before the first commit."""
+        return DATA_SETS[self.last.data_set] if self.last else None
 
     def after(self, manifest: Manifest) -> Snapshot:
         """Give the snapshot with one more commit."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
 from reweigh.archive.errors import ArchiveError
+from reweigh.archive.schema import DATA_SETS, EVENTS
 
 Offsets = Mapping[str, Mapping[str, int]]
 """Topic → partition (as text, since JSON has no other names) → the offset after the last record that is archived."""
@@ -52,7 +53,8 @@ class Manifest:
     """One commit. ``token`` is different for every attempt, so that a writer knows its own.
 
     ``cluster`` is Kafka's own id: offsets of another cluster mean nothing. ``flushes`` counts the commits that
-    brought new events: the index of event ids must know all of them.
+    brought new events: the index of event ids must know all of them. ``data_set`` is the kind of records that the
+    archive holds (manifests of before there were several don't name it).
     """
 
     number: int
@@ -63,6 +65,7 @@ class Manifest:
     offsets: Offsets
     totals: Totals
     written_at: float
+    data_set: str = EVENTS.name
     added: tuple[DataFile, ...] = ()
     removed: tuple[str, ...] = ()
 
@@ -77,6 +80,8 @@ class Manifest:
             found = json.loads(text)
             added = tuple(DataFile(**each) for each in found.pop("added"))
             totals = Totals(**found.pop("totals"))
-            return cls(**{**found, "added": added, "totals": totals, "removed": tuple(found["removed"])})
+            manifest = cls(**{**found, "added": added, "totals": totals, "removed": tuple(found["removed"])})
+            _ = DATA_SETS[manifest.data_set]
+            return manifest
         except (ValueError, TypeError, KeyError, AttributeError) as exc:
             raise ArchiveError(f"{path} is no manifest of an archive ({type(exc).__name__}: {exc})") from exc

@@ -10,12 +10,12 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from reccore.event_types import EventTypes
 from reweigh.archive.compaction import Compactor
 from reweigh.archive.errors import ArchiveChanged, ArchiveError
-from reweigh.archive.events import Records, records_of
 from reweigh.archive.index import IdIndex
 from reweigh.archive.metrics import Metrics
+from reweigh.archive.records import RecordReader, Records, records_of
+from reweigh.archive.schema import EVENTS, RATINGS
 from reweigh.archive.settings import ArchiveSettings
 from reweigh.archive.store import Store, open_store
 from reweigh.archive.writer import Writer
@@ -25,7 +25,7 @@ from reweigh.topic_source import Source, cluster_id
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-GROUP: Final = "reweigh-archive"
+GROUPS: Final = {EVENTS.name: "reweigh-archive", RATINGS.name: "reweigh-archive-ratings"}
 UNDER_LOAD: Final = 12
 """How many times longer a file is waited for that is going to be full by then."""
 MOST_BYTES: Final = 128 * 2**20
@@ -39,11 +39,11 @@ _PRUNE_SECONDS: Final = 600.0
 
 
 @dataclass(frozen=True, slots=True)
-class EventLog:
-    """The event log: where Kafka is, what it carries, and how long an event id is remembered."""
+class KafkaLog:
+    """The log: where Kafka is, who reads it and which topics, and how long an event id is remembered."""
 
     bootstrap: str
-    event_types: EventTypes
+    reader: RecordReader[Any]
     access: Mapping[str, Any]
     window_seconds: int
 
@@ -69,7 +69,7 @@ def due(rows: int, size: int, age: float, settings: ArchiveSettings) -> str:
 class ArchiveRun:
     """One run, until ``ending`` is set. Raises :class:`CommandError` for what waiting does not mend."""
 
-    def __init__(self, kafka: EventLog, settings: ArchiveSettings, ending: threading.Event) -> None:
+    def __init__(self, kafka: KafkaLog, settings: ArchiveSettings, ending: threading.Event) -> None:
         self._kafka, self._settings, self._ending = kafka, settings, ending
         self.metrics = Metrics()
 
@@ -96,15 +96,15 @@ class ArchiveRun:
                 lambda: Writer(
                     store,
                     index,
-                    self._kafka.event_types,
+                    self._kafka.reader,
                     window_ms=self._kafka.window_seconds * 1000,
                     cluster=cluster,
                     clock=time.time,
                 )
             )
-            topics = self._kafka.event_types.by_topic
-            kafka = self._kafka
-            with closing(Source(kafka.bootstrap, topics, kafka.access, writer.positions, group=GROUP)) as source:
+            kafka, topics = self._kafka, self._kafka.reader.topics
+            group = GROUPS[kafka.reader.data_set.name]
+            with closing(Source(kafka.bootstrap, topics, kafka.access, writer.positions, group=group)) as source:
                 log.info("archiving to %s from commit %d on", store.url, writer.snapshot.number)
                 self.metrics.lost.inc(source.lost)
                 self._follow(store, writer, source)

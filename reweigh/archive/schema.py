@@ -1,8 +1,9 @@
-"""What a file of the archive holds: the columns of ``docs/data_dictionary.md``, and how they are written."""
+"""What a file of an archive holds: the columns of ``docs/data_dictionary.md``, and how they are written."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from itertools import pairwise
 from typing import Final
@@ -14,6 +15,12 @@ import pyarrow.parquet as pq
 
 from reccore.event_types import ADD_TO_CART, VIEW
 
+_PLACE: Final = (
+    pa.field("topic", pa.string(), nullable=False),
+    pa.field("partition", pa.int32(), nullable=False),
+    pa.field("offset", pa.int64(), nullable=False),
+    pa.field("arrived_ms", pa.int64(), nullable=False),
+)
 SCHEMA: Final = pa.schema(
     [
         pa.field("user_id", pa.string(), nullable=False),
@@ -27,17 +34,40 @@ SCHEMA: Final = pa.schema(
         pa.field("tags", pa.list_(pa.string())),
         pa.field("session_id", pa.string()),
         pa.field("metadata", pa.string()),
-        pa.field("topic", pa.string(), nullable=False),
-        pa.field("partition", pa.int32(), nullable=False),
-        pa.field("offset", pa.int64(), nullable=False),
-        pa.field("arrived_ms", pa.int64(), nullable=False),
+        *_PLACE,
     ]
 )
 """One row an event. ``process_time`` is ``timestamp_ms`` in seconds."""
 
+RATING_SCHEMA: Final = pa.schema(
+    [
+        pa.field("user_id", pa.string(), nullable=False),
+        pa.field("item_id", pa.string(), nullable=False),
+        pa.field("rating", pa.float64(), nullable=False),
+        pa.field("process_time", pa.float64(), nullable=False),
+        pa.field("event_id", pa.string()),
+        pa.field("timestamp_ms", pa.int64(), nullable=False),
+        *_PLACE,
+    ]
+)
+"""One row a rating, likewise."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataSet:
+    """A kind of records that has archives of its own: its name, which their files bear, and the columns."""
+
+    name: str
+    schema: pa.Schema
+
+
+EVENTS: Final = DataSet("events", SCHEMA)
+RATINGS: Final = DataSet("ratings", RATING_SCHEMA)
+DATA_SETS: Final = {each.name: each for each in (EVENTS, RATINGS)}
+
 MILLISECONDS_A_DAY: Final = 86_400_000
 _ACTIONS: Final = {VIEW: "click", ADD_TO_CART: "cart"}
-_FEW_VALUES: Final = ["user_id", "item_id", "action", "event_type", "topic", "partition", "tags.list.element"]
+_FEW_VALUES: Final = ["user_id", "item_id", "rating", "action", "event_type", "topic", "partition", "tags.list.element"]
 _ROW_GROUP: Final = 100_000
 _EPOCH: Final = date(1970, 1, 1).toordinal()
 

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Final
 
 from reccore.errors import SettingError
+from reweigh.archive.schema import EVENTS, DataSet
 from reweigh.settings import chosen_values
 
 DEFAULT_URL: Final = "data/parquet/recommendation_events/"
+DEFAULT_RATINGS_URL: Final = "data/parquet/ratings/"
 DEFAULT_STATE: Final = "data/archive_state"
 
 
@@ -29,6 +31,7 @@ class ArchiveSettings:
 
 SETTINGS: Final = (
     "ARCHIVE_URL",
+    "ARCHIVE_RATINGS_URL",
     "ARCHIVE_STATE",
     "ARCHIVE_FLUSH_ROWS",
     "ARCHIVE_FLUSH_SECONDS",
@@ -37,18 +40,19 @@ SETTINGS: Final = (
 )
 
 
-def read_archive_settings(env_file: Path | None = None) -> ArchiveSettings:
-    """Read them. Raises :class:`SettingError` for a wrong value."""
+def read_archive_settings(env_file: Path | None = None, data_set: DataSet = EVENTS) -> ArchiveSettings:
+    """Read those of one data set's archive. Raises :class:`SettingError` for a wrong value."""
     values, _ = chosen_values(env_file)
-    return archive_settings({**values, **{key: os.environ[key] for key in SETTINGS if os.environ.get(key)}})
+    return archive_settings({**values, **{key: os.environ[key] for key in SETTINGS if os.environ.get(key)}}, data_set)
 
 
-def archive_settings(values: Mapping[str, str]) -> ArchiveSettings:
+def archive_settings(values: Mapping[str, str], data_set: DataSet = EVENTS) -> ArchiveSettings:
     """Read them from a mapping."""
-    default = ArchiveSettings()
+    default, state = ArchiveSettings(), Path(values.get("ARCHIVE_STATE") or DEFAULT_STATE)
+    key, url = ("ARCHIVE_URL", DEFAULT_URL) if data_set is EVENTS else ("ARCHIVE_RATINGS_URL", DEFAULT_RATINGS_URL)
     return ArchiveSettings(
-        url=values.get("ARCHIVE_URL") or default.url,
-        state=Path(values.get("ARCHIVE_STATE") or default.state),
+        url=values.get(key) or url,
+        state=state if data_set is EVENTS else state / data_set.name,
         flush_rows=_number(values, "ARCHIVE_FLUSH_ROWS", default.flush_rows, 1, 5_000_000),
         flush_seconds=_seconds(values, "ARCHIVE_FLUSH_SECONDS", default.flush_seconds),
         metrics_port=_number(values, "ARCHIVE_METRICS_PORT", default.metrics_port, 0, 65_535),
@@ -56,9 +60,9 @@ def archive_settings(values: Mapping[str, str]) -> ArchiveSettings:
     )
 
 
-def archive_url() -> str:
+def archive_url(data_set: DataSet) -> str:
     """Give the archive's place alone."""
-    return read_archive_settings().url
+    return read_archive_settings(data_set=data_set).url
 
 
 def _number(values: Mapping[str, str], key: str, default: int, least: int, most: int) -> int:

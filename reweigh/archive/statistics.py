@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -53,7 +53,7 @@ class Statistics:
         )
         return [
             f"{self.url}, commit {self.commit}",
-            f"{sums['rows']:,} events of {len(self.days):,} days in {sums['files']:,} files, {sums['bytes']:,} bytes",
+            f"{sums['rows']:,} rows of {len(self.days):,} days in {sums['files']:,} files, {sums['bytes']:,} bytes",
             f"from {self.first_event or '–'} to {self.last_event or '–'}",
             f"{self.records.read:,} records = {self.records.archived:,} archived + "
             f"{self.records.duplicates:,} duplicates + {dead:,} dead letters",
@@ -66,11 +66,11 @@ class Statistics:
         ]
 
 
-def statistics_of(snapshot: Snapshot, url: str, settings: Settings) -> Statistics:
+def statistics_of(snapshot: Snapshot, url: str, settings: Settings, topics: Collection[str]) -> Statistics:
     """Gather it; Kafka is asked for the ends of the topics when an address is set."""
     files = list(snapshot.files.values())
     offsets: Mapping[str, Mapping[str, int]] = snapshot.last.offsets if snapshot.last else {}
-    lag, unknown = _lag(offsets, settings)
+    lag, unknown = _lag(offsets, settings, topics)
     return Statistics(
         url=url,
         commit=snapshot.number,
@@ -87,11 +87,12 @@ def statistics_of(snapshot: Snapshot, url: str, settings: Settings) -> Statistic
     )
 
 
-def _lag(offsets: Mapping[str, Mapping[str, int]], settings: Settings) -> tuple[int | None, str]:
+def _lag(
+    offsets: Mapping[str, Mapping[str, int]], settings: Settings, topics: Collection[str]
+) -> tuple[int | None, str]:
     if not settings.kafka_bootstrap:
         return None, f"KAFKA_BOOTSTRAP is not set in {settings.source}"
     try:
-        topics = settings.event_types.by_topic
         ends = end_offsets(settings.kafka_bootstrap, settings.kafka_access.librdkafka_options(), topics)
     except CommandError as exc:
         return None, str(exc)

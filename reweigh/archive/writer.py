@@ -5,18 +5,18 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from reccore.event_types import EventTypes
 from reweigh.archive.errors import ArchiveChanged, ArchiveError
-from reweigh.archive.events import EventReader, Records, totals_of
 from reweigh.archive.index import IdIndex, digests
 from reweigh.archive.log import STAGING, Log, Snapshot
 from reweigh.archive.manifest import DataFile, Manifest, Totals
-from reweigh.archive.schema import SCHEMA, by_day, encode
+from reweigh.archive.records import RecordReader, Records, totals_of
+from reweigh.archive.schema import DataSet, by_day, encode
 from reweigh.archive.store import Store
 
 FLUSHED = "flush"
@@ -45,18 +45,18 @@ class Writer:
     Args:
         store: Where the archive is.
         index: The ids that are archived already; it is rebuilt when it lacks some.
-        event_types: What the topics carry.
+        reader: Judges records, and makes rows of them.
         window_ms: How long an event id is remembered, in Kafka's time.
         cluster: Kafka's own id.
         clock: Seconds since the epoch.
     """
 
     def __init__(
-        self, store: Store, index: IdIndex, event_types: EventTypes, *, window_ms: int, cluster: str, clock: Clock
+        self, store: Store, index: IdIndex, reader: RecordReader[Any], *, window_ms: int, cluster: str, clock: Clock
     ) -> None:
         self._store, self._index, self._clock = store, index, clock
         self._window_ms, self._cluster = window_ms, cluster
-        self._reader = EventReader(event_types)
+        self._reader = reader
         self._log = Log(store)
         self._pending = _Pending()
         self._staged: tuple[DataFile, ...] | None = None
@@ -136,9 +136,10 @@ class Writer:
             return ()
         # One name for all attempts, so that each overwrites what the one before has left.
         token = self._pending.token = self._pending.token or new_token(self._clock())
-        table = pa.Table.from_batches(self._pending.rows, SCHEMA)
+        data_set = self._reader.data_set
+        table = pa.Table.from_batches(self._pending.rows, data_set.schema)
         return tuple(
-            stage(self._store, rows, folder, FLUSHED, f"{token}-{number:04d}")
+            stage(self._store, rows, (folder, data_set), FLUSHED, f"{token}-{number:04d}")
             for number, (folder, rows) in enumerate(by_day(table))
         )
 
@@ -176,6 +177,7 @@ class Writer:
             offsets=offsets,
             totals=(last.totals if last else Totals()).plus(self._pending.totals),
             written_at=self._clock(),
+            data_set=self._reader.data_set.name,
             added=files,
         )
 
@@ -192,6 +194,8 @@ class Writer:
                 f"{self._store.url} holds the events of the Kafka cluster {last.cluster}, not of {self._cluster}: "
                 "choose another ARCHIVE_URL"
             )
+        elif last.data_set != self._reader.data_set.name:
+            raise ArchiveError(f"{self._store.url} holds {last.data_set}, not {self._reader.data_set.name}")
         remove_leftovers(self._store, snapshot, FLUSHED, self._clock())
         if last is None:
             self._index.begin_anew()
@@ -219,14 +223,15 @@ class Writer:
         self._index.prune(newest_ms - self._window_ms)
 
 
-def stage(store: Store, rows: pa.Table, folder: str, purpose: str, name: str) -> DataFile:
-    """Write one file where nobody looks, and describe it."""
+def stage(store: Store, rows: pa.Table, place: tuple[str, DataSet], purpose: str, name: str) -> DataFile:
+    """Write one file of a day's folder and a data set where nobody looks, and describe it."""
+    folder, data_set = place
     data = encode(rows)
     staged = f"{STAGING}/{purpose}-{name}"
     store.write(staged, data)
     first, last = pc.min_max(rows["timestamp_ms"]).as_py().values()
     arrived_first, arrived_last = pc.min_max(rows["arrived_ms"]).as_py().values()
-    path = f"{folder}/events-{name}.parquet"
+    path = f"{folder}/{data_set.name}-{name}.parquet"
     return DataFile(path, staged, len(rows), len(data), first, last, arrived_first, arrived_last)
 
 

@@ -18,7 +18,7 @@ from reccore.metric_names import MetricName
 from reccore.totals import APPLIED_PREFIX, DEAD_PREFIX, READ_PREFIX, UNTAGGED
 from recsvc.metrics import METRICS
 from reweigh.archive.metrics import METRICS as ARCHIVE_METRICS
-from reweigh.archive.schema import SCHEMA
+from reweigh.archive.schema import RATING_SCHEMA, SCHEMA
 from reweigh.archive.settings import SETTINGS
 from reweigh.follow.metrics import METRICS as FOLLOW_METRICS
 from reweigh.rabbitmq.metrics import METRICS as BRIDGE_METRICS
@@ -77,6 +77,7 @@ def test_metrics_of_the_bridge() -> None:
 def test_columns_and_metrics_of_the_archive() -> None:
     """Every column of the Parquet files is explained, in their order, and so is every metric."""
     assert list(table("data_dictionary.md", "Parquet")) == SCHEMA.names
+    assert list(table("data_dictionary.md", "Parquet of ratings")) == RATING_SCHEMA.names
     check_metrics("Metrics of the archive", ARCHIVE_METRICS)
 
 

@@ -36,14 +36,15 @@ def kafka() -> Iterator[Stack]:
 class Archive:
     """`reweigh archive run` as a process that can be killed and started again."""
 
-    def __init__(self, stack: Stack, folder: Path) -> None:
+    def __init__(self, stack: Stack, folder: Path, data_set: str = "events") -> None:
+        self._data_set = data_set
         self.folder, self.metrics_port = folder / "archive", free_port()
         self.env = folder / "archive.env"
         self._log = folder / "archive.log"
         settings = {
             "KAFKA_BOOTSTRAP": stack.env["KAFKA_BOOTSTRAP"],
             "EXTRA_EVENT_TYPES": "wishlist:wishlist-events",
-            "ARCHIVE_URL": str(self.folder),
+            "ARCHIVE_URL" if data_set == "events" else "ARCHIVE_RATINGS_URL": str(self.folder),
             "ARCHIVE_STATE": str(folder / "state"),
             "ARCHIVE_FLUSH_ROWS": "400",
             "ARCHIVE_FLUSH_SECONDS": "0.2",
@@ -51,6 +52,11 @@ class Archive:
         }
         self.env.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
         self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def chosen(self) -> tuple[str, str]:
+        """The arguments that name the data set."""
+        return ("--data-set", self._data_set)
 
     @property
     def process(self) -> psutil.Process:
@@ -62,7 +68,7 @@ class Archive:
         """Start it."""
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                (sys.executable, "-m", "reweigh.cli", "archive", "run", "--env", str(self.env)),
+                (sys.executable, "-m", "reweigh.cli", "archive", "run", *self.chosen, "--env", str(self.env)),
                 cwd=CHECKOUT,
                 stderr=log,
             )

@@ -15,12 +15,15 @@ import pyarrow.parquet as pq
 from fsspec.implementations.memory import MemoryFileSystem
 
 from reccore.event_types import EventTypes
-from reweigh.archive.events import Records
+from reweigh.archive.events import EventReader
 from reweigh.archive.index import IdIndex
+from reweigh.archive.ratings import RatingReader
+from reweigh.archive.records import RecordReader, Records
 from reweigh.archive.store import LocalStore, RemoteStore, Store
 from reweigh.archive.writer import Writer
 
 TYPES = EventTypes.from_settings({"EXTRA_EVENT_TYPES": "wishlist:wishlist-events"})
+EVENT_READER, RATING_READER = EventReader(TYPES), RatingReader("ratings")
 ARRIVED_MS = 1_800_000_000_000
 DAY_MS = 86_400_000
 WINDOW_MS = 7 * DAY_MS
@@ -28,9 +31,10 @@ CLUSTER = "some-cluster"
 
 
 def event(event_id: str | None, time_ms: int = 1_600_000_000_000, **members: object) -> bytes:
-    """One event as JSON."""
+    """One event as JSON, which is a rating too."""
     named = {} if event_id is None else {"event_id": event_id}
-    return json.dumps({**named, "user_id": "u", "product_id": "p", "timestamp": time_ms, **members}).encode()
+    fields = {"user_id": "u", "product_id": "p", "rating": 4.5, "timestamp": time_ms}
+    return json.dumps({**named, **fields, **members}).encode()
 
 
 def records(
@@ -42,10 +46,12 @@ def records(
 
 
 @contextmanager
-def writing(store: Store, state: Path, cluster: str = CLUSTER) -> Iterator[Writer]:
+def writing(
+    store: Store, state: Path, cluster: str = CLUSTER, reader: RecordReader[Any] = EVENT_READER
+) -> Iterator[Writer]:
     """A writer, as a process has it."""
     with store.alone("writer", wait=False), closing(IdIndex(state)) as index:
-        yield Writer(store, index, TYPES, window_ms=WINDOW_MS, cluster=cluster, clock=lambda: 1_900_000_000.0)
+        yield Writer(store, index, reader, window_ms=WINDOW_MS, cluster=cluster, clock=lambda: 1_900_000_000.0)
 
 
 def visible(folder: Path) -> list[Path]:

@@ -6,16 +6,32 @@ from collections import Counter
 from contextlib import suppress
 from datetime import date
 from pathlib import Path
+from typing import Any
 
+import duckdb
 import pytest
 
+from reweigh.archive.as_records import EVENT_COLUMNS, selected
 from reweigh.archive.compaction import Compactor
 from reweigh.archive.errors import ArchiveChanged, ArchiveError
 from reweigh.archive.log import Log
 from reweigh.archive.reading import read_day
+from reweigh.archive.records import RecordReader
+from reweigh.archive.schema import RATINGS
 from reweigh.archive.store import Store
 from reweigh.archive.writer import Writer
-from tests.archive.making import DAY_MS, Cut, Failing, Place, event, ids_of, records, writing
+from tests.archive.making import (
+    DAY_MS,
+    EVENT_READER,
+    RATING_READER,
+    Cut,
+    Failing,
+    Place,
+    event,
+    ids_of,
+    records,
+    writing,
+)
 
 BATCHES = [
     [event("a", 0), event("b", DAY_MS), b"no event", event(None, 1)],
@@ -25,10 +41,19 @@ LEDGER = Counter({"a": 1, "b": 1, "@view-events:0:3": 1, "c": 1, "d": 1})
 MOST_CHANGES = 40
 
 
+READERS: dict[str, RecordReader[Any]] = {"events": EVENT_READER, "ratings": RATING_READER}
+
+
 @pytest.fixture(params=["disk", "memory"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     """Each kind of store."""
     return Place(request.param, tmp_path)
+
+
+@pytest.fixture(params=READERS)
+def reader(request: pytest.FixtureRequest) -> RecordReader[Any]:
+    """Each kind of records; the same are events and ratings."""
+    return READERS[request.param]
 
 
 def feed(writer: Writer) -> None:
@@ -42,38 +67,38 @@ def feed(writer: Writer) -> None:
         first += len(batch)
 
 
-def work(store: Store, state: Path) -> None:
+def work(store: Store, state: Path, reader: RecordReader[Any]) -> None:
     """All that ever happens: two flushes, then a compaction."""
-    with writing(store, state) as writer:
+    with writing(store, state, reader=reader) as writer:
         feed(writer)
     list(Compactor(store, lambda: 1_900_000_000.0).compact())
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["not-done", "done-unknown"])
-def test_killed_at_every_step(place: Place, tmp_path: Path, after: bool) -> None:
+def test_killed_at_every_step(place: Place, tmp_path: Path, after: bool, reader: RecordReader[Any]) -> None:
     """A process that dies at any change of the store leaves nothing that its successor does not put right."""
     for step in range(1, MOST_CHANGES):
         place.forget()
         here = Place(place.kind, tmp_path / f"at-{step}")
         failing = Failing(here.store(), step, after=after)
         with suppress(Cut):
-            work(failing, here.state)
+            work(failing, here.state, reader)
             break
         assert max(ids_of(here.rows()).values(), default=0) <= 2, "only an exchange may show an event twice"
-        work(here.store(), here.state)
+        work(here.store(), here.state, reader)
         assert ids_of(here.rows()) == LEDGER, step
         _matches_its_log(here.store(), here)
     assert 8 < step < MOST_CHANGES - 1, "every step was cut, and then none"
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["not-done", "done-unknown"])
-def test_refused_at_every_step(place: Place, tmp_path: Path, after: bool) -> None:
+def test_refused_at_every_step(place: Place, tmp_path: Path, after: bool, reader: RecordReader[Any]) -> None:
     """A process that is refused once, at any step, tries the same again and goes on."""
     for step in range(1, MOST_CHANGES):
         place.forget()
         here = Place(place.kind, tmp_path / f"at-{step}")
         failing = Failing(here.store(), step, after=after, for_good=False)
-        with writing(failing, here.state) as writer:
+        with writing(failing, here.state, reader=reader) as writer:
             first = 0
             for batch in BATCHES:
                 writer.take(records(batch, offset=first))
@@ -184,6 +209,20 @@ def test_files_without_a_log_are_refused(place: Place) -> None:
     place.store().write("year=2020/month=01/day=01/events-x.parquet", b"")
     with pytest.raises(ArchiveError, match="no log"), writing(place.store(), place.state):
         pass
+
+
+def test_what_holds_something_else_is_refused(place: Place) -> None:
+    """Events are not written among ratings, nor read or sent as such."""
+    with writing(place.store(), place.state, reader=RATING_READER) as writer:
+        feed(writer)
+    with pytest.raises(ArchiveError, match="ratings"), writing(place.store(), place.state):
+        pass
+    with pytest.raises(ArchiveError, match="ratings"):
+        read_day(place.store(), date(1970, 1, 1))
+    with duckdb.connect() as database, pytest.raises(ArchiveError, match="ratings"):
+        list(selected(place.store(), Log(place.store()).read(), database, EVENT_COLUMNS, "FROM archived"))
+    rows = read_day(place.store(), date(1972, 9, 27), RATINGS, columns=["user_id", "item_id", "rating", "event_id"])
+    assert rows.to_pylist() == [{"user_id": "u", "item_id": "p", "rating": 4.5, "event_id": "b"}]
 
 
 def test_another_cluster_is_refused(place: Place) -> None:

@@ -12,16 +12,19 @@ import pytest
 from reccore.errors import SettingError
 from reccore.event_types import EventTypes
 from reccore.events import Event
+from reccore.ratings import Rating
 from reweigh.archive import read_partition
 from reweigh.archive.errors import ArchiveError
 from reweigh.archive.events import EventReader
 from reweigh.archive.log import Log
 from reweigh.archive.run import MOST_BYTES, due
-from reweigh.archive.schema import SCHEMA, day_of, encode, folder_of
+from reweigh.archive.schema import RATINGS, SCHEMA, day_of, encode, folder_of
 from reweigh.archive.settings import ArchiveSettings, archive_settings
 from reweigh.archive.store import LocalStore, RemoteStore, Store, open_store
-from tests.archive.making import Place, event, records, writing
+from tests.archive.making import RATING_READER, Place, event, records, writing
 from tests.event_cases import CASES, RECORD_TIME_MS, Case
+from tests.rating_cases import NO_VALUE, RATING_CASES, RatingCase
+from tests.rating_cases import RECORD_TIME_MS as RATING_TIME_MS
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -42,6 +45,34 @@ def test_rows_are_what_the_parser_says(case: Case) -> None:
     assert (row["tags"], row["session_id"]) == (tags, sent.get("session_id"))
     assert (row["metadata"] and json.loads(row["metadata"])) == sent.get("metadata")
     assert (row["topic"], row["partition"], row["offset"], row["arrived_ms"]) == ("view-events", 0, 7, RECORD_TIME_MS)
+
+
+@pytest.mark.parametrize("case", [*RATING_CASES, NO_VALUE], ids=lambda case: case.name)
+def test_ratings_are_what_the_rule_says(case: RatingCase) -> None:
+    """The table that follower and service go by: valid records become rows, the others are refused by their reason."""
+    batch = records([case.raw], topic="ratings", offset=7, arrived_ms=RATING_TIME_MS)
+    parsed = RATING_READER.parse(batch)
+    if not isinstance(case.expected, Rating):
+        assert parsed.rejected[0].reason == case.expected
+        return
+    assert not parsed.rejected
+    (row,) = RATING_READER.rows(batch, parsed, [0]).to_pylist()
+    wanted = case.expected
+    assert row == {
+        "user_id": wanted.user_id, "item_id": wanted.product_id, "rating": wanted.rating, "event_id": wanted.event_id,
+        "process_time": wanted.time_ms / 1000, "timestamp_ms": wanted.time_ms,
+        "topic": "ratings", "partition": 0, "offset": 7, "arrived_ms": RATING_TIME_MS,
+    }  # fmt: skip
+
+
+def test_each_data_set_has_its_place() -> None:
+    """By settings of its own, with an index of its own."""
+    events, ratings = archive_settings({}), archive_settings({}, RATINGS)
+    assert (events.url, ratings.url) == ("data/parquet/recommendation_events/", "data/parquet/ratings/")
+    assert ratings.state == events.state / "ratings"
+    assert archive_settings({"ARCHIVE_URL": "x", "ARCHIVE_RATINGS_URL": "y"}, RATINGS).url == "y"
+    with pytest.raises(ArchiveError, match="there are events, ratings"):
+        read_partition(2020, 1, 1, data_set="clicks")
 
 
 def test_metadata_is_kept_to_the_letter() -> None:
