@@ -89,7 +89,8 @@ class Databases:
         for key in _KEPT:
             if not _asked(self.live.copy, key, key, self._number, True):
                 _asked(self.beside.delete, key)
-        of_users = sorted(filter(layout.is_followed_key, self._keys(self.live)))
+        # Vectors come last, each at once with what is about it, so that the two are of one profile.
+        of_users = sorted(filter(layout.is_followed_key, self._keys(self.live)), key=_is_vector)
         for start in range(0, len(of_users), _KEYS_A_CALL):
             _asked(self._copy, of_users[start : start + _KEYS_A_CALL])
         _asked(self.beside.incr, layout.CATALOG_VERSION)
@@ -113,9 +114,12 @@ class Databases:
         _asked(self.live.transaction, copy, layout.MODEL_CURRENT, layout.MODEL_BLOBS)
 
     def _copy(self, keys: Sequence[str]) -> None:
-        with self.live.pipeline(transaction=False) as pipeline:
+        with self.live.pipeline(transaction=True) as pipeline:
             for key in keys:
                 pipeline.copy(key, key, self._number, True)
+                if _is_vector(key):
+                    about = layout.about_interests_key(key.removeprefix(layout.INTERESTS_PREFIX))
+                    pipeline.copy(about, about, self._number, True)
             pipeline.execute()
 
     def swap(self) -> None:
@@ -168,6 +172,10 @@ class Databases:
 
     def _keys(self, client: Any) -> set[str]:
         return _asked(lambda: set(client.scan_iter(count=_KEYS_A_CALL)))
+
+
+def _is_vector(key: str) -> bool:
+    return key.startswith(layout.INTERESTS_PREFIX)
 
 
 def _client(url: str) -> Any:
