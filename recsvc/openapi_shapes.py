@@ -145,15 +145,29 @@ SCHEMAS: dict[str, Any] = {
         "required": ["rating"],
         "example": {"userId": "u1", "movieId": "p1", "rating": 4.5},
     },
-    "Ratings": object_of(
-        user_id=STRING,
-        degraded={"type": "boolean"},
-        ratings=list_of(
-            object_of(
-                product_id=STRING, rating=NUMBER, timestamp={**STRING, "format": "date-time"}, timestamp_ms=INTEGER
-            )
+    "Ratings": {
+        **object_of(
+            user_id=STRING,
+            degraded={"type": "boolean"},
+            ratings=list_of(
+                object_of(
+                    product_id=STRING, rating=NUMBER, timestamp={**STRING, "format": "date-time"}, timestamp_ms=INTEGER
+                )
+            ),
         ),
-    ),
+        "example": {
+            "user_id": "u1",
+            "degraded": False,
+            "ratings": [
+                {
+                    "product_id": "p1",
+                    "rating": 4.5,
+                    "timestamp": "2023-11-14T22:13:20.123Z",
+                    "timestamp_ms": 1_700_000_000_123,
+                }
+            ],
+        },
+    },
     "WhoseInterests": {
         "type": "object",
         "properties": {
