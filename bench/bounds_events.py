@@ -10,7 +10,7 @@ from typing import Any, Final
 import orjson
 
 from bench.synthetic import Record
-from reccore import layout
+from reccore import encoding, layout
 from reccore.event_types import EventTypes
 from reccore.scoring import format_score, score
 from reccore.weights import default_weights
@@ -114,8 +114,8 @@ def _wrong(client: Any, users: Mapping[str, Rows]) -> int:
     answers = pipeline.execute()
     wrong = 0
     for rows, scores, counts in zip(users.values(), answers[::2], answers[1::2], strict=True):
-        found = {tag: (scores.get(tag), layout.counts_of_row(counts.get(tag, ""))) for tag in scores.keys() | counts}
-        wanted = {tag: (format_score(score(row, values)), layout.join_counts(row)) for tag, row in rows.items()}
+        found = {tag: (scores.get(tag), encoding.counts_of_row(counts.get(tag, ""))) for tag in scores.keys() | counts}
+        wanted = {tag: (format_score(score(row, values)), encoding.join_counts(row)) for tag, row in rows.items()}
         wrong += sum(found.get(tag) != wanted.get(tag) for tag in found.keys() | wanted.keys())
     return wrong
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from reccore import layout
+from reccore import encoding, layout
 
 _AT_ONCE = 1_000
 
@@ -49,7 +49,7 @@ def _read(client: Any, users: tuple[str, ...]) -> Iterator[tuple[dict[str, str],
         pipeline.hgetall(layout.counts_key(user))
     answers = pipeline.execute()
     for scores, rows in zip(answers[::2], answers[1::2], strict=True):
-        yield scores, {tag: layout.counts_of_row(row) for tag, row in rows.items()}
+        yield scores, {tag: encoding.counts_of_row(row) for tag, row in rows.items()}
 
 
 def _chunks(users: list[str]) -> Iterator[tuple[str, ...]]:

@@ -21,7 +21,7 @@ from bench.load_client import Load, ask, good_http, whole_http, whole_redis_arra
 from bench.report import Cell, Report, median, significant, spread
 from bench.workbench import Workbench
 from deploy.local.server import get
-from reccore import layout
+from reccore import encoding, layout
 
 PARTS = ("zookeeper", "redis", "api")
 USERS, PRODUCTS, TAGS, ALL_TAGS, TAGS_A_PRODUCT = 1_000, 1_700, 40, 200, 3
@@ -76,12 +76,12 @@ def _write(client: Any, users: int, products: int) -> None:
     for number in range(products):
         counts = [1 + 40_000 // (number + 10), 1 + 1_000 // (number + 10), 300 // (number + 10)]
         tags = [f"tag-{tag}" for tag in draw.sample(range(ALL_TAGS), TAGS_A_PRODUCT)]
-        rows[f"product-{number}"] = layout.encode_product_statistics(counts, _NEWEST_MS, tags)
+        rows[f"product-{number}"] = encoding.encode_product_statistics(counts, _NEWEST_MS, tags)
         product = {"name": f"Product {number}", "tags": tags, "price": number / 4, "category": "shop"}
         catalogue[f"product-{number}"] = json.dumps(product)
         for tag in tags:
             of_tags[tag] = [have + more for have, more in zip(of_tags[tag], counts, strict=True)]
-    tag_rows = {tag: layout.encode_tag_statistics(counts, _NEWEST_MS) for tag, counts in of_tags.items()}
+    tag_rows = {tag: encoding.encode_tag_statistics(counts, _NEWEST_MS) for tag, counts in of_tags.items()}
     pipeline = client.pipeline(transaction=False)
     for number in numbers:
         pipeline.sadd(layout.purchased_key(stored_users.user_id(number)), *draw.sample(sorted(rows), _BOUGHT))

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from reccore import layout
+from reccore import encoding, layout
 from reccore.scoring import format_score, score
 from recsvc.remembered import ByCounts
 
@@ -47,7 +47,7 @@ def write_counts(client: Any, numbers: Sequence[int], tags: int, all_tags: int) 
         pipeline = client.pipeline(transaction=False)
         for number in chunk:
             counts = counts_of(number, tags, all_tags)
-            rows = {tag: layout.encode_counts(each, _NEWEST_MS + number) for tag, each in counts.items()}
+            rows = {tag: encoding.encode_counts(each, _NEWEST_MS + number) for tag, each in counts.items()}
             pipeline.hset(layout.counts_key(user_id(number)), mapping=rows)
         pipeline.execute()
 

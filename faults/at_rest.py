@@ -17,7 +17,7 @@ from faults.errors import DoesNotHold
 from faults.jobs import wait_for_checkpoint
 from faults.ledger import RECENT_EVENTS, TOPICS, Ledger
 from faults.patience import PATIENCE_SECONDS, wait_until
-from reccore import layout
+from reccore import encoding, layout
 
 GROUP = "reweigh-profile"
 HOUSEKEEPING = {
@@ -200,7 +200,7 @@ def _stored(client: redis.Redis) -> dict[str, Any]:
         stored[key] = {name: json.loads(value) for name, value in stored.get(key, {}).items()}
     for key, value in stored.items():
         if key.endswith(("}:counts", "}:items")):
-            stored[key] = {tag: layout.compared_part(row) for tag, row in value.items()}
+            stored[key] = {tag: encoding.compared_part(row) for tag, row in value.items()}
         elif key.endswith("}:recent"):
             stored[key] = _recent(Counter(_without_place(member, time_ms) for member, time_ms in value), len(value))
     return stored

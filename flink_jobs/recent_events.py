@@ -12,7 +12,7 @@ from typing import Final
 
 from flink_jobs.redis_transaction import Command
 from flink_jobs.writers import Column, RedisWriter, done
-from reccore import layout
+from reccore import encoding, layout
 from reccore.tag_list import unescape_all
 
 _USERS_A_TRANSACTION: Final = 100
@@ -49,7 +49,7 @@ class WriteRecentEvents(RedisWriter):
             of_user.recent.extend((str(time_ms), place + product))
             of_user.is_crowded |= number > most
             if joined is not None:
-                of_user.arrivals.extend(layout.encode_arrival(number, place + part, joined))
+                of_user.arrivals.extend(encoding.encode_arrival(number, place + part, joined))
         for commands in transactions(users, most):
             self._store.commit(commands)
         return done(user_ids)

@@ -23,7 +23,7 @@ from flink_jobs.errors import FencedOffError, RedisRefusedError, RedisUnavailabl
 from flink_jobs.redis_transaction import Command, as_mapping, ask, execute
 from flink_jobs.settings import MOST_PRODUCTS_PER_USER, MOST_TAGS_PER_USER
 from flink_jobs.user_rows import UserRows, transactions
-from reccore import layout
+from reccore import encoding, layout
 from reccore.row_cap import RowCap
 
 log = logging.getLogger(__name__)
@@ -176,7 +176,7 @@ class RedisStore:
         calls = []
         for start in range(0, len(items), _FIELDS_A_CALL):
             part = items[start : start + _FIELDS_A_CALL]
-            rows = "{" + ",".join(f"{layout.quote(name)}:{value}" for name, value in part) + "}" if kind else ""
+            rows = "{" + ",".join(f"{encoding.quote(name)}:{value}" for name, value in part) + "}" if kind else ""
             calls.append((keys, [kind, rows, *(text for item in part for text in item)]))
         if calls:
             self._patiently(lambda: self._write_statistics(calls))

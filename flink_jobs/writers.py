@@ -21,7 +21,7 @@ from flink_jobs.redis_store import RedisStore
 from flink_jobs.settings import JobSettings
 from flink_jobs.user_rows import UserRows
 from flink_jobs.worker_process import quieten_worker_process
-from reccore import layout
+from reccore import encoding, layout
 from reccore.event_types import PURCHASE
 from reccore.row_cap import RowCap
 from reccore.scoring import format_score, score
@@ -129,14 +129,14 @@ class WriteProfiles(RedisWriter):
             if of_user is None:
                 of_user = users[user_id] = UserRows(user_id, [], [], [])
             joined, score_text = known.get(of_row) or self._texts.write(of_row)
-            row = layout.encode_joined_counts(joined, newest_ms, written_at, number)
+            row = encoding.encode_joined_counts(joined, newest_ms, written_at, number)
             if part[0] != ITEM:  # in the name itself the mark may stand for itself
                 of_user.counts.extend((name, row))
                 of_user.scores.extend((name, score_text))
                 continue
             product_id = name[len(ITEM) :]
             if keeps_items:
-                of_user.items.extend((product_id, layout.encode_item(row, sums)))
+                of_user.items.extend((product_id, encoding.encode_item(row, sums)))
             if of_row[bought]:
                 of_user.bought.append(product_id)
         return users.values()
@@ -151,7 +151,7 @@ class Texts:
 
     def write(self, counts: Counts) -> tuple[str, str]:
         """Write one row's counts and its score, and remember them."""
-        texts = self.known[counts] = layout.join_counts(counts), format_score(score(counts, self.values))
+        texts = self.known[counts] = encoding.join_counts(counts), format_score(score(counts, self.values))
         return texts
 
 
@@ -169,10 +169,10 @@ class WriteStatistics(RedisWriter):
         columns = (parts, unescape_all(parts), tags.tolist(), newest_ms.tolist(), by_row)
         for part, name, joined, time_ms, numbers in zip(*columns, strict=True):
             if part[0] != MARK:
-                of_tags[name] = layout.encode_tag_statistics(numbers, time_ms)
+                of_tags[name] = encoding.encode_tag_statistics(numbers, time_ms)
             elif part.startswith(PRODUCT):
                 tag_list = split_tags(joined) if joined else []
-                of_products[name[len(PRODUCT) :]] = layout.encode_product_statistics(numbers, time_ms, tag_list)
+                of_products[name[len(PRODUCT) :]] = encoding.encode_product_statistics(numbers, time_ms, tag_list)
             else:
                 totals[name[len(TOTAL) :]] = str(sum(numbers))
         self._store.commit_statistics(layout.PRODUCT_STATISTICS, layout.PRODUCTS_CHANGED, of_products)

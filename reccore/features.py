@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from reccore.encoding import ItemCounts, decode_item
 from reccore.event_types import PURCHASE, VIEW
-from reccore.layout import ItemCounts, decode_item
 from reccore.metadata_numbers import DURATION, THOUSANDTHS
 
 LAST_INTERACTION: Final = "user_last_interaction"

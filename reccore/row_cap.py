@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from reccore import layout
+from reccore import encoding
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class RowCap:
 
     def _expired(self, row: str, now: float) -> bool:
         try:
-            return layout.decode_counts(row).expired(now, self.tag_expiry_seconds)
+            return encoding.decode_counts(row).expired(now, self.tag_expiry_seconds)
         except ValueError:
             return False
 
@@ -46,6 +46,6 @@ class RowCap:
 def _events(row: str) -> int:
     """Count the events of all types in a row; what is none of ours has none, so that it goes first."""
     try:
-        return sum(layout.split_counts(layout.counts_of_row(row)))
+        return sum(encoding.split_counts(encoding.counts_of_row(row)))
     except ValueError:
         return -1

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from reccore.encoding import ItemCounts
 from reccore.features import LAST_INTERACTION, FeatureRules, last_interaction_ms
-from reccore.layout import ItemCounts
 from reccore.timestamps import iso_8601
 from recsvc.errors import StoreUnavailable
 from recsvc.recommender import StatisticsSource

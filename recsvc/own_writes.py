@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from reccore import layout
+from reccore import encoding
 from reccore.errors import RejectedEvent
 from reccore.event_types import PURCHASE, EventTypes
 from reccore.events import parse_event
@@ -108,17 +108,17 @@ class OwnWrites:
 
     def _is_in(self, user: StoredUser, place: Placed) -> bool:
         beginning = self._beginning(place)
-        arrivals = map(layout.decode_arrival, user.arrivals)
+        arrivals = map(encoding.decode_arrival, user.arrivals)
         found = next((each for each in arrivals if each.event.startswith(beginning)), None)
         if found is None:
             return False
         product_id = found.event[len(beginning) :]
         if self._counts_products:
-            if product_id not in user.items or layout.number_of_row(user.items[product_id]) < found.number:
+            if product_id not in user.items or encoding.number_of_row(user.items[product_id]) < found.number:
                 return False
         elif self._event_types.by_topic[place.topic] == PURCHASE and product_id not in user.purchased:
             return False
-        return all(tag in user.rows and layout.number_of_row(user.rows[tag]) >= found.number for tag in found.tags)
+        return all(tag in user.rows and encoding.number_of_row(user.rows[tag]) >= found.number for tag in found.tags)
 
     def _user(self, user_id: str) -> StoredUser:
         return self._store.user(user_id, arrivals=True, items=self._counts_products)
@@ -129,7 +129,7 @@ class OwnWrites:
             return Awaited(user, PENDING)
         user = self._user(user_id)  # everything that the checkpoint covers is there by now
         beginning = self._beginning(place)
-        if any(layout.decode_arrival(each).event.startswith(beginning) for each in user.arrivals):
+        if any(encoding.decode_arrival(each).event.startswith(beginning) for each in user.arrivals):
             return Awaited(user, APPLIED)
         record = self._settled.record(place)
         if record is None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
-from reccore.layout import decode_counts, newest_of_rows
+from reccore.encoding import decode_counts, newest_of_rows
 from reccore.ranking import RankedProduct, rank_tags
 from reccore.scoring import score
 from reccore.timestamps import iso_8601

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final, Generic, TypeVar
 
-from reccore.layout import counts_of_row, split_counts
+from reccore.encoding import counts_of_row, split_counts
 
 T = TypeVar("T")
 _MOST: Final = 50_000

@@ -17,7 +17,7 @@ from typing import Any
 
 import redis
 
-from reccore import layout
+from reccore import encoding, layout
 from reccore.scoring import format_score, score
 from reccore.weights import Weights
 from recsvc.errors import StoreUnavailable
@@ -254,11 +254,11 @@ def _aged(rows: Mapping[str, str], rules: Pass) -> tuple[dict[str, str], list[st
     """Give the rows that stay, fields and values of those whose time begins now, and the fields that have expired."""
     stay, stamped, expired = dict[str, str](), list[str](), list[str]()
     for tag, row in rows.items():
-        counts = layout.decode_counts(row)
+        counts = encoding.decode_counts(row)
         if counts.expired(rules.now, rules.tag_expiry_seconds):
             expired.append(tag)
             continue
         if counts.written_at is None:  # from a time when tags didn't expire
-            stamped += (tag, layout.stamped(row, int(rules.now)))
+            stamped += (tag, encoding.stamped(row, int(rules.now)))
         stay[tag] = row
     return stay, stamped, expired

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import redis
 
-from reccore import layout
+from reccore import encoding, layout
 from reweigh.errors import CommandError
 
 T = TypeVar("T")
@@ -199,7 +199,7 @@ def _contents(client: Any, keys: list[str]) -> list[Any]:
             return list(pipeline.execute())
 
     return [
-        {name: layout.compared_part(row) for name, row in each.items()} if isinstance(each, dict) else each
+        {name: encoding.compared_part(row) for name, row in each.items()} if isinstance(each, dict) else each
         for each in _asked(read)
     ]
 

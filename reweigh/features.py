@@ -13,9 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import redis
 
+from reccore.encoding import ItemCounts
 from reccore.event_types import EventTypes
 from reccore.features import LAST_INTERACTION, FeatureRules, last_interaction_ms
-from reccore.layout import CATALOG, ItemCounts, items_key, user_of_items_key
+from reccore.layout import CATALOG, items_key, user_of_items_key
 from reccore.metadata_numbers import DURATIONS, MetadataNumbers
 from reweigh.errors import CommandError
 from reweigh.settings import read_settings

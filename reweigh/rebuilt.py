@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from reccore import layout
+from reccore import encoding, layout
 from reccore.errors import RejectedEvent
 from reccore.event_types import EventTypes
 from reccore.events import parse_event
@@ -148,4 +148,4 @@ def _row_is_more(live: str, rebuilt: str) -> bool:
 def _counts(row: str) -> tuple[int, ...]:
     if row.startswith("["):  # statistics
         return tuple(json.loads(row)[0])
-    return layout.split_counts(layout.counts_of_row(row))
+    return encoding.split_counts(encoding.counts_of_row(row))

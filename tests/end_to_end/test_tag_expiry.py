@@ -13,7 +13,7 @@ from confluent_kafka import Producer
 from deploy.local import Stack
 from deploy.local.cluster_jobs import list_jobs
 from faults.patience import wait_until
-from reccore import layout
+from reccore import encoding, layout
 from tests.end_to_end.conftest import SETTINGS
 
 EXPIRY_SECONDS = 10
@@ -53,4 +53,4 @@ def test_a_tag_without_events_is_forgotten(whole: Stack, client: redis.Redis) ->
     send(whole, "forgetful", ["seldom"])
     wait_until("the next event is counted", lambda: client.hget(counts_key, "seldom"))
     row = client.hget(counts_key, "seldom") or ""
-    assert layout.decode_counts(row).counts[:3] == (1, 0, 0)  # the state had forgotten it too
+    assert encoding.decode_counts(row).counts[:3] == (1, 0, 0)  # the state had forgotten it too

@@ -16,7 +16,7 @@ from flink_jobs.recent_events import WriteRecentEvents
 from flink_jobs.redis_store import RedisStore, WeightsStamp
 from flink_jobs.settings import parse_settings
 from flink_jobs.user_rows import UserRows
-from reccore import layout
+from reccore import encoding, layout
 from reccore.tag_list import escape_all, join_tags
 
 STAMP = WeightsStamp(10, '{"view": 1}')
@@ -24,7 +24,7 @@ STAMP = WeightsStamp(10, '{"view": 1}')
 
 def row(user_id: str, tag: str, count: int, *bought: str) -> UserRows:
     """One row as the job writes it."""
-    return UserRows(user_id, [tag, layout.encode_counts([count, 0, 0], 1)], [tag, str(count)], list(bought))
+    return UserRows(user_id, [tag, encoding.encode_counts([count, 0, 0], 1)], [tag, str(count)], list(bought))
 
 
 def test_profile_and_counts_are_written(open_store: Callable[..., RedisStore], client: redis.Redis) -> None:
@@ -44,7 +44,7 @@ def test_many_rows_of_one_batch(open_store: Callable[..., RedisStore], client: r
     """A batch of thousands of rows, of many users and of one, is written whole."""
     store = open_store()
     crowd = [row(f"u{number}", "tag", number) for number in range(3_000)]
-    counts = [text for n in range(1_000) for text in (f"t{n}", layout.encode_counts([n], 1))]
+    counts = [text for n in range(1_000) for text in (f"t{n}", encoding.encode_counts([n], 1))]
     scores = [text for n in range(1_000) for text in (f"t{n}", str(n))]
     store.commit_profiles([*crowd, UserRows("fan", counts, scores, [])], STAMP)
     assert client.hget(layout.profile_key("u2999"), "tag") == "2999"
@@ -119,7 +119,7 @@ def test_running_writer_survives_an_emptied_redis(open_store: Callable[..., Redi
 def test_changes_are_announced(open_store: Callable[..., RedisStore], client: redis.Redis) -> None:
     """Statistics stand in the hash, and on the stream as JSON."""
     store = open_store()
-    value = layout.encode_product_statistics([1, 2, 3], 1_000, ["a", 'b"'])
+    value = encoding.encode_product_statistics([1, 2, 3], 1_000, ["a", 'b"'])
     store.commit_statistics(layout.PRODUCT_STATISTICS, layout.PRODUCTS_CHANGED, {'p "1"': value})
     assert client.hgetall(layout.PRODUCT_STATISTICS) == {'p "1"': value}
     [(_, entry)] = client.xrange(layout.CHANGES)
@@ -231,7 +231,7 @@ def test_arrivals_are_kept_for_a_while_and_are_bounded(recent_writer: WriteRecen
     rows = [("a{b}", number, number, 1, 2, number, escaped, join_tags(tags)) for number in range(1, 501)]
     recent_writer.eval(*event_columns([*rows, ("a{b}", 501, 501, 1, 2, 501, escaped, None)]))
     key = layout.arrivals_key("a{b}")
-    found = [layout.decode_arrival(value) for value in client.hvals(key)]
+    found = [encoding.decode_arrival(value) for value in client.hvals(key)]
     assert sorted(each.number for each in found) == list(range(301, 501))
     assert all(each.event == f"1:2:{each.number}:{product}" and each.tags == tags for each in found)
     assert 0 < client.ttl(key) <= layout.ARRIVALS_SECONDS

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from flink_jobs.errors import FencedOffError
 from flink_jobs.redis_store import RedisStore, WeightsStamp
 from flink_jobs.user_rows import UserRows
-from reccore import layout
+from reccore import encoding, layout
 from reccore.row_cap import RowCap
 from reccore.weights import Weights
 from recsvc.sweep import ScoreSweep
@@ -33,7 +33,7 @@ def batch(rows: Counted, written_at: int | None = None) -> list[UserRows]:
     users: dict[str, UserRows] = {}
     for (user_id, tag), count in rows.items():
         of_user = users.setdefault(user_id, UserRows(user_id, [], [], []))
-        of_user.counts.extend((tag, layout.encode_counts([count, 0, 0], 1, written_at)))
+        of_user.counts.extend((tag, encoding.encode_counts([count, 0, 0], 1, written_at)))
         of_user.scores.extend((tag, str(count)))
     return list(users.values())
 
@@ -42,7 +42,7 @@ def stored(client: redis.Redis, user_id: str) -> dict[str, int]:
     """What Redis has of a user, the same in both hashes."""
     counts = client.hgetall(layout.counts_key(user_id))
     scores = client.hgetall(layout.profile_key(user_id))
-    found = {tag: layout.decode_counts(row).counts[0] for tag, row in counts.items()}
+    found = {tag: encoding.decode_counts(row).counts[0] for tag, row in counts.items()}
     assert scores == {tag: str(count) for tag, count in found.items()}
     return found
 

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pytest
 from prometheus_client import REGISTRY
 
-from reccore import layout
+from reccore import encoding
 from recsvc import metrics
 from recsvc.errors import StoreRefused
 from recsvc.ingest import LARGEST_EVENT
@@ -500,4 +500,4 @@ def test_the_description_is_whole_and_works_offline(bench: Bench) -> None:
 
 def test_stored_rows_are_the_layouts_rows() -> None:
     """The rows that these tests write by hand are those of the layout."""
-    assert layout.encode_counts((1, 0, 0), 1_700_000_000_123, 901) == rows(tag="1,0,0;901")["tag"]
+    assert encoding.encode_counts((1, 0, 0), 1_700_000_000_123, 901) == rows(tag="1,0,0;901")["tag"]

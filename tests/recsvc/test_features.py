@@ -13,7 +13,7 @@ import pytest
 import redis
 
 from deploy.local.stack import Stack
-from reccore import layout
+from reccore import encoding, layout
 from reccore.errors import SettingError
 from reccore.event_types import EventTypes
 from reccore.metadata_numbers import MetadataNumbers
@@ -26,8 +26,8 @@ from tests.recsvc.conftest import Bench
 
 NUMBERS = MetadataNumbers(("duration_ms", "scroll"))
 ITEMS = {
-    "lamp": layout.encode_item("3,1,0;1000", [(4_500_000, 3), (0, 0)]),
-    "sofa": layout.encode_item("1,0,2;2000;;9", [(0, 0), (2_500, 2)]),
+    "lamp": encoding.encode_item("3,1,0;1000", [(4_500_000, 3), (0, 0)]),
+    "sofa": encoding.encode_item("1,0,2;2000;;9", [(0, 0), (2_500, 2)]),
     "rare": "0,2,0;500",
 }
 CATALOGUE = {"lamp": {"category": "home"}, "sofa": {"category": "home", "tags": []}, "desk": {"category": "office"}}

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from reccore import layout
+from reccore import encoding
 from reccore.tag_list import escape_all, join_tags
 from recsvc.ingest import Placed
 from recsvc.own_writes import STATES, OwnWrites
@@ -18,7 +18,7 @@ from tests.recsvc.conftest import TYPES, Bench
 def arrival(number: int, event: str, *tags: str) -> str:
     """An arrival as the job writes it."""
     (escaped,) = escape_all([event])
-    return layout.encode_arrival(number, str(escaped), join_tags(tags) if tags else "")[1]
+    return encoding.encode_arrival(number, str(escaped), join_tags(tags) if tags else "")[1]
 
 
 def sent(bench: Bench, **further: Any) -> str:
@@ -41,12 +41,12 @@ def asked(bench: Bench, position: str, wait_ms: int = 0) -> dict[str, Any]:
 
 def row(number: int) -> str:
     """A row that holds events up to this number."""
-    return layout.encode_counts((1, 0, 0), 1, None, number)
+    return encoding.encode_counts((1, 0, 0), 1, None, number)
 
 
 def stored(*arrivals: str, items: dict[str, int] | None = None, **numbers: int) -> StoredUser:
     """A user whose rows hold events up to these numbers, by default those of the products as many as have arrived."""
-    arrived = map(layout.decode_arrival, arrivals)
+    arrived = map(encoding.decode_arrival, arrivals)
     products = {each.event.split(":", 3)[3]: each.number for each in arrived} if items is None else items
     rows, of_products = ({name: row(number) for name, number in each.items()} for each in (numbers, products))
     return StoredUser(rows, frozenset(), arrivals, of_products)

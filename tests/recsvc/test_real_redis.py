@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from deploy.local.stack import Stack
-from reccore import layout
+from reccore import encoding, layout
 from reccore.event_types import EventTypes
 from reccore.scoring import format_score, score
 from reccore.weights import Weights
@@ -160,16 +160,16 @@ def _refused(store: RedisUserStore) -> float:
 
 def test_statistics_are_loaded_and_followed(stack: Stack, database: redis.Redis) -> None:
     """What was there before the start, what changes afterwards, and a catalogue that is loaded later."""
-    row = layout.encode_product_statistics((1, 0, 0), 7, ["learned"])
+    row = encoding.encode_product_statistics((1, 0, 0), 7, ["learned"])
     database.hset(layout.PRODUCT_STATISTICS, "p1", row)
     feed = StatisticsFeed(stack.addresses.redis_url, width=3)
     feed.start()
     try:
         wait_until(lambda: feed.loaded)
         assert feed.snapshot.structure.ids == ("p1",)
-        changed = layout.encode_product_statistics((2, 0, 0), 8, ["learned"])
+        changed = encoding.encode_product_statistics((2, 0, 0), 8, ["learned"])
         database.xadd(layout.CHANGES, {"kind": layout.PRODUCTS_CHANGED, "rows": f'{{"p1":{changed},"p2":{row}}}'})
-        tag = layout.encode_tag_statistics((3, 0, 0), 8)
+        tag = encoding.encode_tag_statistics((3, 0, 0), 8)
         database.xadd(layout.CHANGES, {"kind": layout.TAGS_CHANGED, "rows": f'{{"learned":{tag}}}'})
         wait_until(lambda: feed.snapshot.tag_counts == {"learned": (3, 0, 0)})
         assert feed.snapshot.counts[:, 0].tolist() == [2, 1]
@@ -189,7 +189,7 @@ def test_changes_that_were_trimmed_before_they_were_read_are_noticed(
     """A reader that fell behind reads everything again at once; one that keeps up does not."""
 
     def change(pipeline: Any, product: str, count: int) -> None:
-        row = layout.encode_product_statistics((count, 0, 0), count, [])
+        row = encoding.encode_product_statistics((count, 0, 0), count, [])
         pipeline.hset(layout.PRODUCT_STATISTICS, product, row)
         pipeline.xadd(layout.CHANGES, {"kind": layout.PRODUCTS_CHANGED, "rows": f'{{"{product}":{row}}}'})
 
@@ -362,7 +362,7 @@ def test_no_newer_count_is_overwritten_and_no_older_score_stays(stack: Stack, da
     for user in users:
         rows = database.hgetall(layout.counts_key(user))
         expected = {
-            tag: format_score(score(layout.decode_counts(row).counts, (last, 1, 1))) for tag, row in rows.items()
+            tag: format_score(score(encoding.decode_counts(row).counts, (last, 1, 1))) for tag, row in rows.items()
         }
         assert database.hgetall(layout.profile_key(user)) == expected
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reccore import layout
+from reccore import encoding
 from reccore.row_cap import RowCap
 
 NAMES = st.sampled_from(["", "a", "b", "Z", "ä", "ß", "\U0001f600", "\ufffd", "a ", "aa"])
@@ -42,12 +42,12 @@ def test_order_and_moments_do_not_matter(events: list[tuple[str, list[int]]], mo
     kept: dict[str, str] = {}
     for tag, counts in events:  # the job's state goes on counting what has left
         final[tag] = [one + more for one, more in zip(final.get(tag, [0, 0, 0]), counts, strict=True)]
-        kept[tag] = layout.encode_counts(final[tag], 1)
+        kept[tag] = encoding.encode_counts(final[tag], 1)
         if data.draw(st.booleans()):
             _leave(kept, most)
     _leave(kept, most)
     ranked = sorted(final, key=lambda tag: (-sum(final[tag]), tag))
-    assert kept == {tag: layout.encode_counts(final[tag], 1) for tag in ranked[:most]}
+    assert kept == {tag: encoding.encode_counts(final[tag], 1) for tag in ranked[:most]}
 
 
 def _leave(kept: dict[str, str], most: int) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reccore import layout
+from reccore import encoding, layout
 from reccore.dead_letters import LARGEST_VALUE_KEPT, dead_letter
 from reccore.errors import SettingError, WeightsError
 from reccore.event_types import EventTypes
@@ -132,17 +132,17 @@ def test_slot_is_that_of_redis() -> None:
 )
 def test_counts_read_back(counts: list[int], newest_ms: int, written_at: int | None, number: int) -> None:
     """A row of counts reads back, whole and the parts that are read alone."""
-    row = layout.encode_counts(counts, newest_ms, written_at, number)
-    assert layout.decode_counts(row) == layout.TagCounts(tuple(counts), newest_ms, written_at, number)
-    assert layout.number_of_row(row) == number
-    assert layout.compared_part(row) == layout.encode_counts(counts, newest_ms)
-    assert layout.split_counts(layout.counts_of_row(row)) == tuple(counts)
-    assert layout.newest_of_rows([row, layout.encode_counts([1], 0)]) == newest_ms
+    row = encoding.encode_counts(counts, newest_ms, written_at, number)
+    assert encoding.decode_counts(row) == encoding.TagCounts(tuple(counts), newest_ms, written_at, number)
+    assert encoding.number_of_row(row) == number
+    assert encoding.compared_part(row) == encoding.encode_counts(counts, newest_ms)
+    assert encoding.split_counts(encoding.counts_of_row(row)) == tuple(counts)
+    assert encoding.newest_of_rows([row, encoding.encode_counts([1], 0)]) == newest_ms
 
 
 def test_nobody_has_no_newest_event() -> None:
     """Without rows there is no newest event."""
-    assert layout.newest_of_rows([]) is None
+    assert encoding.newest_of_rows([]) is None
 
 
 @given(st.integers(0, 253_402_300_799_999))
