@@ -23,7 +23,8 @@ from recsvc.models.scorer import Scorer
 from recsvc.models.store import ModelStore
 from reweigh.archive.log import Log
 from reweigh.archive.manifest import DataFile, Manifest, Totals
-from reweigh.archive.schema import EVENTS, SCHEMA, action_of, by_day
+from reweigh.archive.schema import EVENTS as ARCHIVED_EVENTS
+from reweigh.archive.schema import SCHEMA, action_of, by_day
 from reweigh.archive.store import LocalStore, Store
 from reweigh.archive.writer import stage
 
@@ -85,7 +86,8 @@ def _write_archive(store: Store, events: int, users: int, products: int) -> None
     for start in range(0, events, _ROWS):
         rows = _rows(draw, start, min(_ROWS, events - start), users, products)
         files += [
-            stage(store, day, (at, EVENTS), "bench", f"{start:012d}-{n}") for n, (at, day) in enumerate(by_day(rows))
+            stage(store, day, (at, ARCHIVED_EVENTS), "bench", f"{start:012d}-{n}")
+            for n, (at, day) in enumerate(by_day(rows))
         ]
     log = Log(store)
     manifest = Manifest(
