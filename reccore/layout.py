@@ -12,7 +12,7 @@ purchases beside it              SET of product ids
 recent events beside it          ZSET by event time (epoch ms): ``type:partition:offset:product``, the type as its
                                  position among the event types
 ratings beside it                HASH product → ``rating;time (epoch ms)`` (:mod:`reccore.ratings`)
-arrivals beside it               HASH number mod 200 → number, event as above, tags (:mod:`reccore.encoding`): the newest
+arrivals beside it               HASH number mod 200 → number, event as above, and tags (encoded there): the newest
                                  to arrive, of the last minute
 
 ``user_profile:<id>``            HASH tag → component of the vector of interests as text (:mod:`reccore.interests`)

@@ -18,6 +18,7 @@ from recsvc.interest_routes import interest_routes
 from recsvc.openapi import docs_routes
 from recsvc.problems import register_problem_handlers
 from recsvc.product_routes import product_routes
+from recsvc.recommend_routes import recommend_routes
 from recsvc.services import Services
 from recsvc.settings import Settings
 from recsvc.user_routes import AnyText, user_routes
@@ -65,8 +66,15 @@ def create_app(settings: Settings, services: Services) -> Flask:
         excluded_paths=["^/docs/static/", "^/redoc/static/"],
     )
     app.register_blueprint(
-        user_routes(
-            services.recommender, services.own_writes, services.recent_events, services.ratings, services.features
+        user_routes(services.recommender, services.recent_events, services.ratings, services.features)
+    )
+    app.register_blueprint(
+        recommend_routes(
+            services.recommender,
+            services.own_writes,
+            services.guests,
+            services.detailed,
+            services.recent_events.topics,
         )
     )
     app.register_blueprint(interest_routes(services.interests))

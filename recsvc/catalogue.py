@@ -5,40 +5,18 @@ from __future__ import annotations
 import json
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
 
 from recsvc.errors import Problem, StoreUnavailable
-from recsvc.recommender import StatisticsSource
+from recsvc.sources import StatisticsSource
 from recsvc.statistics import Described, Snapshot
 from recsvc.user_store import UserStore
+from recsvc.wanted import Wanted
 
 MOST_PRODUCTS: Final = 500
 PRODUCTS: Final = 50
 """How many are given when nothing is said."""
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """Which products are wanted: of this category, of a price between these; None: whatever it is."""
-
-    category: str | None = None
-    min_price: float | None = None
-    max_price: float | None = None
-
-    def takes(self, product: Described) -> bool:
-        """Whether it is one of them; a product without a price is of no price."""
-        if self.category is not None and product.category != self.category:
-            return False
-        if self.min_price is None and self.max_price is None:
-            return True
-        price = product.price
-        return (
-            price is not None
-            and (self.min_price is None or price >= self.min_price)
-            and (self.max_price is None or price <= self.max_price)
-        )
 
 
 class Catalogue:

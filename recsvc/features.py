@@ -11,7 +11,7 @@ from reccore.encoding import ItemCounts
 from reccore.features import LAST_INTERACTION, FeatureRules, last_interaction_ms
 from reccore.timestamps import iso_8601
 from recsvc.errors import StoreUnavailable
-from recsvc.recommender import StatisticsSource
+from recsvc.sources import StatisticsSource
 from recsvc.user_store import UserStore
 
 

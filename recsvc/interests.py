@@ -11,7 +11,8 @@ from reccore.interests import MOST_ITEMS, HistoryItem, Interests, profile_messag
 from reccore.timestamps import iso_8601
 from recsvc.errors import IngestUnavailable, Problem, StoreUnavailable
 from recsvc.ingest import EventPublisher, Message, utf_8
-from recsvc.recommender import StatisticsSource, WeightsSource, number
+from recsvc.numbers import number
+from recsvc.sources import StatisticsSource, WeightsSource
 from recsvc.user_store import UserStore
 
 FEWEST_OTHERS: Final = 30

@@ -71,7 +71,7 @@ class MemoryUserStore:
 
     def ratings(self, user_id: str) -> Mapping[str, str]:
         """Read one user's ratings."""
-        return self.user(user_id).ratings
+        return self.user(user_id, ratings=True).ratings
 
     def interests(self, user_id: str) -> tuple[Mapping[str, str], Mapping[str, str]]:
         """Read a vector and what it was made of."""

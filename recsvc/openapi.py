@@ -13,6 +13,8 @@ from reccore.events import LONGEST_ID
 from reccore.ratings import MOST_RATINGS
 from recsvc.catalogue import MOST_PRODUCTS, PRODUCTS
 from recsvc.ingest_routes import LONGEST_REQUEST_ID, MOST_EVENTS
+from recsvc.openapi_parts import answer, body, in_path, in_query, operation
+from recsvc.openapi_recommend import recommend_paths
 from recsvc.openapi_shapes import FREE, INTEGER, SCHEMAS, STRING, list_of, object_of, reference
 from recsvc.own_writes import MOST_WAIT_MS, STATES, WAIT_MS
 from recsvc.problems import json_response
@@ -42,32 +44,10 @@ _REDOC_PAGE = """<!doctype html>
 """
 
 
-def _answer(what: str, schema: Any) -> dict[str, Any]:
-    return {"description": what, "content": {"application/json": {"schema": schema}}}
-
-
-def _operation(summary: str, success: dict[str, Any], *problems: int, **more: Any) -> dict[str, Any]:
-    problem = {"application/problem+json": {"schema": reference("Problem")}}
-    responses = {**success, **{str(each): {"description": "problem", "content": problem} for each in problems}}
-    return {"summary": summary, "responses": responses, **more}
-
-
-def _body(schema: Any) -> dict[str, Any]:
-    return {"required": True, "content": {"application/json": {"schema": schema}}}
-
-
-def _in_path(name: str, **schema: Any) -> dict[str, Any]:
-    return {"name": name, "in": "path", "required": True, "schema": {**STRING, **schema}}
-
-
-def _in_query(name: str, schema: dict[str, Any]) -> dict[str, Any]:
-    return {"name": name, "in": "query", "schema": schema}
-
-
 def document(config_names: list[str]) -> dict[str, Any]:
     """Build the OpenAPI document; ``config_names`` is the allow-list of configuration documents."""
-    user = _in_path("user_id", minLength=1, maxLength=LONGEST_ID)
-    count = {"name": "n", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 100, "default": 10}}
+    user = in_path("user_id", minLength=1, maxLength=LONGEST_ID)
+    product = in_path("product_id", minLength=1, maxLength=LONGEST_ID)
     place = {"topic": STRING, "partition": INTEGER, "offset": INTEGER, "position": STRING}
     accepted = object_of(status={"const": "accepted"}, **place)
     after = {
@@ -89,9 +69,9 @@ def document(config_names: list[str]) -> dict[str, Any]:
     }
     user_ids = object_of(user_ids={**list_of({"type": ["string", "integer"]}), "maxItems": 500})
     events = object_of(events={**list_of(reference("Event")), "maxItems": MOST_EVENTS})
-    ok = {"200": _answer("it works", FREE)}
+    ok = {"200": answer("it works", FREE)}
     text = {"200": {"description": "metrics", "content": {"text/plain": {"schema": STRING}}}}
-    config = {"200": _answer("the document in force; its version is the ETag", FREE)}
+    config = {"200": answer("the document in force; its version is the ETag", FREE)}
     request_id = {
         "name": "Idempotency-Key",
         "in": "header",
@@ -100,127 +80,120 @@ def document(config_names: list[str]) -> dict[str, Any]:
     }
     if_match = {"name": "If-Match", "in": "header", "schema": STRING, "description": "ETag that must be in force"}
     paths: dict[str, Any] = {
-        "/recommend/{user_id}": {
-            "parameters": [user, count, after, wait_ms],
-            "get": _operation(
-                "Tags and products", {"200": _answer("the answer", reference("Recommendation"))}, 400, 429
-            ),
-        },
+        **recommend_paths(user, product, after, wait_ms),
         "/users/{user_id}/events": {
             "parameters": [user, newest],
-            "get": _operation(
-                "The newest events, by their own time", {"200": _answer("the events", reference("Events"))}, 400, 429
+            "get": operation(
+                "The newest events, by their own time", {"200": answer("the events", reference("Events"))}, 400, 429
             ),
         },
         "/users/{user_id}/ratings": {
             "parameters": [
                 user,
-                _in_query("n", {"type": "integer", "minimum": 1, "maximum": MOST_RATINGS, "default": RATINGS}),
+                in_query("n", {"type": "integer", "minimum": 1, "maximum": MOST_RATINGS, "default": RATINGS}),
             ],
-            "get": _operation("The newest ratings", {"200": _answer("the ratings", reference("Ratings"))}, 400, 429),
+            "get": operation("The newest ratings", {"200": answer("the ratings", reference("Ratings"))}, 400, 429),
         },
         "/interests/{user_id}": {
             "parameters": [user],
-            "get": _operation(
-                "The vector of interests, by tag", {"200": _answer("the vector", reference("Interests"))}, 400, 429
+            "get": operation(
+                "The vector of interests, by tag", {"200": answer("the vector", reference("Interests"))}, 400, 429
             ),
         },
         "/profile/{user_id}": {
             "parameters": [user],
-            "get": _operation("Score by tag", {"200": _answer("the profile", reference("Profile"))}, 400, 429),
+            "get": operation("Score by tag", {"200": answer("the profile", reference("Profile"))}, 400, 429),
         },
         "/features/{user_id}": {
             "parameters": [user],
-            "get": _operation(
+            "get": operation(
                 "What models use: by product, by category",
-                {"200": _answer("the features", reference("Features"))},
+                {"200": answer("the features", reference("Features"))},
                 400,
                 429,
             ),
         },
         "/products": {
-            "get": _operation(
+            "get": operation(
                 "A page of the catalogue, by product id",
-                {"200": _answer("the products", reference("Products"))},
+                {"200": answer("the products", reference("Products"))},
                 *(400, 429),
                 parameters=[
-                    _in_query("category", {"type": "string", "minLength": 1, "maxLength": LONGEST_ID}),
-                    _in_query("min_price", {"type": "number", "minimum": 0}),
-                    _in_query("max_price", {"type": "number", "minimum": 0}),
-                    _in_query("n", {"type": "integer", "minimum": 1, "maximum": MOST_PRODUCTS, "default": PRODUCTS}),
-                    _in_query("after", {"type": "string", "minLength": 1, "maxLength": LONGEST_ID}),
+                    in_query("category", {"type": "string", "minLength": 1, "maxLength": LONGEST_ID}),
+                    in_query("min_price", {"type": "number", "minimum": 0}),
+                    in_query("max_price", {"type": "number", "minimum": 0}),
+                    in_query("n", {"type": "integer", "minimum": 1, "maximum": MOST_PRODUCTS, "default": PRODUCTS}),
+                    in_query("after", {"type": "string", "minLength": 1, "maxLength": LONGEST_ID}),
                 ],
             )
         },
         "/products/{product_id}": {
-            "parameters": [_in_path("product_id", minLength=1, maxLength=LONGEST_ID)],
-            "get": _operation(
-                "One product", {"200": _answer("the product", reference("ProductDetails"))}, 400, 404, 429
-            ),
+            "parameters": [product],
+            "get": operation("One product", {"200": answer("the product", reference("ProductDetails"))}, 400, 404, 429),
         },
         "/profiles": {
-            "post": _operation(
+            "post": operation(
                 "Profiles of up to 500 users",
-                {"200": _answer("the profiles by user id", FREE)},
+                {"200": answer("the profiles by user id", FREE)},
                 *(400, 411, 413, 415, 429),
-                requestBody=_body(user_ids),
+                requestBody=body(user_ids),
             )
         },
         "/update": {
-            "post": _operation(
+            "post": operation(
                 "Take one event",
-                {"202": _answer("Kafka has acknowledged it", accepted)},
+                {"202": answer("Kafka has acknowledged it", accepted)},
                 *(400, 411, 413, 415, 429, 503),
-                requestBody=_body(reference("Event")),
+                requestBody=body(reference("Event")),
                 parameters=[request_id],
             )
         },
         "/update/batch": {
-            "post": _operation(
+            "post": operation(
                 "Take several events, each with its own result",
-                {"202": _answer("Kafka has acknowledged all that were not rejected", reference("Batch"))},
+                {"202": answer("Kafka has acknowledged all that were not rejected", reference("Batch"))},
                 *(400, 411, 413, 415, 429, 503),
-                requestBody=_body({"anyOf": [events, events["properties"]["events"]]}),
+                requestBody=body({"anyOf": [events, events["properties"]["events"]]}),
                 parameters=[request_id],
             )
         },
         "/send_rating": {
-            "post": _operation(
+            "post": operation(
                 "Take one rating",
-                {"202": _answer("Kafka has acknowledged it", accepted)},
+                {"202": answer("Kafka has acknowledged it", accepted)},
                 *(400, 411, 413, 415, 429, 503),
-                requestBody=_body(reference("Rating")),
+                requestBody=body(reference("Rating")),
                 parameters=[request_id],
             )
         },
         "/push_interest/": {
-            "post": _operation(
+            "post": operation(
                 "Send the user's interest profile to Kafka",
-                {"200": _answer("Kafka has acknowledged it, or there is no history", reference("Pushed"))},
+                {"200": answer("Kafka has acknowledged it, or there is no history", reference("Pushed"))},
                 *(400, 411, 413, 415, 429, 503),
-                requestBody=_body(reference("WhoseInterests")),
+                requestBody=body(reference("WhoseInterests")),
             )
         },
         "/send_kafka/": {
-            "post": _operation(
+            "post": operation(
                 "Send the user's interest profile to Kafka, and those of 30 to 60 users chosen at random",
-                {"200": _answer("Kafka has acknowledged all of them", reference("PushedSome"))},
+                {"200": answer("Kafka has acknowledged all of them", reference("PushedSome"))},
                 *(400, 411, 413, 415, 429, 503),
-                requestBody=_body(reference("WhoseInterests")),
+                requestBody=body(reference("WhoseInterests")),
             )
         },
-        "/livez": {"get": _operation("The process is alive", ok)},
-        "/readyz": {"get": _operation("The process can answer", ok, 503)},
-        "/health": {"get": _operation("State of each dependency", ok)},
-        "/metrics": {"get": _operation("Prometheus text", text)},
+        "/livez": {"get": operation("The process is alive", ok)},
+        "/readyz": {"get": operation("The process can answer", ok, 503)},
+        "/health": {"get": operation("State of each dependency", ok)},
+        "/metrics": {"get": operation("Prometheus text", text)},
     }
     for name in config_names:
         schema = reference("Weights") if name == "weights" else FREE
         problems = (400, 401, 403, 411, 412, 413, 415, 429, 503)
-        put = _operation(f"Put {name} in force", config, *problems, requestBody=_body(schema), parameters=[if_match])
+        put = operation(f"Put {name} in force", config, *problems, requestBody=body(schema), parameters=[if_match])
         put["security"] = [{"bearer": []}, {"key": []}]
         got = {**config, "304": {"description": "If-None-Match names the version in force"}}
-        paths[f"/api/config/{name}"] = {"get": _operation(f"The {name} in force", got, 429), "put": put}
+        paths[f"/api/config/{name}"] = {"get": operation(f"The {name} in force", got, 429), "put": put}
     security = {"bearer": {"type": "http", "scheme": "bearer"}, "key": _key_header()}
     return {
         "openapi": "3.1.0",

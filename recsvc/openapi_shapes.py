@@ -36,31 +36,47 @@ _PRODUCT = {
     "price": {"type": ["number", "null"]},
     "tags": list_of(STRING),
 }
+_PARTS_ADD_UP = "with `explain=true` each tag and product has `parts`, which add up to its score"
+_SOURCE = {
+    "enum": ["neighbours", "als", "tags", "popular"],
+    "description": "the ranking that gives most of the score: a trained model's two, the user's tags, what everybody likes",
+}
+_RECOMMENDED_PRODUCT = {
+    **object_of(product_id=STRING, score=NUMBER, source=_SOURCE),
+    "description": "`name` where the catalogue has one; of `tags` and `popular` also popularity and affinity: "
+    "score = popularity × affinity",
+}
+_RECOMMENDED = {
+    "source": {"enum": ["profile", "popular"]},
+    "weights_version": INTEGER,
+    "as_of": TIME,
+    "degraded": {"type": "boolean"},
+    "tags": list_of(object_of(tag=STRING, score=NUMBER)),
+    "products": list_of(_RECOMMENDED_PRODUCT),
+}
 _PUSHED = {
     "status": {"enum": ["ok", "no_history"], "description": "no_history: nothing was sent of this user"},
     "user_id": STRING,
     "history_items_count": INTEGER,
 }
 SCHEMAS: dict[str, Any] = {
-    "Recommendation": object_of(
-        user_id=STRING,
-        source={"enum": ["profile", "popular"]},
+    "Recommendation": {**object_of(user_id=STRING, **_RECOMMENDED), "description": _PARTS_ADD_UP},
+    "SessionRecommendation": {**object_of(**_RECOMMENDED), "description": _PARTS_ADD_UP},
+    "Similar": object_of(
+        product_id=STRING,
         weights_version=INTEGER,
-        as_of=TIME,
         degraded={"type": "boolean"},
-        tags=list_of(object_of(tag=STRING, score=NUMBER)),
-        products=list_of(
-            {
-                **object_of(
-                    product_id=STRING,
-                    score=NUMBER,
-                    source={"enum": ["tags", "popular"]},
-                    popularity=NUMBER,
-                    affinity=NUMBER,
-                ),
-                "description": "score = popularity × affinity; `name` where the catalogue has one",
-            }
-        ),
+        products=list_of(_RECOMMENDED_PRODUCT),
+    ),
+    "DetailedRecommendations": list_of(
+        object_of(
+            **_PRODUCT,
+            score=NUMBER,
+            source=_SOURCE,
+            description=TEXT,
+            attributes={"type": ["object", "null"]},
+            rating={"type": ["number", "null"], "description": "the user's own"},
+        )
     ),
     "Events": object_of(
         user_id=STRING,

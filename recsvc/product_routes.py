@@ -7,9 +7,10 @@ import math
 from flask import Blueprint, Response, request
 
 from reccore.events import LONGEST_ID
-from recsvc.catalogue import MOST_PRODUCTS, Catalogue, Wanted
+from recsvc.catalogue import MOST_PRODUCTS, Catalogue
 from recsvc.problems import invalid
 from recsvc.user_routes import answer, identifier, whole_number
+from recsvc.wanted import Wanted
 
 
 def product_routes(catalogue: Catalogue) -> Blueprint:
@@ -18,8 +19,8 @@ def product_routes(catalogue: Catalogue) -> Blueprint:
 
     @routes.get("/products")
     def products() -> Response:
-        wanted = Wanted(_text("category"), _price("min_price"), _price("max_price"))
-        return answer(catalogue.page(wanted, whole_number("n", 1, MOST_PRODUCTS), _text("after")))
+        wanted = wanted_products()
+        return answer(catalogue.page(wanted, whole_number("n", 1, MOST_PRODUCTS), text("after")))
 
     @routes.get("/products/<anytext:product_id>")
     def product(product_id: str) -> Response:
@@ -28,7 +29,13 @@ def product_routes(catalogue: Catalogue) -> Blueprint:
     return routes
 
 
-def _text(name: str) -> str | None:
+def wanted_products() -> Wanted:
+    """Read which products are wanted. Raises ``Problem``."""
+    return Wanted(text("category"), price("min_price"), price("max_price"))
+
+
+def text(name: str) -> str | None:
+    """Read a text of the query, None where it is not given. Raises ``Problem``."""
     given = request.args.getlist(name)
     if not given:
         return None
@@ -37,14 +44,15 @@ def _text(name: str) -> str | None:
     return given[0]
 
 
-def _price(name: str) -> float | None:
-    text = _text(name)
-    if text is None:
+def price(name: str) -> float | None:
+    """Read a price of the query, None where it is not given. Raises ``Problem``."""
+    given = text(name)
+    if given is None:
         return None
     try:
-        price = float(text)
+        found = float(given)
     except ValueError:
-        price = math.nan
-    if not 0 <= price < math.inf:
-        raise invalid(name, text, "a number >= 0")
-    return price
+        found = math.nan
+    if not 0 <= found < math.inf:
+        raise invalid(name, given, "a number >= 0")
+    return found

@@ -21,6 +21,7 @@ from reccore.ranking import RankedProduct, Taste
 from reccore.scoring import score
 from reccore.weights import Weights
 from recsvc.statistics import Indices, Snapshot
+from recsvc.wanted import Mask
 
 Doubles = npt.NDArray[np.float64]
 _LARGEST = float(np.finfo(np.float64).max)
@@ -55,8 +56,17 @@ class RankingTable:
         """Compare a user's tag scores with everybody's."""
         return ranking.taste_beside(user_scores, self._shares, self._typical)
 
-    def rank(self, user: Taste, *, left_out: Collection[str], n: int) -> list[RankedProduct]:
-        """Give the ``n`` best products, as ``reccore.ranking.rank_products`` does."""
+    def taste_of_tags(self, tags: Collection[str]) -> Taste:
+        """Give the taste of somebody who likes these tags alike, and nothing else."""
+        return ranking.taste_beside(dict.fromkeys(tags, 1.0), self._shares, 0.0)
+
+    def rank(
+        self, user: Taste, *, left_out: Collection[str], n: int, allowed: Mask | None = None
+    ) -> list[RankedProduct]:
+        """Give the ``n`` best products, as ``reccore.ranking.rank_products`` does, of those that are ``allowed``.
+
+        ``allowed`` is a mask over the snapshot's products; None: all of them.
+        """
         lifts = self._lifts(user)
         highest = max(1.0 - user.trust + user.trust * float(lifts.max()), 1.0) * _ROUNDING
         index = self.snapshot.structure.index
@@ -69,6 +79,8 @@ class RankingTable:
             if user.trust >= 1.0:  # else no affinity is 0
                 scores[suits <= 0] = -np.inf
             scores[places[places < len(scores)]] = -np.inf
+            if allowed is not None:
+                scores[~allowed[self._positions[:size]]] = -np.inf
             best = self._best(scores, n)
             if size >= len(self._popularity):
                 break
@@ -80,9 +92,9 @@ class RankingTable:
         positions = self._positions[best].tolist()
         return [RankedProduct(ids[i], *rest) for i, *rest in zip(positions, *columns, strict=True)]
 
-    def popular(self, *, left_out: Collection[str], n: int) -> list[RankedProduct]:
-        """Give the ``n`` most popular products, as ``reccore.ranking.rank_popular`` does."""
-        return self.rank(ranking.NO_TASTE, left_out=left_out, n=n)
+    def popular(self, *, left_out: Collection[str], n: int, allowed: Mask | None = None) -> list[RankedProduct]:
+        """Give the ``n`` most popular products, as ``reccore.ranking.rank_popular`` does, likewise."""
+        return self.rank(ranking.NO_TASTE, left_out=left_out, n=n, allowed=allowed)
 
     @property
     def recommendable(self) -> int:

@@ -8,7 +8,7 @@ from reccore.ratings import decode_rated, parse_rating
 from reccore.timestamps import iso_8601
 from recsvc.errors import IngestUnavailable, StoreUnavailable
 from recsvc.ingest import EventPublisher, Message, Placed, with_request_id
-from recsvc.recommender import number
+from recsvc.numbers import number
 from recsvc.user_store import UserStore
 
 RATINGS: Final = 50

@@ -1,53 +1,70 @@
-"""What the service answers, without HTTP: counts from the store, weights in force, statistics, put together."""
+"""What the service answers, without HTTP: counts from the store, weights, statistics, a model, put together."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 from reccore.encoding import decode_counts, newest_of_rows
 from reccore.ranking import RankedProduct, rank_tags
 from reccore.scoring import score
 from reccore.timestamps import iso_8601
 from reccore.weights import Weights
-from recsvc.errors import StoreUnavailable
+from recsvc.errors import Problem, StoreUnavailable
+from recsvc.history import History
+from recsvc.models.scorer import Scorer
+from recsvc.numbers import number
 from recsvc.ranking_table import RankingTable
+from recsvc.reasons import of_counts, of_popularity
 from recsvc.remembered import ByCounts
-from recsvc.statistics import Described, Snapshot
+from recsvc.sources import StatisticsSource, WeightsSource
+from recsvc.statistics import Snapshot
 from recsvc.user_store import LastSeen, StoredUser, UserStore
+from recsvc.wanted import ANY, Masks, Wanted
 from zkconfig.documents import Ranking
 from zkconfig.watcher import WeightsInForce
 
-_EXACT_INTEGER = 2.0**53
+TAGS: Final = "tags"
+POPULAR: Final = "popular"
 
 
-class WeightsSource(Protocol):
-    """Where the weights come from; :class:`zkconfig.WeightsWatcher` is one."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What is asked for, besides the user: ``n`` tags and products at most (None: as many as is usual)."""
 
-    @property
-    def in_force(self) -> WeightsInForce:
-        """Weights and version, as one value."""
-
-    @property
-    def connected(self) -> bool:
-        """Whether ZooKeeper is there to tell of changes."""
+    n: int | None = None
+    exclude: frozenset[str] = frozenset()
+    wanted: Wanted = ANY
+    include_bought: bool = False
+    explain: bool = False
 
 
-class StatisticsSource(Protocol):
-    """Where the statistics come from; :class:`recsvc.statistics_feed.StatisticsFeed` is one."""
+USUAL: Final = Wish()
+
+
+@dataclass(frozen=True, slots=True)
+class _Basis:
+    """What one answer is made of, taken once."""
+
+    in_force: WeightsInForce
+    settings: Ranking
+    table: RankingTable
+    scorer: Scorer | None
+    wish: Wish
 
     @property
     def snapshot(self) -> Snapshot:
-        """Everybody's counts."""
+        return self.table.snapshot
 
     @property
-    def loaded(self) -> bool:
-        """Whether they were read at least once."""
+    def limit(self) -> int:
+        return self.wish.n or self.settings.default_n
 
 
 class Recommender:
-    """Answers for one process. Each answer takes weights, statistics and settings once, and names the version."""
+    """Answers for one process. Each takes weights, statistics, model and settings once, and names the version."""
 
     def __init__(
         self,
@@ -56,55 +73,62 @@ class Recommender:
         statistics: StatisticsSource,
         *,
         ranking: Callable[[], Ranking] = Ranking,
+        scorer: Callable[[], Scorer | None] = lambda: None,
         tag_expiry_seconds: int = 0,
         remembered_users: int = 10_000,
         now: Callable[[], float] = time.time,
     ) -> None:
-        self._store, self._weights, self._statistics = store, weights, statistics
+        self._store, self._weights, self._statistics, self._scorer = store, weights, statistics, scorer
         self._ranking, self._tag_expiry_seconds, self._now = ranking, tag_expiry_seconds, now
         self._last_seen = LastSeen(remembered_users)
         self._scores: tuple[Weights, ByCounts[float]] | None = None
         self._table: tuple[int, RankingTable] | None = None
+        self._masks = Masks()
 
-    def recommend(self, user_id: str, n: int | None, user: StoredUser | None = None) -> dict[str, Any]:
-        """Answer ``GET /recommend``: tags and products for the user, ``n`` of each at most.
+    def recommend(self, user_id: str, wish: Wish = USUAL, user: StoredUser | None = None) -> dict[str, Any]:
+        """Answer ``GET /recommend``: tags and products for the user.
 
         ``user`` is the user as read just now, where that was done already.
         """
-        in_force, settings = self._weights.in_force, self._ranking()
-        limit = n or settings.default_n
-        user, degraded = self._user(user_id) if user is None else (user, False)
-        rows = self._unexpired(user.rows)
-        scores = self._tag_scores(rows, in_force)
-        table = self._ranking_table(in_force)
-        liked = any(value > 0 for value in scores.values())
-        described = table.snapshot.described
+        basis = self._basis(wish)
+        user, degraded = self._user(user_id, basis.scorer) if user is None else (user, False)
+        return {"user_id": user_id, **self._answer(user, basis, degraded)}
+
+    def guest(self, user: StoredUser, wish: Wish = USUAL) -> dict[str, Any]:
+        """Answer ``POST /recommend/session``: the same for somebody of whom the request alone tells."""
+        return self._answer(user, self._basis(wish), False)
+
+    def similar(self, product_id: str, wish: Wish = USUAL) -> dict[str, Any]:
+        """Answer ``GET /similar``: what was taken with a product, or where nothing is known of that, by its tags.
+
+        Raises ``Problem`` 404 for a product that nobody knows.
+        """
+        basis = self._basis(wish)
+        snapshot = basis.snapshot
+        if product_id not in snapshot.structure.index and product_id not in snapshot.described:
+            raise Problem(404, f"no product {product_id[:128]} is known")
+        left_out = wish.exclude | {product_id}
         products: list[dict[str, Any]] = []
-        tags = rank_tags(scores, limit)  # also those that the weights in force make nothing of
-        as_of = None
-        if liked:
-            ranked = table.rank(table.taste(scores), left_out=user.purchased, n=limit)
-            products = [_entry(each, "tags", described) for each in ranked]
-            as_of = newest_of_rows(rows.values())
-        if not liked or (settings.fill_with_popular and len(products) < limit):
-            left_out = {*user.purchased, *(each["product_id"] for each in products)}
-            popular = table.popular(left_out=left_out, n=limit - len(products))
-            products += [_entry(each, "popular", described) for each in popular]
-            as_of = as_of if liked else table.newest_ms(popular)
+        if basis.scorer is not None:
+            mask = self._masks.of(basis.scorer.model.product_ids, snapshot, wish.wanted)
+            near = basis.scorer.neighbours(product_id, left_out=left_out, n=basis.limit, allowed=mask)
+            products = [self._entry(each.product_id, each.score, each.source, basis) for each in near]
+        if not products:
+            shared = basis.table.taste_of_tags(snapshot.tags_of(product_id))
+            mask = self._masks.of(snapshot.structure.ids, snapshot, wish.wanted)
+            ranked = basis.table.rank(shared, left_out=left_out, n=basis.limit, allowed=mask)
+            products = [self._ranked_entry(each, TAGS, basis) for each in ranked]
         return {
-            "user_id": user_id,
-            "source": "profile" if liked else "popular",
-            "weights_version": in_force.version,
-            "as_of": None if as_of is None else iso_8601(as_of),
-            "degraded": degraded or not self._weights.connected,
-            "tags": [{"tag": tag, "score": number(value)} for tag, value in tags],
+            "product_id": product_id,
+            "weights_version": basis.in_force.version,
+            "degraded": not self._weights.connected,
             "products": products,
         }
 
     def profile(self, user_id: str) -> dict[str, Any]:
         """Answer ``GET /profile``: every tag of the user with its score."""
         in_force = self._weights.in_force
-        user, degraded = self._user(user_id)
+        user, degraded = self._user(user_id, None)
         return self._profile(user_id, user.rows, in_force, degraded or not self._weights.connected)
 
     def profiles(self, user_ids: Sequence[str]) -> dict[str, Any]:
@@ -118,12 +142,91 @@ class Recommender:
             rows = [self._last_seen.recall(each).rows for each in wanted]
         else:
             for user_id, each in zip(wanted, rows, strict=True):
-                self._last_seen.remember(user_id, each)
+                self._last_seen.remember_rows(user_id, each)
         profiles = {
             user_id: self._profile(user_id, each, in_force, degraded)
             for user_id, each in zip(wanted, rows, strict=True)
         }
         return {"weights_version": in_force.version, "degraded": degraded, "profiles": profiles}
+
+    def _answer(self, user: StoredUser, basis: _Basis, degraded: bool) -> dict[str, Any]:
+        rows, items = self._unexpired(user.rows), self._unexpired(user.items)
+        scores = self._row_scores(rows, basis.in_force)
+        liked = any(value > 0 for value in scores.values())
+        products, popular = self._products(replace(user, items=items), scores if liked else {}, basis)
+        own = liked or any(each["source"] not in (TAGS, POPULAR) for each in products)
+        newest = [newest_of_rows(rows.values()), newest_of_rows(items.values())] if own else []
+        as_of = max((each for each in newest if each is not None), default=None)
+        if not own:
+            as_of = basis.table.newest_ms(popular)
+        return {
+            "source": "profile" if own else POPULAR,
+            "weights_version": basis.in_force.version,
+            "as_of": None if as_of is None else iso_8601(as_of),
+            "degraded": degraded or not self._weights.connected,
+            "tags": self._tags(rows, scores, basis),  # also those that the weights in force make nothing of
+            "products": products,
+        }
+
+    def _products(
+        self, user: StoredUser, scores: Mapping[str, float], basis: _Basis
+    ) -> tuple[list[dict[str, Any]], list[RankedProduct]]:
+        """Give the entries of products, and the popular ones among them: first by the model, then by tags."""
+        wish, limit, table = basis.wish, basis.limit, basis.table
+        left_out = set(wish.exclude) if wish.include_bought else {*wish.exclude, *user.purchased, *user.ratings}
+        products = self._by_model(user, basis, left_out)
+        personal = bool(scores or products)
+        mask = self._masks.of(basis.snapshot.structure.ids, basis.snapshot, wish.wanted)
+        if scores and len(products) < limit:
+            seen = left_out | {each["product_id"] for each in products}
+            ranked = table.rank(table.taste(scores), left_out=seen, n=limit - len(products), allowed=mask)
+            products += [self._ranked_entry(each, TAGS, basis) for each in ranked]
+        popular: list[RankedProduct] = []
+        if len(products) < limit and (not personal or basis.settings.fill_with_popular):
+            seen = left_out | {each["product_id"] for each in products}
+            popular = table.popular(left_out=seen, n=limit - len(products), allowed=mask)
+            products += [self._ranked_entry(each, POPULAR, basis) for each in popular]
+        return products, popular
+
+    def _by_model(self, user: StoredUser, basis: _Basis, left_out: Collection[str]) -> list[dict[str, Any]]:
+        scorer, wish = basis.scorer, basis.wish
+        if scorer is None or not (user.items or user.ratings):
+            return []
+        scores = self._row_scores(user.items, basis.in_force)
+        history = History(user, scores, basis.in_force.weights, basis.settings.rating_weight)
+        mask = self._masks.of(scorer.model.product_ids, basis.snapshot, wish.wanted)
+        scored = scorer.rank(history.amounts, left_out=left_out, n=basis.limit, explain=wish.explain, allowed=mask)
+        entries = [self._entry(each.product_id, each.score, each.source, basis) for each in scored]
+        if wish.explain:
+            for entry, found in zip(entries, scored, strict=True):
+                entry["parts"] = history.parts(found)
+        return entries
+
+    def _tags(self, rows: Mapping[str, str], scores: Mapping[str, float], basis: _Basis) -> list[dict[str, Any]]:
+        ranked = rank_tags(scores, basis.limit)
+        entries: list[dict[str, Any]] = [{"tag": tag, "score": number(value)} for tag, value in ranked]
+        if basis.wish.explain:
+            weights = basis.in_force.weights
+            for entry in entries:
+                entry["parts"] = of_counts(weights.names, rows[entry["tag"]], weights.values)
+        return entries
+
+    @staticmethod
+    def _entry(product_id: str, value: float, source: str, basis: _Basis) -> dict[str, Any]:
+        entry: dict[str, Any] = {"product_id": product_id, "score": number(value), "source": source}
+        known = basis.snapshot.described.get(product_id)
+        if known is not None and known.name is not None:
+            entry["name"] = known.name
+        return entry
+
+    def _ranked_entry(self, product: RankedProduct, source: str, basis: _Basis) -> dict[str, Any]:
+        entry = self._entry(product.product_id, product.score, source, basis)
+        entry |= {"popularity": number(product.popularity), "affinity": number(product.affinity)}
+        if basis.wish.explain:
+            weights = basis.in_force.weights
+            counts = basis.snapshot.counts_of(product.product_id) or ()
+            entry["parts"] = of_popularity(weights.names, counts, weights.values, product.affinity, product.score)
+        return entry
 
     def _profile(
         self, user_id: str, rows: Mapping[str, str], in_force: WeightsInForce, degraded: bool
@@ -135,15 +238,17 @@ class Recommender:
             "weights_version": in_force.version,
             "as_of": None if as_of is None else iso_8601(as_of),
             "degraded": degraded,
-            "tags": {tag: number(value) for tag, value in self._tag_scores(rows, in_force).items()},
+            "tags": {tag: number(value) for tag, value in self._row_scores(rows, in_force).items()},
         }
 
-    def _user(self, user_id: str) -> tuple[StoredUser, bool]:
+    def _user(self, user_id: str, scorer: Scorer | None) -> tuple[StoredUser, bool]:
+        """Read a user, with what a model needs where there is one."""
+        with_history = scorer is not None
         try:
-            user = self._store.user(user_id)
+            user = self._store.user(user_id, items=with_history, ratings=with_history)
         except StoreUnavailable:
             return self._last_seen.recall(user_id), True
-        self._last_seen.remember(user_id, user.rows, user.purchased)
+        self._last_seen.remember(user_id, user)
         return user, False
 
     def _unexpired(self, rows: Mapping[str, str]) -> Mapping[str, str]:
@@ -152,33 +257,18 @@ class Recommender:
         now = self._now()
         return {tag: row for tag, row in rows.items() if not decode_counts(row).expired(now, self._tag_expiry_seconds)}
 
-    def _tag_scores(self, rows: Mapping[str, str], in_force: WeightsInForce) -> dict[str, float]:
+    def _row_scores(self, rows: Mapping[str, str], in_force: WeightsInForce) -> dict[str, float]:
         kept, values = self._scores, in_force.weights.values
         if kept is None or kept[0] is not in_force.weights:
             kept = self._scores = (in_force.weights, ByCounts(lambda counts: score(counts, values)))
         return kept[1].of_all(rows)
+
+    def _basis(self, wish: Wish) -> _Basis:
+        in_force, settings = self._weights.in_force, self._ranking()
+        return _Basis(in_force, settings, self._ranking_table(in_force), self._scorer(), wish)
 
     def _ranking_table(self, in_force: WeightsInForce) -> RankingTable:
         snapshot, kept = self._statistics.snapshot, self._table
         if kept is None or kept[0] != in_force.version or kept[1].snapshot is not snapshot:
             kept = self._table = (in_force.version, RankingTable(snapshot, in_force.weights))
         return kept[1]
-
-
-def _entry(product: RankedProduct, source: str, described: Mapping[str, Described]) -> dict[str, Any]:
-    entry: dict[str, Any] = {
-        "product_id": product.product_id,
-        "score": number(product.score),
-        "source": source,
-        "popularity": number(product.popularity),
-        "affinity": number(product.affinity),
-    }
-    known = described.get(product.product_id)
-    if known is not None and known.name is not None:
-        entry["name"] = known.name
-    return entry
-
-
-def number(value: float) -> int | float:
-    """Give a score as a JSON number, an integral one without a fraction; all scores are finite."""
-    return int(value) if value.is_integer() and -_EXACT_INTEGER < value < _EXACT_INTEGER else value

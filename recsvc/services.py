@@ -12,10 +12,16 @@ from reccore.totals import Totals
 from recsvc import metrics
 from recsvc.catalogue import Catalogue
 from recsvc.confluent_publisher import ConfluentEventPublisher
+from recsvc.detailed import Detailed
 from recsvc.features import UserFeatures
+from recsvc.guests import Guests
 from recsvc.ingest import EventPublisher, Ingest
 from recsvc.interests import InterestProfiles
 from recsvc.kafka_publisher import KafkaEventPublisher
+from recsvc.models.feed import ModelFeed
+from recsvc.models.model import BLEND
+from recsvc.models.scorer import Scorer
+from recsvc.models.store import ModelStore
 from recsvc.own_writes import OwnWrites
 from recsvc.ratings import Ratings
 from recsvc.recent_events import RecentEvents
@@ -54,6 +60,8 @@ class Services:
     recent_events: RecentEvents
     catalogue: Catalogue
     features: UserFeatures
+    guests: Guests
+    detailed: Detailed
     ingest: Ingest
     ratings: Ratings
     interests: InterestProfiles
@@ -101,11 +109,13 @@ def build_services(
     kafka = publisher or _publisher(settings)
     settled = KafkaSettledRecords(settings.kafka_bootstrap, settings.job_group, settings.kafka_access)
     ranking = configurations["ranking"].watcher
+    models = ModelFeed(ModelStore(settings.redis_url))
     recommender = Recommender(
         store,
         weights,
         feed,
         ranking=lambda: ranking.in_force.document,
+        scorer=lambda: served(models.scorer),
         tag_expiry_seconds=settings.tag_expiry_seconds,
         remembered_users=settings.remembered_users,
     )
@@ -125,6 +135,8 @@ def build_services(
         own_writes=OwnWrites(store, settled, settings.event_types, counts_products=settings.counts_products),
         recent_events=RecentEvents(store, settings.event_types),
         catalogue=Catalogue(store, feed, settings.event_types.names),
+        guests=Guests(feed, settings.event_types),
+        detailed=Detailed(recommender, store, feed),
         features=UserFeatures(
             store,
             feed,
@@ -140,9 +152,22 @@ def build_services(
         statistics_loaded=lambda: feed.loaded,
         redis_available=store.ping,
         totals=totals.read,
-        starts=(seed_weights, store.start, feed.start, *(each.start for each in watchers)),
-        stops=(totals.stop, store.stop, feed.stop, *(each.stop for each in watchers), kafka.stop, settled.stop),
+        starts=(seed_weights, store.start, feed.start, models.start, *(each.start for each in watchers)),
+        stops=(
+            totals.stop,
+            store.stop,
+            feed.stop,
+            models.stop,
+            *(each.stop for each in watchers),
+            kafka.stop,
+            settled.stop,
+        ),
     )
+
+
+def served(scorer: Scorer | None) -> Scorer | None:
+    """Give the model to rank by; none where training has measured that something else does better."""
+    return scorer if scorer is not None and scorer.model.training.get("best") in (None, BLEND) else None
 
 
 def _publisher(settings: Settings) -> EventPublisher:

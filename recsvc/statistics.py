@@ -58,7 +58,7 @@ class Described:
 class Snapshot:
     """Statistics at one moment. ``counts[i]`` and ``newest_ms[i]`` belong to product ``structure.ids[i]``.
 
-    ``described`` is the catalogue, ``catalogue_ids`` its products in ascending order.
+    ``described`` is the catalogue, ``catalogue_ids`` its products in ascending order, ``removed`` what was taken out.
     """
 
     structure: ProductStructure
@@ -67,6 +67,7 @@ class Snapshot:
     tag_counts: Mapping[str, tuple[int, ...]]
     described: Mapping[str, Described]
     catalogue_ids: tuple[str, ...]
+    removed: frozenset[str] = frozenset()
 
     def counts_of(self, product_id: str) -> list[int] | None:
         """Give everybody's events with a product by type, None where there are none."""
@@ -131,7 +132,9 @@ class Collected:
         for column in range(self.width):
             counts[:, column] = [row[0][column] if column < len(row[0]) else 0 for row in rows]
         newest = np.array([row[1] for row in rows], dtype=np.int64)
-        return Snapshot(self._structure, counts, newest, dict(self.tags), self.described, self.catalogue_ids)
+        return Snapshot(
+            self._structure, counts, newest, dict(self.tags), self.described, self.catalogue_ids, self.removed
+        )
 
     def _build_structure(self) -> ProductStructure:
         ids = tuple(sorted(self.products.keys() - self.removed))

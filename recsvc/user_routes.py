@@ -1,8 +1,7 @@
-"""`/recommend`, `/profile`, `/profiles`, `/features`, and what one user did: `/users/<id>/…`."""
+"""`/profile`, `/profiles`, `/features`, and what one user did: `/users/<id>/…`."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Any
 
 from flask import Blueprint, Response, request
@@ -13,8 +12,6 @@ from reccore.events import LONGEST_ID
 from reccore.ratings import MOST_RATINGS
 from recsvc import metrics
 from recsvc.features import UserFeatures
-from recsvc.ingest import Placed
-from recsvc.own_writes import MOST_WAIT_MS, WAIT_MS, OwnWrites
 from recsvc.problems import invalid, json_response, read_body
 from recsvc.ratings import Ratings
 from recsvc.recent_events import MOST_EVENTS, RecentEvents
@@ -22,7 +19,6 @@ from recsvc.recommender import Recommender
 
 MOST_USERS = 500
 LARGEST_BODY = 1_048_576
-_LARGEST_N = 100
 
 
 class AnyText(BaseConverter):
@@ -33,21 +29,9 @@ class AnyText(BaseConverter):
     weight = 200
 
 
-def user_routes(
-    recommender: Recommender, own_writes: OwnWrites, events: RecentEvents, ratings: Ratings, features: UserFeatures
-) -> Blueprint:
+def user_routes(recommender: Recommender, events: RecentEvents, ratings: Ratings, features: UserFeatures) -> Blueprint:
     """The routes that answer about users."""
     routes = Blueprint("users", __name__)
-
-    @routes.get("/recommend/<anytext:user_id>")
-    def recommend(user_id: str) -> Response:
-        user_id, n, after = identifier(user_id, "user_id"), whole_number("n", 1, _LARGEST_N), request.args.get("after")
-        wait_ms = whole_number("wait_ms", 0, MOST_WAIT_MS)
-        if after is None:
-            return answer(recommender.recommend(user_id, n))
-        place = _place(after, events.topics)
-        awaited = own_writes.wait(user_id, place, WAIT_MS if wait_ms is None else wait_ms)
-        return answer({**recommender.recommend(user_id, n, awaited.user), "after": awaited.as_dict(place)})
 
     @routes.get("/users/<anytext:user_id>/events")
     def recent_events(user_id: str) -> Response:
@@ -88,16 +72,6 @@ def whole_number(name: str, least: int, most: int) -> int | None:
     if len(given) > 1 or not (text.isascii() and text.isdigit() and len(text) <= 4 and least <= int(text) <= most):
         raise invalid(name, ",".join(given), f"an integer from {least} to {most}, given once")
     return int(text)
-
-
-def _place(text: str, topics: Collection[str]) -> Placed:
-    try:
-        place = Placed.parse(text)
-    except ValueError:
-        place = None
-    if place is None or place.topic not in topics:
-        raise invalid("after", text, "a position as an accepted event is answered with, topic:partition:offset")
-    return place
 
 
 def identifier(value: object, name: str) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import redis
@@ -235,17 +235,16 @@ class LastSeen:
         self._users: OrderedDict[str, StoredUser] = OrderedDict()
         self._lock = threading.Lock()
 
-    def remember(self, user_id: str, rows: Mapping[str, str], purchased: frozenset[str] | None = None) -> None:
-        """Keep what was read; ``purchased`` None: that was not read, so what is known of it stays.
+    def remember_rows(self, user_id: str, rows: Mapping[str, str]) -> None:
+        """Keep counts that were read alone; what else is known stays."""
+        self.remember(user_id, replace(self.recall(user_id), rows=rows))
 
-        Unknown users are not worth a place.
-        """
-        if not rows or not self._most:
+    def remember(self, user_id: str, user: StoredUser) -> None:
+        """Keep what was read. Unknown users are not worth a place."""
+        if not (user.rows or user.items or user.ratings) or not self._most:
             return
         with self._lock:
-            if purchased is None:
-                purchased = self.recall(user_id).purchased
-            self._users[user_id] = StoredUser(rows, purchased)
+            self._users[user_id] = replace(user, arrivals=())
             self._users.move_to_end(user_id)
             if len(self._users) > self._most:
                 self._users.popitem(last=False)

@@ -55,10 +55,15 @@ class Kind(Generic[D]):
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """How answers are made up: entries when a request names no number, and whether popular products fill up."""
+    """How answers are made up.
+
+    Entries when a request names no number, whether popular products fill up, and what a rating weighs: one of 5 as much
+    as this, one of 2.5 nothing, one below less than nothing.
+    """
 
     default_n: int = 10
     fill_with_popular: bool = True
+    rating_weight: float = 3.0
 
     def as_dict(self) -> dict[str, Any]:
         """Give the document as a JSON object."""
@@ -66,6 +71,7 @@ class Ranking:
 
 
 _DEFAULT_RANKING = Ranking()
+_LARGEST_RATING_WEIGHT = 1_000_000
 
 
 def parse_ranking(document: bytes | Mapping[str, object]) -> Ranking:
@@ -77,9 +83,16 @@ def parse_ranking(document: bytes | Mapping[str, object]) -> Ranking:
     fill = given.pop("fill_with_popular", _DEFAULT_RANKING.fill_with_popular)
     if not isinstance(fill, bool):
         raise WeightsError("fill_with_popular", fill, "true or false is required")
+    rating_weight = given.pop("rating_weight", _DEFAULT_RANKING.rating_weight)
+    if (
+        isinstance(rating_weight, bool)
+        or not isinstance(rating_weight, int | float)
+        or not 0 <= rating_weight <= _LARGEST_RATING_WEIGHT
+    ):
+        raise WeightsError("rating_weight", rating_weight, f"a number from 0 to {_LARGEST_RATING_WEIGHT} is required")
     for name, value in given.items():
-        raise WeightsError(name, value, "the members are default_n and fill_with_popular")
-    return Ranking(default_n, fill)
+        raise WeightsError(name, value, "the members are default_n, fill_with_popular and rating_weight")
+    return Ranking(default_n, fill, rating_weight)
 
 
 def weights_kind(event_types: EventTypes) -> Kind[Weights]:

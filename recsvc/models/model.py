@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from recsvc.errors import BrokenModel
+
+BLEND: Final = "blend"
+"""What training calls the ranking by a model, where it says which ranking did best."""
 
 Doubles = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.float32]

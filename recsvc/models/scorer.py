@@ -94,9 +94,17 @@ class Scorer:
         self._fixed = products if products <= all_up_to else min(most_popular, products)
 
     def rank(
-        self, history: Mapping[str, float], *, left_out: Collection[str], n: int, explain: bool = False
+        self,
+        history: Mapping[str, float],
+        *,
+        left_out: Collection[str],
+        n: int,
+        explain: bool = False,
+        allowed: npt.NDArray[np.bool_] | None = None,
     ) -> list[Scored]:
         """Give the ``n`` best products, by score descending, then the more popular in training first.
+
+        ``allowed`` is a mask over the model's products; None: all of them are.
 
         Only those whose score is above 0; none for a history without a product that the model knows and that weighs
         something. ``history`` is product → weight, finite, negative for what the user dislikes. Raises ``ValueError``
@@ -114,10 +122,26 @@ class Scorer:
         if folded_factor:
             scores += folded_factor * folded.scores(candidates, self._fixed)
         scores[near.positions([self._place[each] for each in left_out if each in self._place])] = -np.inf
+        if allowed is not None:
+            scores[~allowed[candidates]] = -np.inf
         best = candidates[_best(scores, candidates, n)]
         near_parts = rounded(near_factor * near.parts(best))
         folded_parts = rounded(folded_factor * folded.parts(best))
         return self._scored(known, best, near_parts, folded_parts, explain)
+
+    def neighbours(
+        self, product_id: str, *, left_out: Collection[str], n: int, allowed: npt.NDArray[np.bool_] | None = None
+    ) -> list[Scored]:
+        """Give the ``n`` nearest neighbours of a product by similarity; none for one that the model does not know."""
+        place = self._place.get(product_id)
+        if place is None:
+            return []
+        ids, found = self.model.product_ids, list[Scored]()
+        pairs = zip(self.model.neighbours[place].tolist(), self.model.similarities[place].tolist(), strict=True)
+        for similarity, other in sorted(((value, -other) for other, value in pairs if value > 0), reverse=True):
+            if ids[-other] not in left_out and (allowed is None or allowed[-other]):
+                found.append(Scored(ids[-other], similarity, NEIGHBOURS))
+        return found[:n]
 
     def _known(self, history: Mapping[str, float]) -> _History | None:
         place = self._place

@@ -22,10 +22,13 @@ from reccore.event_types import EventTypes
 from reccore.features import FeatureRules
 from recsvc.app import create_app
 from recsvc.catalogue import Catalogue
+from recsvc.detailed import Detailed
 from recsvc.features import UserFeatures
+from recsvc.guests import Guests
 from recsvc.ingest import Ingest
 from recsvc.interests import InterestProfiles
 from recsvc.memory import MemoryEventPublisher, MemorySettledRecords, MemoryStatistics, MemoryUserStore
+from recsvc.models.scorer import Scorer
 from recsvc.own_writes import OwnWrites
 from recsvc.ratings import Ratings
 from recsvc.recent_events import RecentEvents
@@ -53,6 +56,8 @@ class Bench:
     settled: MemorySettledRecords
     clock: list[float]
     services: Services
+    scorers: list[Scorer]
+    """The last one ranks; none before there is one."""
 
     def put_weights(self, **weights: float) -> Any:
         """Change the weights over HTTP; gives the answer."""
@@ -68,6 +73,7 @@ def bench() -> Iterator[Bench]:
     weights = WeightsWatcher(session, TYPES, role="api")
     users, statistics, kafka = MemoryUserStore(), MemoryStatistics(Collected(3)), MemoryEventPublisher()
     settled = MemorySettledRecords(kafka)
+    scorers: list[Scorer] = []
     configurations = configurations_of(session, weights)
     ranking = configurations["ranking"].watcher
     recommender = Recommender(
@@ -75,6 +81,7 @@ def bench() -> Iterator[Bench]:
         weights,
         statistics,
         ranking=lambda: ranking.in_force.document,
+        scorer=lambda: scorers[-1] if scorers else None,
         tag_expiry_seconds=settings.tag_expiry_seconds,
         now=lambda: clock[0],
     )
@@ -82,6 +89,8 @@ def bench() -> Iterator[Bench]:
         recommender=recommender,
         own_writes=OwnWrites(users, settled, TYPES),
         recent_events=RecentEvents(users, TYPES),
+        guests=Guests(statistics, TYPES),
+        detailed=Detailed(recommender, users, statistics),
         features=UserFeatures(
             users,
             statistics,
@@ -107,7 +116,7 @@ def bench() -> Iterator[Bench]:
     services.start()
     wait_until(lambda: weights.connected)
     app = create_app(settings, services)
-    yield Bench(app.test_client(), users, statistics, kafka, server, weights, settled, clock, services)
+    yield Bench(app.test_client(), users, statistics, kafka, server, weights, settled, clock, services, scorers)
     services.stop()
 
 

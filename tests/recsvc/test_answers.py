@@ -77,10 +77,11 @@ def test_popular_products_fill_up_as_configured(shop: Bench) -> None:
     assert len(shop.http.get("/recommend/eve?n=3").json["products"]) == 3
     key = {"X-API-Key": "key"}
     put = shop.http.put("/api/config/ranking", json={"default_n": 1, "fill_with_popular": False}, headers=key)
-    assert put.json["ranking"] == {"default_n": 1, "fill_with_popular": False}
+    assert put.json["ranking"] == {"default_n": 1, "fill_with_popular": False, "rating_weight": 3.0}
     assert len(shop.http.get("/recommend/ann").json["tags"]) == 1
     assert len(shop.http.get("/recommend/ann?n=2").json["tags"]) == 2
-    assert shop.http.put("/api/config/ranking", json={"default_n": 0}, headers=key).status_code == 400
+    for wrong in ({"default_n": 0}, {"rating_weight": -1}, {"rating_weight": True}, {"rating_weight": "3"}):
+        assert shop.http.put("/api/config/ranking", json=wrong, headers=key).status_code == 400
 
 
 @pytest.mark.parametrize("large", [1e300, 1.7e308])
@@ -334,7 +335,7 @@ def test_what_redis_refuses_is_an_error_of_that_request(
 ) -> None:
     """500 and a line in the log, not an answer from memory as if Redis were away."""
 
-    def refuse(_: object) -> StoredUser:
+    def refuse(_: object, **_wanted: bool) -> StoredUser:
         raise StoreRefused("Redis refused HGETALL: WRONGTYPE")
 
     monkeypatch.setattr(bench.users, "user", refuse)
