@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 _STEPS: Final = 2.0**32
+_CANCELLED: Final = 1e-3
 
 
 def rounded(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -25,14 +26,18 @@ def split(part: float, amounts: Sequence[float]) -> list[float]:
     """Share out a part of a score in proportion to ``amounts``, e.g. weight × count of each event type.
 
     ``part`` is such a number and so are the shares, of which the largest takes what rounding leaves: they add up
-    exactly. An amount of 0 gets 0. Raises ``ValueError`` where the amounts add up to 0 and the part doesn't.
+    exactly. An amount of 0 gets 0. Where amounts of both signs nearly cancel out (within a thousandth of their sizes),
+    what they add up to says nothing, and the part is shared out in proportion to their sizes. Raises ``ValueError``
+    where all amounts are 0 and the part isn't.
     """
-    total = sum(amounts)
-    if not total:
+    sizes = [abs(amount) for amount in amounts]
+    if not any(sizes):
         if part:
-            raise ValueError(f"{part} can't be shared out by {list(amounts)}, which add up to 0")
+            raise ValueError(f"{part} can't be shared out by {list(amounts)}: an amount other than 0 is required")
         return [0.0] * len(amounts)
-    shares = [float(np.rint(part * (amount / total) * _STEPS)) / _STEPS for amount in amounts]
-    largest = max(range(len(amounts)), key=lambda place: abs(amounts[place]))
+    shared = amounts if abs(sum(amounts)) > sum(sizes) * _CANCELLED else sizes
+    total = sum(shared)
+    shares = [float(np.rint(part * (amount / total) * _STEPS)) / _STEPS for amount in shared]
+    largest = max(range(len(amounts)), key=sizes.__getitem__)
     shares[largest] += part - sum(shares)
     return shares

@@ -9,9 +9,10 @@ import signal
 import sys
 import tempfile
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Never
 
 import redis
 
@@ -41,20 +42,33 @@ def train(options: argparse.Namespace) -> int:
     settings = read_settings(options.env)
     if not options.dry_run:
         settings.required("REDIS_URL")
-    if options.every is None:
-        _once(options, settings)
-        return 0
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends it as Ctrl-C does, whatever it is doing
+    with _interruptible():
+        if options.every is None:
+            _once(options, settings)
+            return 0
+        with suppress(KeyboardInterrupt):
+            _again_and_again(options, settings)
+    return 0
+
+
+def _again_and_again(options: argparse.Namespace, settings: Settings) -> Never:
+    while True:
+        began = time.monotonic()
+        try:
+            _once(options, settings)
+        except ReweighError as exc:
+            print(f"reweigh: {exc}", file=sys.stderr, flush=True)
+        time.sleep(max(0.0, began + options.every - time.monotonic()))
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Have SIGTERM end what runs as Ctrl-C does, so that no folder is left behind."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        while True:
-            began = time.monotonic()
-            try:
-                _once(options, settings)
-            except ReweighError as exc:
-                print(f"reweigh: {exc}", file=sys.stderr, flush=True)
-            time.sleep(max(0.0, began + options.every - time.monotonic()))
-    except KeyboardInterrupt:
-        return 0
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _once(options: argparse.Namespace, settings: Settings) -> None:
@@ -72,8 +86,13 @@ def _once(options: argparse.Namespace, settings: Settings) -> None:
         Bars() as bars,
         event_table(Path(folder), settings.event_types.names) as table,
     ):
-        _read(table, options, settings, Path(folder), bars)
-        trained = train_on(table, weights, choice, options.people, bars.tell)
+        try:
+            _read(table, options, settings, Path(folder), bars)
+            trained = train_on(table, weights, choice, options.people, bars.tell)
+        except RuntimeError as exc:
+            if "Query interrupted" in str(exc):  # what DuckDB makes of KeyboardInterrupt
+                raise KeyboardInterrupt from exc
+            raise
     model = trained.model
     if not options.dry_run:
         with closing(ModelStore(settings.required("REDIS_URL"))) as store:
@@ -131,7 +150,7 @@ def _text(trained: Trained, model: Model, seconds: float) -> list[str]:
         )
     else:
         said.append("nobody has events to measure by")
-    chosen = f", chosen by {trained.chosen_by:,} others" if trained.chosen_by else ""
+    chosen = f", chosen by {trained.chosen_by:,} others, for whom {trained.best} did best" if trained.best else ""
     said.append(f"blend: {1 - blend:.1f} neighbours + {blend:.1f} ALS{chosen}")
     published = f"version {model.version} is published" if model.version else "not published (--dry-run)"
     said.append(f"{published}; {seconds:.1f} s, at most {_peak_mib():,.0f} MiB of memory")

@@ -9,7 +9,7 @@ from reccore.scoring import score
 from reccore.weights import Weights
 from recsvc.ranking_table import RankingTable
 from recsvc.statistics import Collected
-from reweigh.train.events import KNOWN_EVENTS, TEST, EventTable
+from reweigh.train.events import KNOWN_EVENTS, EventTable
 from reweigh.train.interactions import Person
 
 # An event counts by its own tags, else the catalogue's; a product has the catalogue's, else its newest event's.
@@ -20,7 +20,7 @@ _TAGGED: Final = f"""(
 
 
 class LiftAnswers:
-    """Ranks products for people of the test half."""
+    """Ranks products for the people of whom something is held out."""
 
     def __init__(self, table: EventTable, weights: Weights) -> None:
         self._values = weights.values
@@ -37,8 +37,7 @@ class LiftAnswers:
         self._table = RankingTable(collected.snapshot(), weights)
         self._tags: dict[str, dict[str, Sequence[int]]] = {}
         own = database.execute(
-            f"SELECT user_id, tag, {counts} FROM {_TAGGED} JOIN sampled USING (user_id) WHERE number % 2 = {TEST} "
-            "GROUP BY user_id, tag"
+            f"SELECT user_id, tag, {counts} FROM {_TAGGED} SEMI JOIN sampled USING (user_id) GROUP BY user_id, tag"
         )
         for user_id, tag, *row in own.fetchall():
             self._tags.setdefault(user_id, {})[tag] = row

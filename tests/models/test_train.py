@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from argparse import ArgumentTypeError
 from collections import Counter
 from collections.abc import Iterator
@@ -32,6 +35,7 @@ from reweigh.train.measuring import ALS, BLEND, LIFT, NEIGHBOURS, POPULAR
 from reweigh.train.sources import read_archive, read_files
 from tests.archive.making import records, writing
 from tests.reweigh.test_evaluation import NAMES, lines, random_shop
+from tests.waiting import wait_until
 
 TYPES = EventTypes.from_settings({})
 WEIGHTS = parse_weights({"view": 1, "add_to_cart": 3, "purchase": 5}, TYPES)
@@ -104,7 +108,7 @@ def test_the_newest_of_everybody_are_held_out(table: EventTable, shop: Dataset) 
 def test_lift_is_what_the_service_ranks_without_a_model(table: EventTable, shop: Dataset) -> None:
     """The lists are those of `reweigh eval`, by the same known events."""
     answers = Answers(shop, ~held_out(table, shop), WEIGHTS, None)
-    lift, people = LiftAnswers(table, WEIGHTS), table.people(TEST)
+    lift, people = LiftAnswers(table, WEIGHTS), [*table.people(TEST), *table.people(VALIDATION)]
     assert people
     for person in people:
         user = shop.user_ids.index(person.user_id)
@@ -168,6 +172,7 @@ def test_a_dry_run_prints_what_it_measured(tmp_path: Path, capsys: pytest.Captur
     assert found["weights"] == {"view": 0, "add_to_cart": 0, "purchase": 1}
     assert set(found["qualities"]) == {POPULAR, LIFT, NEIGHBOURS, ALS, BLEND}
     assert found["choice"]["rank"] == 4
+    assert found["best"] in (POPULAR, LIFT, BLEND)
 
 
 @pytest.mark.usefixtures("shop")
@@ -191,6 +196,29 @@ def test_what_is_trained_is_published(
         assert main(command) == 1
         assert "no valid event" in capsys.readouterr().err
         assert store.current()["version"] == "2"
+
+
+@pytest.mark.usefixtures("shop")
+def test_again_and_again_until_it_is_ended(stack: Stack, database: redis.Redis, tmp_path: Path) -> None:
+    """What fails is told of and comes again; SIGTERM ends it with 0, in the middle of whatever it does."""
+    env = tmp_path / "redis.env"
+    env.write_text(f"REDIS_URL={stack.addresses.redis_url}\n")
+    events = tmp_path / "events.jsonl"
+    whole = events.read_text()
+    events.write_text("")
+    command = ["train", "--data", str(tmp_path), "--env", str(env), "--factors", "4", "--every", "1s"]
+    with (tmp_path / "told").open("w") as told:
+        process = subprocess.Popen([sys.executable, "-m", "reweigh.cli", *command], stderr=told, stdout=told)
+        try:
+            wait_until(lambda: "no valid event" in (tmp_path / "told").read_text(), seconds=120)
+            events.write_text(whole)
+            wait_until(lambda: int(database.get(layout.MODEL_VERSION) or 0) >= 2, seconds=120)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(120) == 0
+        finally:
+            process.kill()
+            process.wait()
+    assert "version 2 is published" in (tmp_path / "told").read_text()
 
 
 def test_where_to_publish_is_asked_for_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
