@@ -33,7 +33,7 @@ def health_routes(services: Services, http_metrics: CollectorRegistry, *, multip
 
     @routes.get("/metrics")
     def metrics() -> Response:
-        text = process_text(http_metrics, multiprocess) + totals_text(services.totals)
+        text = process_text(http_metrics, multiprocess) + totals_text(services.totals, services.model)
         return Response(text, content_type="text/plain; version=0.0.4; charset=utf-8")
 
     return routes

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, generate_latest
-from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from reccore.metric_names import MetricName
 from reccore.totals import Totals
+from recsvc.models.model import Model
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +50,17 @@ REJECTED_WEIGHTS = MetricName(
 )
 DEGRADED = MetricName("reweigh_degraded_answers_total", "counter", (), "answers while Redis or ZooKeeper was away")
 INGESTED = MetricName("reweigh_ingested_events_total", "counter", ("outcome",), "events taken over HTTP, by outcome")
+RECOMMENDED = MetricName(
+    "reweigh_recommended_products_total", "counter", ("source",), "products recommended, by the source of their score"
+)
+MODEL_VERSION = MetricName("reweigh_model_version", "gauge", (), "version of the trained model that is loaded")
+MODEL_AGE = MetricName("reweigh_model_age_seconds", "gauge", (), "time since that model was trained")
+MODEL_NDCG = MetricName(
+    "reweigh_model_ndcg",
+    "gauge",
+    ("ranking",),
+    "NDCG@10 of each ranking, as training has measured it on held-out events",
+)
 LIMITED = MetricName(
     "reweigh_limited_requests_total", "counter", ("limit",), "requests refused by a rate limit: read, ingest or config"
 )
@@ -67,6 +81,10 @@ METRICS = (
     REJECTED_WEIGHTS,
     DEGRADED,
     INGESTED,
+    RECOMMENDED,
+    MODEL_VERSION,
+    MODEL_AGE,
+    MODEL_NDCG,
     LIMITED,
     HTTP_DURATION,
     HTTP_TOTAL,
@@ -76,6 +94,7 @@ weights_version = Gauge(WEIGHTS_VERSION.name, WEIGHTS_VERSION.meaning, multiproc
 rejected_documents = Counter(REJECTED_WEIGHTS.name, REJECTED_WEIGHTS.meaning, REJECTED_WEIGHTS.labels)
 degraded_answers = Counter(DEGRADED.name, DEGRADED.meaning)
 ingested_events = Counter(INGESTED.name, INGESTED.meaning, INGESTED.labels)
+recommended_products = Counter(RECOMMENDED.name, RECOMMENDED.meaning, RECOMMENDED.labels)
 limited_requests = Counter(LIMITED.name, LIMITED.meaning, LIMITED.labels)
 
 
@@ -101,6 +120,26 @@ class TotalsCollector(Collector):
             yield CounterMetricFamily(dropped.name, dropped.meaning, value=value)
 
 
+class ModelCollector(Collector):
+    """The model that this process has loaded; nothing is shown without one."""
+
+    def __init__(self, model: Callable[[], Model | None], now: Callable[[], float] = time.time) -> None:
+        self._model, self._now = model, now
+
+    def collect(self) -> Iterator[Metric]:
+        """Give its version, age and figures."""
+        model = self._model()
+        if model is None:
+            return
+        age = self._now() - datetime.fromisoformat(model.trained_at).timestamp()
+        yield GaugeMetricFamily(MODEL_VERSION.name, MODEL_VERSION.meaning, value=model.version)
+        yield GaugeMetricFamily(MODEL_AGE.name, MODEL_AGE.meaning, value=age)
+        figures = GaugeMetricFamily(MODEL_NDCG.name, MODEL_NDCG.meaning, labels=list(MODEL_NDCG.labels))
+        for name, quality in (model.training.get("qualities") or {}).items():
+            figures.add_metric([name], quality["ndcg"]["mean"])
+        yield figures
+
+
 def _family(metric: MetricName, values: dict[str, int]) -> CounterMetricFamily:
     family = CounterMetricFamily(metric.name, metric.meaning, labels=list(metric.labels))
     for label, value in sorted(values.items()):
@@ -108,10 +147,11 @@ def _family(metric: MetricName, values: dict[str, int]) -> CounterMetricFamily:
     return family
 
 
-def totals_text(read: Callable[[], Totals | None]) -> bytes:
-    """Give the totals as Prometheus text."""
+def totals_text(read: Callable[[], Totals | None], model: Callable[[], Model | None]) -> bytes:
+    """Give the totals and the model's figures as Prometheus text."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(TotalsCollector(read))
+    registry.register(ModelCollector(model))
     return generate_latest(registry)
 
 

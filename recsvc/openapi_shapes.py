@@ -39,7 +39,7 @@ _PRODUCT = {
 _PARTS_ADD_UP = "with `explain=true` each tag and product has `parts`, which add up to its score"
 _SOURCE = {
     "enum": ["neighbours", "als", "tags", "popular"],
-    "description": "the ranking that gives most of the score: a trained model's two, the user's tags, what everybody likes",
+    "description": "what gives most of the score: a ranking of the trained model, tags, or everybody",
 }
 _RECOMMENDED_PRODUCT = {
     **object_of(product_id=STRING, score=NUMBER, source=_SOURCE),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -12,6 +13,7 @@ from reccore.ranking import RankedProduct, rank_tags
 from reccore.scoring import score
 from reccore.timestamps import iso_8601
 from reccore.weights import Weights
+from recsvc import metrics
 from recsvc.errors import Problem, StoreUnavailable
 from recsvc.history import History
 from recsvc.models.scorer import Scorer
@@ -165,7 +167,7 @@ class Recommender:
             "as_of": None if as_of is None else iso_8601(as_of),
             "degraded": degraded or not self._weights.connected,
             "tags": self._tags(rows, scores, basis),  # also those that the weights in force make nothing of
-            "products": products,
+            "products": _counted(products),
         }
 
     def _products(
@@ -272,3 +274,9 @@ class Recommender:
         if kept is None or kept[0] != in_force.version or kept[1].snapshot is not snapshot:
             kept = self._table = (in_force.version, RankingTable(snapshot, in_force.weights))
         return kept[1]
+
+
+def _counted(products: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    for source, count in Counter(each["source"] for each in products).items():
+        metrics.recommended_products.labels(source).inc(count)
+    return products

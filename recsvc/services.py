@@ -19,7 +19,7 @@ from recsvc.ingest import EventPublisher, Ingest
 from recsvc.interests import InterestProfiles
 from recsvc.kafka_publisher import KafkaEventPublisher
 from recsvc.models.feed import ModelFeed
-from recsvc.models.model import BLEND
+from recsvc.models.model import BLEND, Model
 from recsvc.models.scorer import Scorer
 from recsvc.models.store import ModelStore
 from recsvc.own_writes import OwnWrites
@@ -70,6 +70,7 @@ class Services:
     statistics_loaded: Callable[[], bool]
     redis_available: Callable[[], bool]
     totals: Callable[[], Totals | None]
+    model: Callable[[], Model | None]
     starts: tuple[Callable[[], None], ...] = ()
     stops: tuple[Callable[[], None], ...] = field(default=())
 
@@ -152,6 +153,7 @@ def build_services(
         statistics_loaded=lambda: feed.loaded,
         redis_available=store.ping,
         totals=totals.read,
+        model=lambda: None if models.scorer is None else models.scorer.model,
         starts=(seed_weights, store.start, feed.start, models.start, *(each.start for each in watchers)),
         stops=(
             totals.stop,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final
 
 import numpy as np
@@ -82,6 +83,10 @@ class Model:
             raise BrokenModel("product_ids: at least one, each once, is allowed")
         if self.neighbours.size and not (self.neighbours.min() >= 0 and self.neighbours.max() < products):
             raise BrokenModel(f"neighbours: places from 0 to {products - 1} are allowed")
+        try:
+            datetime.fromisoformat(self.trained_at)
+        except ValueError as exc:
+            raise BrokenModel(f"trained_at: {self.trained_at!r}: a time in ISO 8601 is allowed") from exc
         used = self.parameters
         if not (0 <= used.blend <= 1 and 0 <= used.alpha < np.inf and 0 < used.regularization < np.inf):
             raise BrokenModel(f"{used}: blend from 0 to 1, alpha ≥ 0 and regularization > 0 are allowed")

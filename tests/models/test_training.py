@@ -127,7 +127,7 @@ def test_training_is_repeatable_and_knows_no_unit() -> None:
     """The same input gives the same blobs but for the time; weights times a power of two the same model."""
     interactions, choice = two_tastes(), Choice(rank=4)
     models = [fit(interactions, tuple(unit * each for each in WEIGHTS), choice, quiet) for unit in (1, 1, 4)]
-    blobs = [encode(replace(each, trained_at="", training={})) for each in models]
+    blobs = [encode(replace(each, trained_at="2026-01-05", training={})) for each in models]
     assert blobs[0] == blobs[1] == blobs[2]
 
 

@@ -110,6 +110,7 @@ def bench() -> Iterator[Bench]:
         statistics_loaded=lambda: statistics.loaded,
         redis_available=users.ping,
         totals=lambda: None,
+        model=lambda: scorers[-1].model if scorers else None,
         starts=tuple(each.watcher.start for each in configurations.values()),
         stops=(weights.stop,),
     )

@@ -254,3 +254,19 @@ def test_similar_products(modelled: Bench) -> None:
     assert {each["source"] for each in by_tags["products"]} == {"tags"}
     assert all(int(each[1:]) % 2 for each in ids(by_tags))
     assert modelled.http.get("/similar/unknown").status_code == 404
+
+
+def test_metrics_of_the_model(modelled: Bench) -> None:
+    """Its version, age and figures, and where the products of answers came from."""
+    measured = {"best": "blend", "qualities": {"blend": {"ndcg": {"mean": 0.2, "low": 0.1, "high": 0.3}}}}
+    modelled.scorers.append(Scorer(replace(made_up(PRODUCTS), version=7, training=measured)))
+    asked(modelled)
+    asked(modelled, "/recommend/nobody", n=3)
+    text = modelled.http.get("/metrics").text
+    assert "reweigh_model_version 7.0" in text
+    assert 'reweigh_model_ndcg{ranking="blend"} 0.2' in text
+    assert "reweigh_model_age_seconds " in text
+    assert 'reweigh_recommended_products_total{source="popular"}' in text
+    assert 'reweigh_recommended_products_total{source="als"}' in text
+    modelled.scorers.clear()
+    assert "reweigh_model_version" not in modelled.http.get("/metrics").text
