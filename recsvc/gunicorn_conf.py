@@ -31,6 +31,8 @@ worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
 
 # prometheus_client decides when it is imported whether it shares its values between processes.
 os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", str(Path(tempfile.gettempdir()) / f"reweigh-metrics-{os.getpid()}"))
+# Matrices are small here: threads of numpy's own would only take the processor from requests.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def on_starting(server: Any) -> None:  # noqa: ARG001
