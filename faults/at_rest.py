@@ -32,6 +32,7 @@ HOUSEKEEPING = {
     layout.CATALOG_REMOVED,
     layout.CATALOG_VERSION,
     layout.FOLLOWED,
+    layout.PUBLISHING,
 }
 
 

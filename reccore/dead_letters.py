@@ -30,6 +30,7 @@ class Reason(StrEnum):
     INVALID_RATING = "invalid_rating"
     INVALID_ITEMS = "invalid_items"
     INVALID_WEIGHTS_VERSION = "invalid_weights_version"
+    INVALID_RECOMMENDATIONS = "invalid_recommendations"
 
     @property
     def field(self) -> str:
@@ -50,6 +51,7 @@ _FIELDS: Final = {
     Reason.INVALID_RATING: "rating",
     Reason.INVALID_ITEMS: "items",
     Reason.INVALID_WEIGHTS_VERSION: "weights_version",
+    Reason.INVALID_RECOMMENDATIONS: "products",
 }
 
 

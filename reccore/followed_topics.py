@@ -1,4 +1,4 @@
-"""Topics that are followed into Redis: the table of products, of whose key the newest record holds, and two logs."""
+"""Topics that are followed into Redis: two tables, of whose keys the newest record holds, and two logs."""
 
 from __future__ import annotations
 
@@ -12,22 +12,32 @@ from reccore.event_types import EventTypes, is_topic_name
 PRODUCT_CATALOG: Final = "product-catalog"
 RATINGS: Final = "ratings"
 USER_BEHAVIOR: Final = "user_behavior"
-SETTINGS: Final = ("PRODUCT_CATALOG_TOPIC", "RATINGS_TOPIC", "USER_BEHAVIOR_TOPIC")
+RECOMMENDATIONS: Final = "recommendations"
+SETTINGS: Final = ("PRODUCT_CATALOG_TOPIC", "RATINGS_TOPIC", "USER_BEHAVIOR_TOPIC", "RECOMMENDATIONS_TOPIC")
 """In the order of the fields below."""
 
 
 @dataclass(frozen=True, slots=True)
 class FollowedTopics:
-    """The names of these topics: products by id, compacted; ratings, and interest profiles, each keyed by user id."""
+    """The names of these topics.
+
+    Products by id and lists of recommendations by user id, compacted; ratings, and interest profiles, by user id.
+    """
 
     product_catalog: str = PRODUCT_CATALOG
     ratings: str = RATINGS
     user_behavior: str = USER_BEHAVIOR
+    recommendations: str = RECOMMENDATIONS
 
     @property
     def names(self) -> tuple[str, ...]:
         """All of them."""
         return astuple(self)
+
+    @property
+    def compacted(self) -> tuple[str, ...]:
+        """Those that are tables."""
+        return self.product_catalog, self.recommendations
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, str], event_types: EventTypes) -> FollowedTopics:

@@ -38,6 +38,8 @@ For everybody (``{stats}`` keeps them in one slot too):
 ``weights:in_force``             HASH ``version``, ``document``, ``swept``: a batch of an older version is refused
 ``writer:epoch``                 the newest writer's epoch
 ``writer:fence``                 HASH writer → epoch of the one that may write in its place
+``recommendations:<id>``         STRING: the user's list that was computed ahead, the JSON of its message
+``publishing:recommendations``   HASH ``cursor``, ``published``, ``began``: how far an unfinished publication is
 ``follow:offsets``               HASH ``topic:partition`` → offset after the last record that was carried into Redis
 """
 
@@ -50,6 +52,7 @@ from reccore.slots import slot, tag_of_slot
 
 PROFILE_PREFIX: Final = "user:profile:"
 INTERESTS_PREFIX: Final = "user_profile:"
+RECOMMENDATIONS_PREFIX: Final = "recommendations:"
 PRODUCT_STATISTICS: Final = "{stats}:products"
 TAG_STATISTICS: Final = "{stats}:tags"
 TOTALS: Final = "{stats}:totals"
@@ -62,6 +65,7 @@ CATALOG: Final = "catalog:products"
 CATALOG_DETAILS: Final = "catalog:details"
 CATALOG_REMOVED: Final = "catalog:removed"
 CATALOG_VERSION: Final = "catalog:version"
+PUBLISHING: Final = "publishing:recommendations"
 FOLLOWED: Final = "follow:offsets"
 MODEL_CURRENT: Final = "model:current"
 MODEL_VERSION: Final = "model:version"
@@ -143,9 +147,14 @@ def about_interests_key(user_id: str) -> str:
     return _beside_key(interests_key(user_id), "about")
 
 
+def recommendations_key(user_id: str) -> str:
+    """Key of the user's list of recommendations that was computed ahead."""
+    return RECOMMENDATIONS_PREFIX + user_id
+
+
 def is_followed_key(key: str) -> bool:
-    """Whether a key is of somebody's ratings or interests, which follow from topics of their own."""
-    return key.startswith(INTERESTS_PREFIX) or _taken_apart(key)[1] in ("ratings", "about")
+    """Whether a key is of somebody's ratings, interests or list, which follow from topics of their own."""
+    return key.startswith((INTERESTS_PREFIX, RECOMMENDATIONS_PREFIX)) or _taken_apart(key)[1] in ("ratings", "about")
 
 
 def user_of_key(key: str) -> str | None:

@@ -18,9 +18,8 @@ from recsvc.guests import Guests
 from recsvc.ingest import EventPublisher, Ingest
 from recsvc.interests import InterestProfiles
 from recsvc.kafka_publisher import KafkaEventPublisher
-from recsvc.models.feed import ModelFeed
-from recsvc.models.model import BLEND, Model
-from recsvc.models.scorer import Scorer
+from recsvc.models.feed import ModelFeed, served
+from recsvc.models.model import Model
 from recsvc.models.store import ModelStore
 from recsvc.own_writes import OwnWrites
 from recsvc.ratings import Ratings
@@ -165,11 +164,6 @@ def build_services(
             settled.stop,
         ),
     )
-
-
-def served(scorer: Scorer | None) -> Scorer | None:
-    """Give the model to rank by; none where training has measured that something else does better."""
-    return scorer if scorer is not None and scorer.model.training.get("best") in (None, BLEND) else None
 
 
 def _publisher(settings: Settings) -> EventPublisher:

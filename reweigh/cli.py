@@ -19,6 +19,7 @@ from reweigh.bridge_commands import add_bridge_commands
 from reweigh.catalog_commands import add_catalog_commands
 from reweigh.feature_commands import add_feature_commands
 from reweigh.lines import AUTO, FORMATS
+from reweigh.publish_commands import add_publish_commands
 from reweigh.settings import export_settings
 from reweigh.train_commands import add_train_command
 from zkconfig.cli import add_weights_commands
@@ -79,6 +80,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_feature_commands(subparsers)
     _add_eval(subparsers)
     add_train_command(subparsers)
+    add_publish_commands(subparsers)
     _add_doctor(subparsers)
     _add_verify(subparsers)
     _add_weights(subparsers)

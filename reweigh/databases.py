@@ -30,6 +30,7 @@ _NOT_COMPARED: Final = frozenset(
         layout.CHANGES,
         layout.DROPPED_ITEMS,
         layout.DROPPED_TAGS,
+        layout.PUBLISHING,
         layout.WEIGHTS_IN_FORCE,
         layout.WRITER_EPOCH,
         layout.WRITER_FENCE,

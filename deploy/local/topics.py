@@ -17,9 +17,9 @@ DEAD_LETTER_BYTES = 4 * 1024 * 1024
 
 
 def topic_configurations(settings: Settings) -> dict[str, dict[str, str]]:
-    """Return the configuration of each topic by name. Records are kept for ever, of products the newest of each key."""
+    """Return the configuration of each topic by name. Records are kept for ever, of tables the newest of each key."""
     topics = {name: {"retention.ms": "-1"} for name in (*settings.topics, *settings.followed.names)}
-    topics[settings.followed.product_catalog] = {"cleanup.policy": "compact"}
+    topics |= {name: {"cleanup.policy": "compact"} for name in settings.followed.compacted}
     topics[settings.dead_letter_topic] = {"retention.ms": "-1", "max.message.bytes": str(DEAD_LETTER_BYTES)}
     return topics
 

@@ -9,8 +9,14 @@ from reweigh.follow.catalogue import Catalogue
 from reweigh.follow.follower import Table
 from reweigh.follow.interests import InterestTable
 from reweigh.follow.ratings import RatingTable
+from reweigh.follow.recommendations import RecommendationTable
 
 
 def tables_of(topics: FollowedTopics) -> Sequence[Table]:
     """Give a table for each topic."""
-    return [Catalogue(topics.product_catalog), RatingTable(topics.ratings), InterestTable(topics.user_behavior)]
+    return [
+        Catalogue(topics.product_catalog),
+        RatingTable(topics.ratings),
+        InterestTable(topics.user_behavior),
+        RecommendationTable(topics.recommendations),
+    ]

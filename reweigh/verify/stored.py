@@ -29,7 +29,7 @@ _BESIDE: Final = re.compile(
     re.DOTALL,
 )
 _INTERESTS: Final = re.compile(
-    r"user_profile:.+|\{user_profile:[^{}]+\}:about|\{\d+\}:about:user_profile:.+", re.DOTALL
+    r"user_profile:.+|recommendations:.+|\{user_profile:[^{}]+\}:about|\{\d+\}:about:user_profile:.+", re.DOTALL
 )
 _NOT_COUNTED: Final = ("arrivals", "ratings")
 """The first are kept for a minute, for whoever waits for an event; the others come from a topic of their own."""
@@ -44,6 +44,7 @@ _HOUSEKEEPING: Final = frozenset(
         "catalog:removed",
         "catalog:version",
         "follow:offsets",
+        "publishing:recommendations",
         "weights:in_force",
         "writer:epoch",
         "writer:fence",

@@ -53,6 +53,7 @@ def test_redis_keys() -> None:
     keys = {layout.profile_key(user), layout.counts_key(user), layout.purchased_key(user)}
     keys |= {layout.items_key(user), layout.recent_key(user), layout.arrivals_key(user), layout.DROPPED_ITEMS}
     keys |= {layout.ratings_key(user), layout.interests_key(user), layout.about_interests_key(user)}
+    keys |= {layout.recommendations_key(user), layout.PUBLISHING}
     keys |= {layout.PRODUCT_STATISTICS, layout.TAG_STATISTICS, layout.TOTALS, layout.DROPPED_TAGS, layout.CHANGES}
     keys |= {layout.CATALOG_DETAILS, layout.CATALOG_REMOVED, layout.FOLLOWED}
     keys |= {layout.MODEL_CURRENT, layout.MODEL_VERSION, layout.MODEL_BLOBS}

@@ -26,7 +26,7 @@ HOME = Path(__file__).resolve().parents[2] / ".local" / "test-follow"
 def stack() -> Iterator[Stack]:
     """Started once."""
     shutil.rmtree(HOME, ignore_errors=True)
-    with Stack(HOME, ("kafka", "redis", "follower"), environment=os.environ) as started:
+    with Stack(HOME, ("zookeeper", "kafka", "redis", "follower"), environment=os.environ) as started:
         yield started
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from recsvc.models.feed import served
 from recsvc.models.scorer import Scorer
-from recsvc.services import served
 from recsvc.user_store import StoredUser
 from tests.models.making import made_up
 from tests.recsvc.conftest import Bench

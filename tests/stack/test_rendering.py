@@ -77,9 +77,10 @@ def test_topics(tmp_path: Path) -> None:
         "product-catalog",
         "ratings",
         "user_behavior",
+        "recommendations",
         "dead-letter-events",
     ]
-    assert topics.pop("product-catalog") == {"cleanup.policy": "compact"}
+    assert topics.pop("product-catalog") == topics.pop("recommendations") == {"cleanup.policy": "compact"}
     assert {options["retention.ms"] for options in topics.values()} == {"-1"}
     assert topics["dead-letter-events"]["max.message.bytes"] == "4194304"
 

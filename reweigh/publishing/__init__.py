@@ -1,0 +1,1 @@
+"""Recommendations computed ahead: everybody's lists, sent to a topic."""

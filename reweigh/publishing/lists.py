@@ -1,0 +1,128 @@
+"""Makes the lists of some users, by the service's own rules, in processes of their own: it is all computing."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+
+from reccore import layout
+from reccore.event_types import EventTypes
+from reccore.recommendation_lists import RecommendationList
+from recsvc.models.feed import ModelFeed, served
+from recsvc.models.store import ModelStore
+from recsvc.recommender import Recommender, Wish
+from recsvc.statistics_feed import StatisticsFeed
+from recsvc.user_store import StoredUser
+from reweigh.errors import CommandError
+from zkconfig.documents import Ranking
+from zkconfig.watcher import WeightsInForce
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What all lists are made of, besides what Redis holds."""
+
+    redis_url: str
+    event_types: EventTypes
+    in_force: WeightsInForce
+    ranking: Ranking
+    tag_expiry_seconds: int
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Fixed:
+    """The weights of one moment; fulfils :class:`recsvc.sources.WeightsSource`."""
+
+    in_force: WeightsInForce
+    connected: bool = True
+
+
+class ListMaker:
+    """Makes lists from one state of statistics and model. Raises :class:`CommandError` when Redis can't be read."""
+
+    def __init__(self, basis: Basis) -> None:
+        self._basis = basis
+        self._redis: Any = redis.Redis.from_url(
+            basis.redis_url, decode_responses=True, socket_timeout=30.0, socket_connect_timeout=5.0
+        )
+        statistics = StatisticsFeed(basis.redis_url, width=len(basis.event_types.names))
+        models = ModelFeed(ModelStore(basis.redis_url))
+        try:
+            statistics.load()
+        except redis.RedisError as exc:
+            raise CommandError(f"statistics can't be read: {exc}") from exc
+        models.refresh()
+        scorer = served(models.scorer)
+        statistics.stop()
+        models.stop()
+        self._model_version = 0 if scorer is None else scorer.model.version
+        self._recommender = Recommender(
+            _NoStore(),  # type: ignore[arg-type]  # users are read here, many at once
+            _Fixed(basis.in_force),
+            statistics,
+            ranking=lambda: basis.ranking,
+            scorer=lambda: scorer,
+            tag_expiry_seconds=basis.tag_expiry_seconds,
+            remembered_users=0,
+        )
+
+    def messages(self, user_ids: Sequence[str]) -> list[tuple[bytes, bytes]]:
+        """Give key and value of each user's record."""
+        users = self._read(user_ids)
+        now_ms, wish, version = int(time.time() * 1000), Wish(n=self._basis.n), self._basis.in_force.version
+        found = []
+        for user_id, user in zip(user_ids, users, strict=True):
+            products = self._recommender.guest(user, wish)["products"]
+            told = [{name: each[name] for name in ("product_id", "score", "source")} for each in products]
+            made = RecommendationList(user_id, now_ms, version, self._model_version, told)
+            found.append((user_id.encode(), made.message()))
+        return found
+
+    def _read(self, user_ids: Sequence[str]) -> list[StoredUser]:
+        try:
+            with self._redis.pipeline(transaction=False) as pipeline:
+                for user_id in user_ids:
+                    pipeline.hgetall(layout.counts_key(user_id))
+                    pipeline.smembers(layout.purchased_key(user_id))
+                    pipeline.hgetall(layout.items_key(user_id))
+                    pipeline.hgetall(layout.ratings_key(user_id))
+                answers = pipeline.execute()
+        except redis.RedisError as exc:
+            raise CommandError(f"users can't be read: {exc}") from exc
+        return [
+            StoredUser(rows, frozenset(purchased), items=items, ratings=ratings)
+            for rows, purchased, items, ratings in zip(*(answers[k::4] for k in range(4)), strict=True)
+        ]
+
+
+class _NoStore:
+    """Users come with the request."""
+
+
+_makers: list[ListMaker] = []
+
+
+def begin(basis: Basis) -> None:
+    """Prepare a process, which ends with the one that has started it, however that ends."""
+    threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
+    _makers.append(ListMaker(basis))
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def made(user_ids: Sequence[str]) -> list[tuple[bytes, bytes]]:
+    """Make lists in a process that is prepared."""
+    return _makers[0].messages(user_ids)
