@@ -1,4 +1,4 @@
-"""T1 and T2: clocks that are wrong, and a long time."""
+"""T1: clocks that are wrong."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -20,13 +20,9 @@ from deploy.local import Stack
 from deploy.local.home import cache_folder
 from faults.at_rest import answer, put_weights
 from faults.errors import NotPossibleHere
-from faults.resources import Resources, resources_of
 from faults.run import Run
-from faults.soak_faults import SOAK_FAULTS
 
 _STEP_SEEN_SECONDS = 2
-_MOST_GROWTH = 1.3
-_MORE_FILES = 50
 
 
 def wrong_clock(run: Run) -> str:
@@ -124,50 +120,3 @@ def clock_library() -> Path:
         except subprocess.SubprocessError as exc:
             raise NotPossibleHere(f"{source} can't be compiled: {exc}") from exc
     return library
-
-
-def soak(run: Run) -> str:
-    """T2: a steady load for a long time, with faults drawn by lot. None of them ends the service: it must answer."""
-    until = time.monotonic() + 60 * run.soak_minutes
-    names: list[str] = []
-    answers = lost = 0
-    with run.traffic.flowing(chunk=100, pause_seconds=0.3):
-        run.progress(1_000)
-        first = _settled(run)
-        with run.reading() as asking:
-            while time.monotonic() < until:
-                run.waits(*((3, 8) if run.quick else (15, 45)))
-                name = run.random.choice(sorted(SOAK_FAULTS))
-                fault: Callable[[Run], None] = SOAK_FAULTS[name]
-                run.tell(f"{run.row}: {name}")
-                began = time.monotonic()
-                fault(run)
-                run.recovered(name, began)
-                names.append(name)
-                found = asking.taken()  # each time: half an hour of answers is too much to keep
-                answers, lost = answers + found.answers, lost + found.failed
-                run.must(f"{name}: nobody asked", found.answers > 0)
-                run.must(f"{name}: {found.failed} of {found.answers} failed ({found.failures})", found.failed == 0)
-        last = _settled(run)
-    run.note("faults", len(names))
-    run.note("answers", answers)
-    run.note("answers lost", lost)
-    _judge_growth(run, first, last)
-    return f"{run.soak_minutes:g} minutes of load with {len(names)} faults: " + ", ".join(
-        f"{names.count(name)} × {name}" for name in sorted(set(names))
-    )
-
-
-def _settled(run: Run) -> dict[str, Resources]:
-    run.waits(5, 6)
-    return resources_of(run.stack)
-
-
-def _judge_growth(run: Run, first: dict[str, Resources], last: dict[str, Resources]) -> None:
-    for part in sorted(first.keys() & last.keys()):
-        before, after = first[part], last[part]
-        run.note(f"{part}: MiB before, after", f"{before.resident_bytes >> 20}, {after.resident_bytes >> 20}")
-        run.note(f"{part}: files before, after", f"{before.files}, {after.files}")
-        limit = _MOST_GROWTH * before.resident_bytes + 50 * 1024**2
-        run.must(f"{part} grew to {after.resident_bytes >> 20} MiB", after.resident_bytes <= limit)
-        run.must(f"{part} has {after.files} files open", after.files <= before.files + _MORE_FILES)

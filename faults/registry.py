@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from faults import archive, broker, clocks, coordination, serving, stores, streams, versions
+from faults import archive, broker, clocks, coordination, serving, soak, stores, streams, versions
 from faults.run import Run
 
 
@@ -50,7 +50,7 @@ _ROWS = (
     ("H4", "worker killed, reload, SIGTERM", "no failed request on reload or drain", serving.lost_workers),
     ("H5", "far more requests than can be answered", "goodput 80 % of the peak; recovers in 10 s", serving.overloaded),
     ("T1", "wrong clocks", "no negative time; counted once", clocks.wrong_clock),
-    ("T2", "soak with random faults", "no read fails; memory and files flat", clocks.soak),
+    ("T2", "soak with random faults", "no read fails; memory and files flat", soak.soak),
 )
 _SETTINGS = {"K6": _ONE_PARTITION}
 _BEHIND_PROXY = {"R2"}

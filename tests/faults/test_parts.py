@@ -27,7 +27,9 @@ from faults.ledger import Ledger
 from faults.patience import wait_until
 from faults.poison import LARGE_POISON, POISON
 from faults.registry import rows
+from faults.resources import Resources
 from faults.runner import Outcome
+from faults.soak import growth
 from faults.stores import Away
 from flink_jobs.fast_parse import BatchParser
 from reccore.event_types import EventTypes
@@ -228,3 +230,19 @@ def test_exit_status(
         signal.signal(signal.SIGTERM, before)
     last = capsys.readouterr().out.splitlines()[-1]
     assert ("T1 (no compiler)" in last) is any("not_possible" in each for each in outcomes)
+
+
+def _samples(*mebibytes: int, files: int = 10) -> list[dict[str, Resources]]:
+    return [{"part": Resources(each << 20, files)} for each in mebibytes]
+
+
+def test_what_goes_on_growing_is_told_from_what_fills_up() -> None:
+    """A part that has reached its size holds; one that still grows in the last third of the time does not."""
+    noted: dict[str, str] = {}
+    full = _samples(300, 500, 900, 1_000, 990, 1_000, 1_010, 700, 1_000)
+    assert growth(full, noted.__setitem__) == []
+    assert noted["part: MiB by thirds"] == "900, 1000, 1010"
+    growing = _samples(*range(300, 1_200, 100))
+    assert growth(growing, noted.__setitem__) == ["part grew from 800 to 1100 MiB"]
+    leaking = [*_samples(5, 5, 5, 5, 5, 5), *_samples(5, 5, 5, files=61)]
+    assert growth(leaking, noted.__setitem__) == ["part has 61 files open, after 10"]
