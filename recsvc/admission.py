@@ -76,7 +76,9 @@ def limit_requests(app: Flask, settings: Settings) -> None:
         is_reading = request.method in _READING
         if request.blueprint == "ingest" or (request.blueprint == "interests" and not is_reading):
             name, limiter = "ingest", ingest
-        elif request.blueprint == "users" or (request.blueprint in ("config", "interests") and is_reading):
+        elif request.blueprint in ("users", "products", "recommend") or (
+            request.blueprint in ("config", "interests") and is_reading
+        ):
             name, limiter = "read", read
         else:
             return

@@ -58,9 +58,9 @@ def test_synthetic_events_repeat_one_in_a_hundred() -> None:
 
 def test_plain_loop_counts_each_event_once() -> None:
     """What changed is what is new; a repeat changes nothing."""
-    event = {"event_id": "1", "user_id": "u", "event_type": "purchase", "tags": ["a", "b"]}
+    event = {"event_id": "1", "user_id": "u", "product_id": "p", "event_type": "purchase", "tags": ["a", "b"]}
     counted = plain_loop.Counted()
-    assert counted.take([json.dumps(event).encode()]) == {"u": {"a", "b"}}
+    assert counted.take([json.dumps(event).encode()]) == {"u": ({"a", "b"}, {"p"})}
     assert counted.take([json.dumps(event).encode()]) == {}
     assert counted.counts == {"u": {"a": [0, 0, 1], "b": [0, 0, 1]}}
 

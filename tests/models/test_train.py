@@ -192,7 +192,7 @@ def test_what_is_trained_is_published(
         assert model.version == 2
         assert model.training["weights"] == {"view": 1, "add_to_cart": 3, "purchase": 7}
         assert Scorer(model).rank({model.product_ids[0]: 1.0}, left_out=(), n=5)
-        (tmp_path / "events.jsonl").write_text("")
+        (tmp_path / "events.jsonl").write_text('{"user_id": ""}\n')
         assert main(command) == 1
         assert "no valid event" in capsys.readouterr().err
         assert store.current()["version"] == "2"
@@ -205,7 +205,7 @@ def test_again_and_again_until_it_is_ended(stack: Stack, database: redis.Redis, 
     env.write_text(f"REDIS_URL={stack.addresses.redis_url}\n")
     events = tmp_path / "events.jsonl"
     whole = events.read_text()
-    events.write_text("")
+    events.write_text('{"user_id": ""}\n')
     command = ["train", "--data", str(tmp_path), "--env", str(env), "--factors", "4", "--every", "1s"]
     with (tmp_path / "told").open("w") as told:
         process = subprocess.Popen([sys.executable, "-m", "reweigh.cli", *command], stderr=told, stdout=told)

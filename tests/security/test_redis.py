@@ -42,8 +42,13 @@ from reweigh.follow.catalogue import Catalogue
 from reweigh.follow.follower import Follower
 from reweigh.follow.interests import InterestTable
 from reweigh.follow.ratings import RatingTable
+from reweigh.kafka import EventProducer
+from reweigh.publishing.command import Run
+from reweigh.publishing.lists import Basis, ListMaker
 from reweigh.verify.stored import Stored
 from tests.waiting import wait_until
+from zkconfig.documents import Ranking
+from zkconfig.watcher import WeightsInForce
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "security.md"
 PASSWORD = "right-7f3a"
@@ -51,13 +56,14 @@ WEIGHTS = default_weights(EventTypes.from_settings({}))
 STAMP = WeightsStamp(7, WEIGHTS.as_json().decode())
 ODD = "an{odd}user"
 JOB, SERVICE, SWEEPER = "reweigh-job", "reweigh-service", "reweigh-sweeper"
-COMMANDS, FOLLOW, TRAIN, VERIFY = "reweigh-commands", "reweigh-follow", "reweigh-train", "reweigh-verify"
+COMMANDS, FOLLOW, VERIFY = "reweigh-commands", "reweigh-follow", "reweigh-verify"
+TRAIN, PUBLISH = "reweigh-train", "reweigh-publish"
 
 
 def acl_lines() -> list[str]:
     """The lines of the document."""
     lines = re.findall(r"^ACL SETUSER .*$", DOCUMENT.read_text(encoding="utf-8"), re.MULTILINE)
-    assert len(lines) == 8
+    assert len(lines) == 9
     return lines
 
 
@@ -216,6 +222,21 @@ def test_training_publishes_what_the_service_reads(
     assert feed.scorer.model.version == 3
 
 
+def test_publishing_reads_users_and_keeps_its_place(address: str) -> None:
+    """Histories, statistics and the model; and how far it is."""
+    types = EventTypes.from_settings({})
+    in_force = WeightsInForce(default_weights(types), 8, known=True)
+    maker = ListMaker(Basis(url(address, PUBLISH), types, in_force, Ranking(), 0, 5))
+    [(key, value)] = maker.messages(["ann"])
+    assert (key, json.loads(value)["user_id"]) == (b"ann", "ann")
+    with redis.Redis.from_url(url(address, PUBLISH), decode_responses=True) as client:
+        run = Run(client, EventProducer("127.0.0.1:1"), "recommendations", restart=False)
+        assert {user for _, batch in run._batches() for user in batch} >= {"ann"}
+        client.hset(layout.PUBLISHING, mapping={"cursor": 0, "published": 7, "began": time.time()})
+        assert run._unfinished() == (0, 7)
+        client.delete(layout.PUBLISHING)
+
+
 def test_verify_reads_everything(address: str) -> None:
     """Each key that the others have written."""
     stored = Stored(url(address, VERIFY))
@@ -265,6 +286,8 @@ NOT_THEIRS = [
     (TRAIN, "HGETALL user:profile:ann"),
     (TRAIN, "HSET weights:in_force version 1"),
     (TRAIN, "HSET catalog:products p x"),
+    (PUBLISH, "HSET {user:profile:ann}:items p x"),
+    (PUBLISH, "HSET model:current version 1"),
     (FOLLOW, "HGETALL user:profile:ann"),
     (FOLLOW, "HSET weights:in_force version 1"),
     (VERIFY, "HSET user:profile:ann shoes 1"),
@@ -288,7 +311,7 @@ def test_what_a_user_does_not_need_is_refused(address: str, user: str, command: 
         client.execute_command(*command.split())
 
 
-@pytest.mark.parametrize("user", [JOB, SERVICE, SWEEPER, COMMANDS, FOLLOW, TRAIN, VERIFY])
+@pytest.mark.parametrize("user", [JOB, SERVICE, SWEEPER, COMMANDS, FOLLOW, TRAIN, PUBLISH, VERIFY])
 def test_none_of_them_governs_the_server(address: str, user: str) -> None:
     """No user may empty it, look at its settings or users, or stop it."""
     with redis.Redis.from_url(url(address, user)) as client:
