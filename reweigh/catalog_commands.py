@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 from reccore.access import redis_url_setting
 from reccore.followed_topics import FollowedTopics
-from reweigh.arguments import add_command, add_env, add_group
+from reweigh.arguments import add_command, add_env, add_group, duration
 from reweigh.errors import need
 from reweigh.lines import AUTO, CSV, JSON_LINES, PARQUET
+from reweigh.repeating import again_and_again, interruptible
 from reweigh.settings import chosen_values, read_settings
 
 _FOLLOW: Final = """Follow three topics into Redis: what product-catalog tells of products is in the catalogue, and a
@@ -39,12 +41,42 @@ def _add_catalog(subparsers: Any) -> None:
     for each in (load, send):
         each.add_argument("file", type=Path, metavar="FILE")
         each.add_argument("--format", choices=(AUTO, JSON_LINES, CSV, PARQUET), default=AUTO)
+    _add_mongodb(group)
     remove = add_command(group, "remove", "take products out of the catalogue in Redis", catalog_remove)
     remove.add_argument("product_ids", nargs="+", metavar="ID")
     for each in (load, remove):
         each.add_argument("--redis-url", metavar="URL", help="default: REDIS_URL")
         add_env(each)
     add_env(send)
+
+
+def _add_mongodb(group: Any) -> None:
+    what = "store the products of a MongoDB collection in Redis, and remove those that vanish from it"
+    mongodb = add_command(group, "mongodb", what, catalog_mongodb)
+    mongodb.add_argument("--url", required=True, metavar="URL", help="mongodb://host:port/database")
+    mongodb.add_argument("--collection", default="products", metavar="NAME", help="default: products")
+    mongodb.add_argument("--every", type=duration, metavar="TIME", help="again and again, e.g. 60s, until SIGTERM")
+    mongodb.add_argument(
+        "--remove-missing", action="store_true", help="also what the catalogue has already and the collection has not"
+    )
+    mongodb.add_argument("--redis-url", metavar="URL", help="default: REDIS_URL")
+    add_env(mongodb)
+
+
+def catalog_mongodb(options: argparse.Namespace) -> int:
+    """`reweigh catalog mongodb`: exit code 1 when documents were rejected, or could not be read."""
+    mongodb = need("reweigh.mongodb", "mongodb")
+    with _redis(options) as client, mongodb.collection(options.url, options.collection) as documents:
+        catalogue = mongodb.MongoCatalogue(documents, client, remove_missing=options.remove_missing)
+        if options.every is None:
+            return _told_turn(catalogue.turn())
+        with interruptible(), suppress(KeyboardInterrupt):
+            again_and_again(options.every, lambda: _told_turn(catalogue.turn()))
+    return 0
+
+
+def _told_turn(turn: Any) -> int:
+    return _told(f"{turn.stored:,} products stored, {turn.removed:,} removed", turn.rejected, "documents")
 
 
 def catalog_load(options: argparse.Namespace) -> int:
@@ -81,8 +113,8 @@ def follow(options: argparse.Namespace) -> int:
     return int(need("reweigh.follow.command", "follow").follow(options))
 
 
-def _told(done: str, rejected: int) -> int:
-    print(done + (f", {rejected:,} lines rejected" if rejected else ""))
+def _told(done: str, rejected: int, what: str = "lines") -> int:
+    print(done + (f", {rejected:,} {what} rejected" if rejected else ""), flush=True)
     return 1 if rejected else 0
 
 

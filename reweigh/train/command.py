@@ -5,19 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 import resource
-import signal
-import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any, Never
+from typing import Any
 
 import redis
 
 from reccore import layout
-from reccore.errors import ReweighError
 from reccore.weights import Weights, default_weights, weights_of_record
 from recsvc.models.model import Model
 from recsvc.models.store import ModelStore
@@ -26,6 +22,7 @@ from reweigh.archive.store import open_store
 from reweigh.commands import given_weights
 from reweigh.errors import CommandError
 from reweigh.progress import Bars
+from reweigh.repeating import again_and_again, interruptible
 from reweigh.settings import Settings, read_settings
 from reweigh.train.events import EventTable, event_table
 from reweigh.train.fitting import LENGTH, Choice
@@ -42,33 +39,13 @@ def train(options: argparse.Namespace) -> int:
     settings = read_settings(options.env)
     if not options.dry_run:
         settings.required("REDIS_URL")
-    with _interruptible():
+    with interruptible():
         if options.every is None:
             _once(options, settings)
             return 0
         with suppress(KeyboardInterrupt):
-            _again_and_again(options, settings)
+            again_and_again(options.every, lambda: _once(options, settings))
     return 0
-
-
-def _again_and_again(options: argparse.Namespace, settings: Settings) -> Never:
-    while True:
-        began = time.monotonic()
-        try:
-            _once(options, settings)
-        except ReweighError as exc:
-            print(f"reweigh: {exc}", file=sys.stderr, flush=True)
-        time.sleep(max(0.0, began + options.every - time.monotonic()))
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Have SIGTERM end what runs as Ctrl-C does, so that no folder is left behind."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _once(options: argparse.Namespace, settings: Settings) -> None:
