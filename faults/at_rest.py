@@ -166,7 +166,7 @@ class Differs(DoesNotHold):
 def differences(client: redis.Redis, ledger: Ledger) -> list[str]:
     """Tell what differs between Redis and the recount, key by key, what is missing and what is too much."""
     found, wanted = _stored(client), _wanted(ledger)
-    for key in [*HOUSEKEEPING, *filter(layout.is_arrivals_key, found), *filter(layout.is_followed_key, found)]:
+    for key in [*HOUSEKEEPING, *filter(layout.is_arrivals_key, found), *filter(_comes_from_elsewhere, found)]:
         found.pop(key, None)
     for product, (columns, newest_ms, tags) in found[layout.PRODUCT_STATISTICS].items():
         seen = ledger.tags_seen.get(product, {()})
@@ -177,6 +177,11 @@ def differences(client: redis.Redis, ledger: Ledger) -> list[str]:
         for name in {*found.get(key, ()), *wanted.get(key, ())}
         if _part(found, key, name) != _part(wanted, key, name)
     ]
+
+
+def _comes_from_elsewhere(key: str) -> bool:
+    """Whether a key follows from other topics than those of the events, or from training."""
+    return layout.is_followed_key(key) or layout.is_model_key(key)
 
 
 def _part(keys: dict[str, Any], key: str, name: str) -> Any:

@@ -29,7 +29,7 @@ ITEMS: Final = CappedHash(layout.items_key, (), layout.DROPPED_ITEMS)
 
 def in_groups(user_ids: Sequence[str], most: int) -> Iterator[Sequence[str]]:
     """Give crowded users in groups that may be read together."""
-    together = max(1, _ROWS_AT_ONCE // most)
+    together = max(1, _ROWS_AT_ONCE // max(1, most))
     for start in range(0, len(user_ids), together):
         yield user_ids[start : start + together]
 

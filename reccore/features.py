@@ -43,7 +43,8 @@ class FeatureRules:
 
     def product(self, item: ItemCounts) -> Features:
         """Give the features of a user and a product; an average is None where no event carried the number."""
-        sums = item.sums or ((0, 0),) * len(self.numbers)
+        # Rows from before another METADATA_NUMBERS say nothing of these numbers, as those without any.
+        sums = item.sums if len(item.sums) == len(self.numbers) else ((0, 0),) * len(self.numbers)
         averages = (total / count / THOUSANDTHS if count else None for total, count in sums)
         names = map(average_name, self.numbers)
         return {**self._counted("product", (item,)), **dict(zip(names, averages, strict=True))}

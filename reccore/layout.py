@@ -165,6 +165,12 @@ def user_of_key(key: str) -> str | None:
     return user_id if what in ("counts", "recent") else None
 
 
+def user_with_history(key: str) -> str | None:
+    """Give the user id of a key that holds what recommendations are made of, None for any other key."""
+    user_id, what = _taken_apart(key)
+    return user_id if what in ("counts", "items", "purchased", "recent", "ratings") else None
+
+
 def is_arrivals_key(key: str) -> bool:
     """Whether a key is of somebody's arrivals, which are of passing interest and not part of what was counted."""
     return _taken_apart(key)[1] == "arrivals"

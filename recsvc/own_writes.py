@@ -121,7 +121,7 @@ class OwnWrites:
         return all(tag in user.rows and encoding.number_of_row(user.rows[tag]) >= found.number for tag in found.tags)
 
     def _user(self, user_id: str) -> StoredUser:
-        return self._store.user(user_id, arrivals=True, items=self._counts_products)
+        return self._store.user(user_id, arrivals=True, items=self._counts_products, ratings=True)
 
     def _judge(self, user_id: str, place: Placed, user: StoredUser) -> Awaited:
         """Say what has become of an event that did not arrive, once a checkpoint covers it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -13,6 +14,7 @@ from recsvc.models.scorer import Part
 from recsvc.numbers import number
 
 _TURNS: Final = 8
+_LARGEST: Final = sys.float_info.max
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ def weighed(types: Sequence[str], row: str | None, weights: Sequence[float]) -> 
     """Take a row of counts apart; types that did not happen are left out."""
     counts = split_counts(counts_of_row(row)) if row else ()
     return [
-        Weighed(name, count, weight, weight * count)
+        Weighed(name, count, weight, max(-_LARGEST, min(weight * count, _LARGEST)))
         for name, count, weight in zip(types, counts, weights, strict=False)
         if count
     ]

@@ -116,16 +116,29 @@ class Recommender:
             near = basis.scorer.neighbours(product_id, left_out=left_out, n=basis.limit, allowed=mask)
             products = [self._entry(each.product_id, each.score, each.source, basis) for each in near]
         if not products:
-            shared = basis.table.taste_of_tags(snapshot.tags_of(product_id))
-            mask = self._masks.of(snapshot.structure.ids, snapshot, wish.wanted)
-            ranked = basis.table.rank(shared, left_out=left_out, n=basis.limit, allowed=mask)
-            products = [self._ranked_entry(each, TAGS, basis) for each in ranked]
+            products = [
+                self._ranked_entry(each, TAGS, basis) for each in self._sharing_tags(product_id, left_out, basis)
+            ]
         return {
             "product_id": product_id,
             "weights_version": basis.in_force.version,
             "degraded": not self._weights.connected,
             "products": products,
         }
+
+    def _sharing_tags(self, product_id: str, left_out: Collection[str], basis: _Basis) -> list[RankedProduct]:
+        """Give products that have a tag of this one: of untagged ones nothing is known, so they rank as any other."""
+        snapshot, tags = basis.snapshot, set(basis.snapshot.tags_of(product_id))
+        if not tags:
+            return []
+        mask = self._masks.of(snapshot.structure.ids, snapshot, basis.wish.wanted)
+        size = 4 * basis.limit
+        while True:
+            ranked = basis.table.rank(basis.table.taste_of_tags(tags), left_out=left_out, n=size, allowed=mask)
+            found = [each for each in ranked if not tags.isdisjoint(snapshot.tags_of(each.product_id))]
+            if len(found) >= basis.limit or len(ranked) < size:
+                return found[: basis.limit]
+            size *= 4
 
     def profile(self, user_id: str) -> dict[str, Any]:
         """Answer ``GET /profile``: every tag of the user with its score."""
@@ -244,13 +257,12 @@ class Recommender:
         }
 
     def _user(self, user_id: str, scorer: Scorer | None) -> tuple[StoredUser, bool]:
-        """Read a user, with what a model needs where there is one."""
-        with_history = scorer is not None
+        """Read a user, with the counts by product where a model needs them."""
         try:
-            user = self._store.user(user_id, items=with_history, ratings=with_history)
+            user = self._store.user(user_id, items=scorer is not None, ratings=True)
         except StoreUnavailable:
             return self._last_seen.recall(user_id), True
-        self._last_seen.remember(user_id, user)
+        self._last_seen.remember(user_id, user, with_items=scorer is not None)
         return user, False
 
     def _unexpired(self, rows: Mapping[str, str]) -> Mapping[str, str]:

@@ -239,8 +239,10 @@ class LastSeen:
         """Keep counts that were read alone; what else is known stays."""
         self.remember(user_id, replace(self.recall(user_id), rows=rows))
 
-    def remember(self, user_id: str, user: StoredUser) -> None:
-        """Keep what was read. Unknown users are not worth a place."""
+    def remember(self, user_id: str, user: StoredUser, *, with_items: bool = True) -> None:
+        """Keep what was read, ``with_items`` or leaving those that are known. Unknown users are not worth a place."""
+        if not with_items:
+            user = replace(user, items=self.recall(user_id).items)
         if not (user.rows or user.items or user.ratings) or not self._most:
             return
         with self._lock:

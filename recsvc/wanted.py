@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -45,25 +44,33 @@ ANY: Final = Wanted()
 class Masks:
     """Remembers the masks of the last wishes: with a hundred thousand products one takes some hundredths of a second.
 
-    Used by several threads; two may make the same mask, which harms nobody.
+    Only those of the newest products and catalogue are kept. Used by several threads; two may make the same mask, which
+    harms nobody.
     """
 
     def __init__(self) -> None:
-        self._known: OrderedDict[tuple[int, Wanted], tuple[Sequence[str], Snapshot, Mask]] = OrderedDict()
+        self._known: dict[tuple[int, Wanted], _Known] = {}
 
     def of(self, ids: Sequence[str], snapshot: Snapshot, wanted: Wanted) -> Mask | None:
         """Give which of ``ids`` are wanted and not removed, None for all of them."""
         if wanted == ANY and not snapshot.removed:
             return None
-        key = (id(ids), wanted)
+        described, removed, key = snapshot.described, snapshot.removed, (len(ids), wanted)
         known = self._known.get(key)
-        if known is not None and known[0] is ids and known[1].described is snapshot.described:
-            return known[2]
-        described, removed = snapshot.described, snapshot.removed
+        if known is not None and known.ids is ids and known.described is described:
+            return known.mask
         mask = np.fromiter(
             (each not in removed and wanted.takes(described.get(each, _UNDESCRIBED)) for each in ids), bool, len(ids)
         )
-        self._known[key] = ids, snapshot, mask
-        while len(self._known) > _MOST_MASKS:
-            self._known.popitem(last=False)
+        kept = {k: each for k, each in self._known.items() if each.described is described}
+        while len(kept) >= _MOST_MASKS:
+            del kept[next(iter(kept))]
+        self._known = {**kept, key: _Known(ids, described, mask)}
         return mask
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    ids: Sequence[str]
+    described: Mapping[str, Described]
+    mask: Mask

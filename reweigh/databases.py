@@ -200,9 +200,13 @@ def _contents(client: Any, keys: list[str]) -> list[Any]:
             return list(pipeline.execute())
 
     return [
-        {name: encoding.compared_part(row) for name, row in each.items()} if isinstance(each, dict) else each
-        for each in _asked(read)
+        {name: encoding.compared_part(row) for name, row in each.items()} if _has_rows(key) and each else each
+        for key, each in zip(keys, _asked(read), strict=True)
     ]
+
+
+def _has_rows(key: str) -> bool:
+    return layout.user_of_counts_key(key) is not None or layout.user_of_items_key(key) is not None
 
 
 def _asked(action: Callable[..., T], *arguments: object) -> T:

@@ -67,6 +67,7 @@ class Run:
 
     def __init__(self, client: Any, producer: EventProducer, topic: str, *, restart: bool) -> None:
         self._redis, self._producer, self._topic = client, producer, topic
+        self._server = self._server_now()
         self._cursor, self._published = (0, 0) if restart else self._unfinished()
         self._saved = 0.0
         self.rate = 0.0
@@ -88,6 +89,8 @@ class Run:
                 bar.update(self._send(*waiting.popleft()))
         self._producer.flush()
         self._redis.delete(layout.PUBLISHING)
+        if self._server_now() != self._server:
+            raise CommandError("Redis was restarted meanwhile, so somebody may be missing: run it again")
         self.rate = (self._published - before) / max(time.monotonic() - began, 1e-9)
         return self._published
 
@@ -99,7 +102,7 @@ class Run:
         if time.monotonic() - self._saved > _SAVED_SECONDS:
             self._producer.flush()
             now = f"{time.time():.0f}"
-            fields = {"cursor": cursor, "published": self._published, "began": now}
+            fields = {"cursor": cursor, "published": self._published, "began": now, "server": self._server}
             self._redis.hset(layout.PUBLISHING, mapping=fields)
             self._saved = time.monotonic()
         return len(lists)
@@ -113,7 +116,7 @@ class Run:
         while True:
             from_here = cursor
             cursor, keys = self._redis.scan(cursor, match="{*:*", count=_KEYS_A_SCAN)
-            fresh = {user for key in keys if (user := _user_of(key)) is not None} - seen
+            fresh = {user for key in keys if (user := layout.user_with_history(key)) is not None} - seen
             seen |= fresh
             batch = sorted(fresh)
             for start in range(0, len(batch), _USERS_A_BATCH):
@@ -121,20 +124,18 @@ class Run:
             if cursor == 0:
                 return
 
+    def _server_now(self) -> str:
+        """Give what names this run of the server: a cursor means nothing to another."""
+        return str(self._redis.info("server").get("run_id"))
+
     def _unfinished(self) -> tuple[int, int]:
         found = self._redis.hgetall(layout.PUBLISHING)
         try:
-            if time.time() - float(found["began"]) < _RESUMED_SECONDS:
+            if time.time() - float(found["began"]) < _RESUMED_SECONDS and found["server"] == self._server:
                 return int(found["cursor"]), int(found["published"])
         except (KeyError, ValueError):
             pass
         return 0, 0
-
-
-def _user_of(key: str) -> str | None:
-    """Give the user of a key that holds counts by tag or by product."""
-    user = layout.user_of_items_key(key)
-    return layout.user_of_counts_key(key) if user is None else user
 
 
 def _basis(settings: Settings, n: int) -> Basis:

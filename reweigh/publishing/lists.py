@@ -60,6 +60,8 @@ class ListMaker:
         except redis.RedisError as exc:
             raise CommandError(f"statistics can't be read: {exc}") from exc
         models.refresh()
+        if not models.loaded:
+            raise CommandError("the trained model can't be read; its lists would not be made by it")
         scorer = served(models.scorer)
         statistics.stop()
         models.stop()

@@ -169,7 +169,8 @@ class Recount:
         ``any_tags`` that it took its tags from a catalogue that has changed since, so that they are not known.
         """
         numbers = "".join(f", n{number}" for number in range(len(self.numbers)))
-        judged = JUDGED.format(window=self._window_ms, numbers=numbers)
+        told = "".join(f", coalesce(n{number}, -1)" for number in range(len(self.numbers)))
+        judged = JUDGED.format(window=self._window_ms, numbers=told)
         for statement in (REPEATED, judged, COUNTED.format(numbers=numbers), *self._aggregates()):
             self.database.execute(statement)
 

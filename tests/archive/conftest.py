@@ -66,6 +66,7 @@ class Archive:
 
     def start(self) -> None:
         """Start it."""
+        self._begun = self._beginnings()
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 (sys.executable, "-m", "reweigh.cli", "archive", "run", *self.chosen, "--env", str(self.env)),
@@ -74,8 +75,10 @@ class Archive:
             )
 
     def end(self, number: signal.Signals) -> int:
-        """Send it a signal and wait for its end; gives its exit code."""
+        """Send it a signal and wait for its end; gives its exit code. To be asked to end it must have begun."""
         assert self._process is not None
+        if number != signal.SIGKILL:
+            wait_until(lambda: self._beginnings() > self._begun, 60, what="it has begun")
         self._process.send_signal(number)
         code = self._process.wait(30)
         self._process = None
@@ -98,6 +101,9 @@ class Archive:
     def _read(self) -> int:
         last = Log(open_store(str(self.folder))).read().last
         return last.totals.read if last else 0
+
+    def _beginnings(self) -> int:
+        return self._log.read_text().count("archiving to") if self._log.exists() else 0
 
     def said(self) -> str:
         """The end of what it logged."""

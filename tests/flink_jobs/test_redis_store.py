@@ -11,12 +11,14 @@ import pandas as pd
 import pytest
 import redis
 
+from flink_jobs.crowded_users import ITEMS, TAGS
 from flink_jobs.errors import FencedOffError, RedisRefusedError, RedisUnavailableError
 from flink_jobs.recent_events import WriteRecentEvents
 from flink_jobs.redis_store import RedisStore, WeightsStamp
 from flink_jobs.settings import parse_settings
 from flink_jobs.user_rows import UserRows
 from reccore import encoding, layout
+from reccore.row_cap import RowCap
 from reccore.tag_list import escape_all, join_tags
 
 STAMP = WeightsStamp(10, '{"view": 1}')
@@ -236,3 +238,13 @@ def test_arrivals_are_kept_for_a_while_and_are_bounded(recent_writer: WriteRecen
     assert all(each.event == f"1:2:{each.number}:{product}" and each.tags == tags for each in found)
     assert 0 < client.ttl(key) <= layout.ARRIVALS_SECONDS
     assert client.zrange(layout.recent_key("a{b}"), 0, -1)[-1] == f"1:2:501:{product}"
+
+
+def test_without_counts_by_product_profiles_are_written(
+    open_store: Callable[..., RedisStore], client: redis.Redis
+) -> None:
+    """A cap of 0 on products is that of who counts none."""
+    store = open_store()
+    store._caps = {TAGS: RowCap(10), ITEMS: RowCap(0)}
+    assert store.commit_profiles([UserRows("u", ["a", "1,0,0;5"], ["a", "1"], ["p"])], WeightsStamp(1, "{}")) is None
+    assert client.smembers(layout.purchased_key("u")) == {"p"}

@@ -42,6 +42,7 @@ def http(stack: Stack, client: redis.Redis) -> Iterator[FlaskClient]:
         yield create_app(settings, services).test_client()
     finally:
         services.stop()
+        client.delete(layout.CATALOG, *(layout.recent_key(f"user-{number}") for number in range(50)))
 
 
 def test_a_rating_comes_back(http: FlaskClient) -> None:

@@ -93,9 +93,9 @@ def test_waits_until_it_is_there(bench: Bench) -> None:
     position = sent(bench, tags=["a"])
     looks = 0
 
-    def user(user_id: str, *, arrivals: bool = False, items: bool = False) -> StoredUser:
+    def user(user_id: str, *, arrivals: bool = False, items: bool = False, ratings: bool = False) -> StoredUser:
         nonlocal looks
-        assert (user_id, arrivals, items) == ("u", True, True)
+        assert (user_id, arrivals, items, ratings) == ("u", True, True, True)
         looks += 1
         return stored(arrival(1, "0:0:0:p", "a"), a=1) if looks == 4 else stored()
 
@@ -113,11 +113,11 @@ def test_redis_may_come_back_while_it_is_waited_for(bench: Bench) -> None:
     bench.users.up = False
     read, looks = bench.users.user, 0
 
-    def user(user_id: str, *, arrivals: bool = False, items: bool = False) -> StoredUser:
+    def user(user_id: str, *, arrivals: bool = False, items: bool = False, ratings: bool = False) -> StoredUser:
         nonlocal looks
         looks += 1
         bench.users.up = looks > 2
-        return read(user_id, arrivals=arrivals, items=items)
+        return read(user_id, arrivals=arrivals, items=items, ratings=ratings)
 
     bench.users.user = user  # type: ignore[method-assign]
     assert asked(bench, position, 5_000) == {"state": "applied"}

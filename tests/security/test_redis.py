@@ -232,7 +232,8 @@ def test_publishing_reads_users_and_keeps_its_place(address: str) -> None:
     with redis.Redis.from_url(url(address, PUBLISH), decode_responses=True) as client:
         run = Run(client, EventProducer("127.0.0.1:1"), "recommendations", restart=False)
         assert {user for _, batch in run._batches() for user in batch} >= {"ann"}
-        client.hset(layout.PUBLISHING, mapping={"cursor": 0, "published": 7, "began": time.time()})
+        fields = {"cursor": 0, "published": 7, "began": time.time(), "server": run._server}
+        client.hset(layout.PUBLISHING, mapping=fields)
         assert run._unfinished() == (0, 7)
         client.delete(layout.PUBLISHING)
 
