@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -31,10 +32,11 @@ def test_each_event_of_the_topics_counts_once(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Repeats count once, bad records not at all; the model is published under the weights given."""
+    who = f"trainee-{uuid.uuid4().hex}"  # the servers keep what an earlier run has sent
     events: list[object] = [
         {
-            "event_id": f"trainee-{n}",
-            "user_id": f"trainee-{n % 9}",
+            "event_id": f"{who}-{n}",
+            "user_id": f"{who}-{n % 9}",
             "product_id": f"trained-{n % 7}",
             "event_type": ("view", "add_to_cart", "purchase")[n % 3],
             "timestamp": 1_700_000_000 + n,
@@ -45,10 +47,10 @@ def test_each_event_of_the_topics_counts_once(
     for name in ("once", "again"):
         assert main(["load", str(write_lines(f"{name}.jsonl", events)), "--env", str(stack_env)]) == 0
     producer = EventProducer(servers.addresses.kafka)
-    for value in (b"{", b'{"user_id": "trainee-0"}'):
-        producer.send("view-events", b"trainee-0", value)
+    for value in (b"{", json.dumps({"user_id": f"{who}-0"}).encode()):
+        producer.send("view-events", b"key", value)
     # Without an id each record is an event of its own.
-    producer.send("view-events", b"trainee-0", json.dumps({"user_id": "trainee-0", "item_id": "trained-0"}).encode())
+    producer.send("view-events", b"key", json.dumps({"user_id": f"{who}-0", "item_id": "trained-0"}).encode())
     producer.close()
     with event_table(tmp_path, TYPES.names) as table:
         told: list[tuple[str, int, int]] = []
@@ -57,7 +59,7 @@ def test_each_event_of_the_topics_counts_once(
         read_topics(table, log, topics, tmp_path, lambda *each: told.append(each))
         assert told[-1][1] == told[-1][2] >= 183
         rows = table.database.sql(
-            "SELECT type, count(*), count(tags) FROM events WHERE user_id LIKE 'trainee-%' GROUP BY type ORDER BY type"
+            f"SELECT type, count(*), count(tags) FROM events WHERE user_id LIKE '{who}-%' GROUP BY type ORDER BY type"  # noqa: S608
         ).fetchall()
         assert rows == [(0, 31, 15), (1, 30, 15), (2, 30, 15)]
     capsys.readouterr()
