@@ -7,6 +7,7 @@ from datetime import date
 from typing import IO, Any, Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from reweigh.archive.errors import ArchiveError
@@ -59,14 +60,13 @@ def read_day(
     unknown = [name for name in names if name not in schema.names]
     if unknown:
         raise ArchiveError(f"columns: {', '.join(unknown)}: there are {', '.join(schema.names)}")
-    filters = None if user_id is None else [("user_id", "=", user_id)]
-    read = list(dict.fromkeys([*names, "timestamp_ms"]))
+    read = list(dict.fromkeys([*names, "timestamp_ms", *([] if user_id is None else ["user_id"])]))
     for _ in range(_ATTEMPTS):
         snapshot = Log(store).read()
         refuse_another(store, snapshot, data_set)
         files = files_of(snapshot, day)
         try:
-            tables = [_read(store, file, read, filters) for file in files]
+            tables = [_read(store, file, read, user_id) for file in files]
         except FileNotFoundError:
             continue  # a compaction has taken it away, and the log names another by now
         if not tables:
@@ -103,9 +103,15 @@ def rows_of(
         yield from batch.to_pylist()
 
 
-def _read(store: Store, file: DataFile, columns: Sequence[str], filters: Any) -> pa.Table:
+def _read(store: Store, file: DataFile, columns: Sequence[str], user_id: str | None) -> pa.Table:
     with opened(store, file) as source:
-        return pq.read_table(source, columns=list(columns), filters=filters, partitioning=None)
+        parquet = pq.ParquetFile(source)
+        if user_id is None:
+            return parquet.read(columns=list(columns))
+        batches = parquet.iter_batches(columns=list(columns))
+        wanted = pc.field("user_id") == user_id
+        found = [pa.Table.from_batches([batch]).filter(wanted) for batch in batches]
+        return pa.concat_tables(found or [parquet.schema_arrow.empty_table().select(columns)])
 
 
 def opened(store: Store, file: DataFile) -> IO[bytes]:

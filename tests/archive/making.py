@@ -147,5 +147,5 @@ class Place:
         found: list[dict[str, Any]] = []
         for path in store._files.find(str(self.folder)):
             if path.endswith(".parquet"):
-                found += pq.read_table(pa.BufferReader(store._files.cat_file(path))).to_pylist()
+                found += pq.ParquetFile(pa.BufferReader(store._files.cat_file(path))).read().to_pylist()
         return found

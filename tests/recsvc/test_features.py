@@ -122,7 +122,7 @@ def test_into_a_file(stack: Stack, tmp_path: Path, capsys: pytest.CaptureFixture
     env.write_text(f"REDIS_URL={stack.env['REDIS_URL']}\nMETADATA_NUMBERS=duration_ms,scroll\n")
     assert main(["features", str(file), "--env", str(env)]) == 0
     assert "4 rows of 2 users" in capsys.readouterr().out
-    assert len(pq.read_table(file)) == 4
+    assert len(pq.ParquetFile(file).read()) == 4
 
 
 def test_the_store_reads_them(stored: redis.Redis, stack: Stack) -> None:
