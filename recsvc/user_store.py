@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -113,15 +113,14 @@ class RedisUserStore:
 
     def user(self, user_id: str, *, arrivals: bool = False, items: bool = False, ratings: bool = False) -> StoredUser:
         """Read counts and purchases of one user, if wanted more, and before all of that the newest arrivals."""
-        commands: list[tuple[str, ...]] = [("HVALS", layout.arrivals_key(user_id))] if arrivals else []
-        commands += (("HGETALL", layout.counts_key(user_id)), ("SMEMBERS", layout.purchased_key(user_id)))
-        further = ((items, layout.items_key), (ratings, layout.ratings_key))
-        commands += [("HGETALL", key(user_id)) for wanted, key in further if wanted]
-        answers = iter(self._ask(commands))
-        arrived = tuple(next(answers)) if arrivals else ()
-        rows, purchased = as_mapping(next(answers)), frozenset(next(answers))
-        by_product = (as_mapping(next(answers)) if wanted else {} for wanted, _ in further)
-        return StoredUser(rows, purchased, arrived, *by_product)
+        wanted = _Wanted(arrivals, items, ratings)
+        return wanted.user(iter(self._ask(wanted.commands(user_id))))
+
+    def users(self, user_ids: Sequence[str]) -> list[StoredUser]:
+        """Read counts, purchases, counts by product and ratings of several users, at least one, in one round trip."""
+        wanted = _Wanted(arrivals=False, items=True, ratings=True)
+        answers = iter(self._ask([command for user_id in user_ids for command in wanted.commands(user_id)]))
+        return [wanted.user(answers) for _ in user_ids]
 
     def recent(self, user_id: str, first: int, last: int) -> list[tuple[str, int]]:
         """Read the user's newest events: from the ``first``-th to the ``last``-th, each with its time (epoch ms)."""
@@ -214,6 +213,28 @@ class RedisUserStore:
             return True
         finally:
             connection.disconnect()
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What is read of a user besides counts and purchases."""
+
+    arrivals: bool
+    items: bool
+    ratings: bool
+
+    def commands(self, user_id: str) -> list[tuple[str, ...]]:
+        found: list[tuple[str, ...]] = [("HVALS", layout.arrivals_key(user_id))] if self.arrivals else []
+        found += (("HGETALL", layout.counts_key(user_id)), ("SMEMBERS", layout.purchased_key(user_id)))
+        by_product = ((self.items, layout.items_key), (self.ratings, layout.ratings_key))
+        return found + [("HGETALL", key(user_id)) for wanted, key in by_product if wanted]
+
+    def user(self, answers: Iterator[Any]) -> StoredUser:
+        """Take what Redis has answered to these commands."""
+        arrived = tuple(next(answers)) if self.arrivals else ()
+        rows, purchased = as_mapping(next(answers)), frozenset(next(answers))
+        by_product = (as_mapping(next(answers)) if wanted else {} for wanted in (self.items, self.ratings))
+        return StoredUser(rows, purchased, arrived, *by_product)
 
 
 def _with_times(found: Sequence[Any]) -> list[tuple[str, int]]:

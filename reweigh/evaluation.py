@@ -9,13 +9,14 @@ from typing import Any, Final
 import numpy as np
 
 from reccore.weights import Weights
+from recsvc.models.model import BLEND
 from reweigh.answers import Answers
 from reweigh.dataset import Dataset, Flags, Integers
 from reweigh.errors import CommandError
 from reweigh.metrics import Mean, bootstrap_mean, ndcg, recall
 from reweigh.progress import Tell
 from reweigh.train.fitting import Choice
-from reweigh.train.measuring import ALS, BLEND, LIFT, NEIGHBOURS, POPULAR, filled
+from reweigh.train.measuring import ALS, LIFT, NEIGHBOURS, POPULAR, filled
 from reweigh.train.model_answers import ModelAnswers
 
 HISTORY: Final = "history"

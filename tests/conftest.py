@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from kazoo.client import KazooClient
 from xdist.scheduler import LoadScopeScheduling
 
 from deploy.local import Stack
+from tests.servers import fresh_stack
 
 # No test asserts a time: machines are shared.
 settings.register_profile("reweigh", deadline=None)
@@ -55,10 +55,7 @@ def nothing_left_running() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def zookeeper_stack() -> Iterator[Stack]:
     """A stack of ZooKeeper alone, started once."""
-    with (
-        tempfile.TemporaryDirectory(prefix="zk-", ignore_cleanup_errors=True) as home,
-        Stack(home=Path(home), parts=("zookeeper",)) as stack,
-    ):
+    with fresh_stack("zookeeper") as stack:
         yield stack
 
 

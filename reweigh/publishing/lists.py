@@ -8,21 +8,23 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Final
 
 import redis
 
-from reccore import layout
 from reccore.event_types import EventTypes
 from reccore.recommendation_lists import RecommendationList
+from recsvc.errors import StoreRefused, StoreUnavailable
 from recsvc.models.feed import ModelFeed, served
 from recsvc.models.store import ModelStore
 from recsvc.recommender import Recommender, Wish
 from recsvc.statistics_feed import StatisticsFeed
-from recsvc.user_store import StoredUser
+from recsvc.user_store import RedisUserStore, StoredUser
 from reweigh.errors import CommandError
 from zkconfig.documents import Ranking
 from zkconfig.watcher import WeightsInForce
+
+_TIMEOUT_MS: Final = 30_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +52,7 @@ class ListMaker:
 
     def __init__(self, basis: Basis) -> None:
         self._basis = basis
-        self._redis: Any = redis.Redis.from_url(
-            basis.redis_url, decode_responses=True, socket_timeout=30.0, socket_connect_timeout=5.0
-        )
+        self._users = RedisUserStore(basis.redis_url, timeout_ms=_TIMEOUT_MS)
         statistics = StatisticsFeed(basis.redis_url, width=len(basis.event_types.names))
         models = ModelFeed(ModelStore(basis.redis_url))
         try:
@@ -67,7 +67,7 @@ class ListMaker:
         models.stop()
         self._model_version = 0 if scorer is None else scorer.model.version
         self._recommender = Recommender(
-            _NoStore(),  # type: ignore[arg-type]  # users are read here, many at once
+            self._users,
             _Fixed(basis.in_force),
             statistics,
             ranking=lambda: basis.ranking,
@@ -90,23 +90,9 @@ class ListMaker:
 
     def _read(self, user_ids: Sequence[str]) -> list[StoredUser]:
         try:
-            with self._redis.pipeline(transaction=False) as pipeline:
-                for user_id in user_ids:
-                    pipeline.hgetall(layout.counts_key(user_id))
-                    pipeline.smembers(layout.purchased_key(user_id))
-                    pipeline.hgetall(layout.items_key(user_id))
-                    pipeline.hgetall(layout.ratings_key(user_id))
-                answers = pipeline.execute()
-        except redis.RedisError as exc:
+            return self._users.users(user_ids)
+        except (StoreUnavailable, StoreRefused) as exc:
             raise CommandError(f"users can't be read: {exc}") from exc
-        return [
-            StoredUser(rows, frozenset(purchased), items=items, ratings=ratings)
-            for rows, purchased, items, ratings in zip(*(answers[k::4] for k in range(4)), strict=True)
-        ]
-
-
-class _NoStore:
-    """Users come with the request."""
 
 
 _makers: list[ListMaker] = []

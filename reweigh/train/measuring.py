@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from reccore.weights import Weights
-from recsvc.models.model import Model
+from recsvc.models.model import BLEND, Model
 from recsvc.models.scorer import Scorer
 from reweigh.metrics import Mean, bootstrap_mean, ndcg, recall
 from reweigh.train.fitting import LENGTH, ranked
@@ -20,7 +20,6 @@ POPULAR: Final = "most popular"
 LIFT: Final = "lift × popularity"
 NEIGHBOURS: Final = "neighbours"
 ALS: Final = "ALS"
-BLEND: Final = "blend"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +25,7 @@ from deploy.local.java import java_home
 from reccore.layout import CATALOG, CATALOG_DETAILS, CATALOG_REMOVED, CATALOG_VERSION
 from reweigh.cli import main
 from reweigh.mongodb import MongoCatalogue, Turn, collection
+from tests.servers import empty_redis, fresh_stack
 from tests.waiting import wait_until
 
 LOCK = Path(__file__).with_name("jars.lock")
@@ -75,10 +75,7 @@ def server() -> Iterator[str]:
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
     """Redis."""
-    with (
-        tempfile.TemporaryDirectory(prefix="mongo-", ignore_cleanup_errors=True) as home,
-        Stack(home=Path(home), parts=("redis",)) as started,
-    ):
+    with fresh_stack("redis") as started:
         yield started
 
 
@@ -93,9 +90,8 @@ def products(server: str) -> Iterator[Any]:
 
 @pytest.fixture
 def client(stack: Stack) -> Iterator[redis.Redis]:
-    """Redis, empty before."""
-    with redis.Redis.from_url(stack.env["REDIS_URL"], decode_responses=True) as found:
-        found.flushall()
+    """Redis, empty before and after."""
+    with empty_redis(stack.addresses.redis_url) as found:
         yield found
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from deploy.local.processes import processes_of
 from deploy.local.supervision import Program, start_held
 from reweigh.rabbitmq.settings import RabbitSettings
 from tests.rabbitmq.reading import Site
+from tests.servers import fresh_stack
 
 _NUMBERS = itertools.count()
 
@@ -25,10 +25,9 @@ _NUMBERS = itertools.count()
 @pytest.fixture(scope="session")
 def servers() -> Iterator[Stack]:
     """RabbitMQ and Kafka in a folder of their own; nothing of them is left at the end, no daemon of Erlang's either."""
-    with tempfile.TemporaryDirectory(prefix="rabbit-", ignore_cleanup_errors=True) as home:
-        with Stack(Path(home), ("kafka", "rabbitmq")) as stack:
-            yield stack
-        assert processes_of(stack.home.stack_id) == []
+    with fresh_stack("kafka", "rabbitmq") as stack:
+        yield stack
+    assert processes_of(stack.home.stack_id) == []
 
 
 @pytest.fixture

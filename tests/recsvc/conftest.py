@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -36,6 +34,7 @@ from recsvc.recommender import Recommender
 from recsvc.services import Services, configurations_of
 from recsvc.settings import Settings
 from recsvc.statistics import Collected
+from tests.servers import empty_redis, fresh_stack
 from tests.waiting import wait_until
 from zkconfig.memory import MemoryCoordination, MemoryServer
 from zkconfig.watcher import WeightsWatcher
@@ -124,18 +123,12 @@ def bench() -> Iterator[Bench]:
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
     """ZooKeeper, Kafka and Redis, started once."""
-    with (
-        tempfile.TemporaryDirectory(prefix="svc-", ignore_cleanup_errors=True) as home,
-        Stack(home=Path(home), parts=("zookeeper", "kafka", "redis")) as started,
-    ):
+    with fresh_stack("zookeeper", "kafka", "redis") as started:
         yield started
 
 
 @pytest.fixture
 def database(stack: Stack) -> Iterator[redis.Redis]:
     """Redis, empty before and after."""
-    client = redis.Redis.from_url(stack.addresses.redis_url, decode_responses=True)
-    client.flushall()
-    yield client
-    client.flushall()
-    client.close()
+    with empty_redis(stack.addresses.redis_url) as client:
+        yield client

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from reweigh.cli import main
 from reweigh.settings import read_settings
 from tests.security.broker import SecuredBroker
 from tests.security.served import ROOT, served
+from tests.servers import fresh_stack
 from tests.waiting import wait_until
 
 CANARY = "canary-4b1e"
@@ -29,10 +29,7 @@ WEIGHTS = {"view": 1, "add_to_cart": 3, "purchase": 5}
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
     """Servers that refuse the canary (Redis), or don't ask (ZooKeeper)."""
-    with (
-        tempfile.TemporaryDirectory(prefix="sec-", ignore_cleanup_errors=True) as home,
-        Stack(home=Path(home), parts=("zookeeper", "redis")) as started,
-    ):
+    with fresh_stack("zookeeper", "redis") as started:
         yield started
 
 

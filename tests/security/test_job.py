@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from typing import Any
 import pytest
 import redis
 
-from deploy.local import Stack, flink
+from deploy.local import Stack
 from deploy.local.cluster_jobs import cancel, list_jobs
 from deploy.local.job import build_archive, job_command
 from reccore import layout
@@ -27,6 +26,7 @@ from recsvc.ingest import Message, Placed
 from reweigh.kafka import end_offsets
 from tests.security.broker import PASSWORD, USER, SecuredBroker
 from tests.security.test_redis import JOB, acl_lines
+from tests.servers import flink, fresh_stack
 from tests.waiting import wait_until
 from zkconfig.kazoo_client import KazooCoordination
 from zkconfig.presence import read_members
@@ -108,8 +108,7 @@ class Secured:
 def secured(broker: SecuredBroker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
     """ZooKeeper, Redis with the documented users, Flink, and the broker."""
     with (
-        tempfile.TemporaryDirectory(prefix="sec-", ignore_cleanup_errors=True) as home,
-        Stack(home=Path(home), parts=("zookeeper", "redis", "flink")) as stack,
+        fresh_stack("zookeeper", "redis", "flink") as stack,
         redis.Redis.from_url(stack.addresses.redis_url, decode_responses=True) as admin,
     ):
         admin.ping()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -16,7 +15,6 @@ import duckdb
 import pytest
 import redis
 
-from deploy.local import Stack
 from flink_jobs.errors import RedisUnavailableError
 from flink_jobs.recent_events import Written, transactions
 from flink_jobs.redis_store import RedisStore, WeightsStamp
@@ -46,6 +44,7 @@ from reweigh.kafka import EventProducer
 from reweigh.publishing.command import Run
 from reweigh.publishing.lists import Basis, ListMaker
 from reweigh.verify.stored import Stored
+from tests.servers import fresh_stack
 from tests.waiting import wait_until
 from zkconfig.documents import Ranking
 from zkconfig.watcher import WeightsInForce
@@ -70,10 +69,7 @@ def acl_lines() -> list[str]:
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     """A server with these users, and nobody else; what it holds was written by the job's user."""
-    with (
-        tempfile.TemporaryDirectory(prefix="sec-", ignore_cleanup_errors=True) as home,
-        Stack(home=Path(home), parts=("redis",)) as stack,
-    ):
+    with fresh_stack("redis") as stack:
         address = stack.addresses.redis_url.removeprefix("redis://")
         with redis.Redis.from_url(f"redis://{address}") as admin:
             for line in acl_lines():
