@@ -5,31 +5,30 @@ from __future__ import annotations
 import csv
 import itertools
 import json
-import random
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from bench import stored_users
+from bench import shop, stored_users
 from bench.errors import BenchmarkError
 from bench.load_client import Load, ask, good_http, whole_http, whole_redis_array
 from bench.report import Cell, Report, median, significant, spread
 from bench.workbench import Workbench
 from deploy.local.server import get
-from reccore import encoding, layout
+from reccore import layout
+from recsvc.models.scorer import ALS, NEIGHBOURS
 
 PARTS = ("zookeeper", "redis", "api")
-USERS, PRODUCTS, TAGS, ALL_TAGS, TAGS_A_PRODUCT = 1_000, 1_700, 40, 200, 3
+USERS, PRODUCTS, HISTORY = 1_000, 1_700, 30
+MANY, MANY_QUICK = 100_000, 5_000
 CONNECTIONS = 16
 SECONDS, SECONDS_QUICK = 10, 3
 _RECOMMEND, _NOTHING = "/recommend/user-%d", "/livez?user=%d"
-_BOUGHT = 5
-_NEWEST_MS = 1_700_000_000_000
 _WRK_SCRIPT = """
 local number = 0
 request = function()
@@ -45,51 +44,55 @@ end
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A shop whose service is asked: by tags where nobody has a history of products, else by a model."""
+
+    products: int
+    history: int
+
+    @property
+    def source(self) -> str:
+        """What answers."""
+        return f"a model of {self.products:,} products" if self.history else "tags"
+
+    def answers(self, products: Sequence[Mapping[str, Any]]) -> bool:
+        """Whether these come from where they should."""
+        sources = {each["source"] for each in products}
+        return bool(sources & {NEIGHBOURS, ALS}) if self.history else "tags" in sources
+
+
 def measure(bench: Workbench) -> Report:
-    """Write users and statistics, let the service load them, and ask."""
-    users = bench.size("users", USERS, USERS)
+    """Write a shop, let the service load it, and ask; by tags, then by models."""
+    few, many = bench.size("products", PRODUCTS, PRODUCTS), bench.size("many_products", MANY, MANY_QUICK)
     seconds = bench.size("seconds", SECONDS, SECONDS_QUICK)
+    answers: dict[str, list[Load]] = {}
+    empty, bare, sizes, degraded = list[Load](), list[Load](), list[int](), _degraded(bench)
+    for case in (Case(few, 0), Case(few, HISTORY), Case(many, HISTORY)):
+        users = _prepare(bench, case)
+        found = answers[case.source] = []
+        for _ in range(1 if bench.quick else bench.rounds):
+            found.append(_ask_service(bench, _RECOMMEND, users, seconds))
+            empty.append(_ask_service(bench, _NOTHING, users, seconds))
+            bare.append(_ask_redis(bench, seconds))
+            bench.tell(f"by {case.source}: {found[-1].answers_a_second:,.0f} requests/s, p95 {found[-1].p95_ms:.1f} ms")
+        sizes.append(len(_answer(bench, 0)))
+    degraded = _degraded(bench) - degraded
+    bench.empty_redis()
+    return _report(answers, empty, bare, sizes, degraded)
+
+
+def _prepare(bench: Workbench, case: Case) -> int:
+    """Write the shop, wait until every worker answers by it, and warm up; gives the number of users."""
+    users = bench.size("users", USERS, USERS)
     bench.empty_redis()
     with bench.redis() as client:
-        _write(client, users, bench.size("products", PRODUCTS, PRODUCTS))
-    bench.until("the service to know the products", lambda: _knows_products(bench))
-    _ask_service(bench, _RECOMMEND, users, seconds=min(seconds, 3))  # warms up
-    answers, empty, bare, degraded = [], [], [], _degraded(bench)
-    for _ in range(1 if bench.quick else bench.rounds):
-        answers.append(_ask_service(bench, _RECOMMEND, users, seconds))
-        empty.append(_ask_service(bench, _NOTHING, users, seconds))
-        bare.append(_ask_redis(bench, seconds))
-        bench.tell(f"{answers[-1].answers_a_second:,.0f} requests/s, p95 {answers[-1].p95_ms:.1f} ms")
-    size, degraded = len(_answer(bench, 0)), _degraded(bench) - degraded
-    bench.empty_redis()
-    return _report(answers, empty, bare, size, degraded)
-
-
-def _write(client: Any, users: int, products: int) -> None:
-    numbers = range(users)
-    stored_users.write_counts(client, numbers, TAGS, ALL_TAGS)
-    stored_users.write_profiles(client, numbers, TAGS, ALL_TAGS)
-    draw = random.Random(5)
-    of_tags = {f"tag-{tag}": [0, 0, 0] for tag in range(ALL_TAGS)}
-    rows: dict[str, str] = {}
-    catalogue: dict[str, str] = {}
-    for number in range(products):
-        counts = [1 + 40_000 // (number + 10), 1 + 1_000 // (number + 10), 300 // (number + 10)]
-        tags = [f"tag-{tag}" for tag in draw.sample(range(ALL_TAGS), TAGS_A_PRODUCT)]
-        rows[f"product-{number}"] = encoding.encode_product_statistics(counts, _NEWEST_MS, tags)
-        product = {"name": f"Product {number}", "tags": tags, "price": number / 4, "category": "shop"}
-        catalogue[f"product-{number}"] = json.dumps(product)
-        for tag in tags:
-            of_tags[tag] = [have + more for have, more in zip(of_tags[tag], counts, strict=True)]
-    tag_rows = {tag: encoding.encode_tag_statistics(counts, _NEWEST_MS) for tag, counts in of_tags.items()}
-    pipeline = client.pipeline(transaction=False)
-    for number in numbers:
-        pipeline.sadd(layout.purchased_key(stored_users.user_id(number)), *draw.sample(sorted(rows), _BOUGHT))
-    pipeline.hset(layout.PRODUCT_STATISTICS, mapping=rows)
-    pipeline.hset(layout.TAG_STATISTICS, mapping=tag_rows)
-    pipeline.hset(layout.CATALOG, mapping=catalogue)
-    pipeline.incrby(layout.CATALOG_VERSION, 1 + random.SystemRandom().randint(1, 10**9))  # tells every worker to load
-    pipeline.execute()
+        shop.write(client, users, case.products, case.history)
+    if case.history:
+        shop.publish_model(bench.redis_url(), case.products)
+    bench.until("the service to know the shop", lambda: _knows(bench, case))
+    _ask_service(bench, _RECOMMEND, users, seconds=min(bench.size("seconds", SECONDS, SECONDS_QUICK), 3))
+    return users
 
 
 def _answer(bench: Workbench, number: int) -> bytes:
@@ -104,12 +107,9 @@ def _degraded(bench: Workbench) -> int:
     return sum(int(float(value)) for _, value in found)
 
 
-def _knows_products(bench: Workbench) -> bool:
-    """Whether many answers in a row, from whichever worker, hold products of the user's own tags."""
-    return all(
-        any(product["source"] == "tags" for product in json.loads(_answer(bench, number)).get("products", []))
-        for number in range(20)
-    )
+def _knows(bench: Workbench, case: Case) -> bool:
+    """Whether many answers in a row, from whichever worker, are as they should be."""
+    return all(case.answers(json.loads(_answer(bench, number)).get("products", [])) for number in range(20))
 
 
 def _ask_service(bench: Workbench, path: str, users: int, seconds: int) -> Load:
@@ -166,23 +166,28 @@ def _ask_redis(bench: Workbench, seconds: int) -> Load:
     return Load(Path(program).name, found["rps"], found["p50_latency_ms"], found["p95_latency_ms"])
 
 
-def _report(answers: list[Load], empty: list[Load], bare: list[Load], size: int, degraded: int) -> Report:
+def _report(
+    answers: Mapping[str, list[Load]], empty: list[Load], bare: list[Load], sizes: list[int], degraded: int
+) -> Report:
+    by_tags = answers["tags"]
     return Report(
-        title=f"recommend: {TAGS} tags a user, {PRODUCTS:,} products, two workers, {CONNECTIONS} connections",
+        title=f"recommend: {shop.TAGS} tags a user, histories of {HISTORY} products, two workers, "
+        f"{CONNECTIONS} connections",
         columns=("", "requests/s (median)", "lowest–highest", "p50 ms", "p95 ms"),
         rows=(
-            _row("GET /recommend", answers),
+            *(_row(f"GET /recommend, by {source}", loads) for source, loads in answers.items()),
             _row("GET /livez: gunicorn, Flask and metrics alone", empty),
             _row("bare HGETALL of the counts", bare),
         ),
         notes=(
-            f"asked by {answers[0].client} and {bare[0].client} on the same machine, turn and turn about, "
-            f"rounds: {len(answers)}; users taken in turn; an answer of ten tags and ten products has {size:,} bytes",
+            f"asked by {by_tags[0].client} and {bare[0].client} on the same machine, turn and turn about, "
+            f"rounds: {len(by_tags)}; users taken in turn; answers of ten tags and ten products have "
+            f"{', '.join(f'{size:,}' for size in sizes)} bytes",
             "ZooKeeper, Redis and the service run, the job does not; answers from memory, because Redis took too long: "
             f"{degraded:,}",
         ),
         data={
-            "recommend": [asdict(each) for each in answers],
+            "recommend": {source: [asdict(each) for each in loads] for source, loads in answers.items()},
             "livez": [asdict(each) for each in empty],
             "hgetall": [asdict(each) for each in bare],
             "degraded": degraded,

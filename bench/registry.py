@@ -7,7 +7,21 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from bench import archive, bounds, ingest, latency, memory, proof, recent, recommend, stream, textbook, train, weights
+from bench import (
+    archive,
+    bounds,
+    ingest,
+    latency,
+    lists,
+    memory,
+    proof,
+    recent,
+    recommend,
+    stream,
+    textbook,
+    train,
+    weights,
+)
 from bench.report import Report
 from bench.workbench import Workbench
 
@@ -36,6 +50,7 @@ def benchmarks(output: Path) -> dict[str, Benchmark]:
         Benchmark("proof", "the log counted anew: verify and replay", proof.PARTS, proof.measure),
         Benchmark("archive", "events into Parquet beside Flink's file sink", archive.PARTS, archive.measure),
         Benchmark("train", "time and memory of training, and of one answer by the model", train.PARTS, train.measure),
+        Benchmark("lists", "users a second whose lists are published, and kept", lists.PARTS, lists.measure),
         Benchmark("bounds", "memory and state under what might let them grow", bounds.PARTS, bounds.measure),
         Benchmark("memory", "bytes a user, memory of each process", memory.PARTS, memory_after_stream),
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import bounds, ingest, latency, memory, recent, recommend, stream, textbook, train, weights
+from bench import bounds, ingest, latency, lists, memory, recent, recommend, stream, textbook, train, weights
 from bench.load_client import Load
 from bench.workbench import Workbench
 
@@ -32,11 +32,13 @@ def test_recommend_with_any_client(bench: Bench, monkeypatch: pytest.MonkeyPatch
     for path in (None, ""):
         if path is not None:
             monkeypatch.setenv("PATH", path)
-        report = recommend.measure(bench(users=50, products=100, seconds=1))
-        found.append(Load(**report.data["recommend"][0]))
+        report = recommend.measure(bench(users=50, products=100, many_products=300, seconds=1))
+        loads = report.data["recommend"]
+        assert list(loads) == ["tags", "a model of 100 products", "a model of 300 products"]
+        found += [Load(**load) for (load,) in loads.values()]
         assert report.data["hgetall"][0]["answers_a_second"] > 0
     assert all(load.answers_a_second > 0 and load.failed == 0 for load in found)
-    assert found[1].client == "bench"
+    assert {load.client for load in found[3:]} == {"bench"}
 
 
 def test_weights_reach_every_worker_and_all_stored_scores(bench: Bench) -> None:
@@ -54,6 +56,12 @@ def test_training_publishes_what_answers(bench: Bench) -> None:
     assert report.data["trained"]["events"] == 20_000
     assert report.data["trained"]["version"] >= 1
     assert all(each["p50"] > 0 for each in report.data["answers_microseconds"].values())
+
+
+def test_lists_are_published_and_kept(bench: Bench) -> None:
+    """Both commands run, and everybody's list arrives."""
+    report = lists.measure(bench(users=100, products=60))
+    assert all(each["published"] > 0 < each["followed"] for (each,) in report.data.values())
 
 
 def test_stream_writes_what_the_plain_loop_writes(bench: Bench) -> None:
