@@ -8,10 +8,11 @@ from typing import Any
 from reccore.ratings import decode_rated
 from recsvc.errors import StoreUnavailable
 from recsvc.numbers import number
-from recsvc.recommender import Recommender, Wish
+from recsvc.recommender import Recommender
 from recsvc.sources import StatisticsSource
 from recsvc.statistics import Described
 from recsvc.user_store import UserStore
+from recsvc.wanted import Wish
 
 
 class Detailed:

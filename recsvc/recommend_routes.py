@@ -14,8 +14,9 @@ from recsvc.ingest import Placed
 from recsvc.own_writes import MOST_WAIT_MS, WAIT_MS, OwnWrites
 from recsvc.problems import invalid, json_response, read_body
 from recsvc.product_routes import wanted_products
-from recsvc.recommender import Recommender, Wish
+from recsvc.recommender import Recommender
 from recsvc.user_routes import answer, identifier, parse_object, whole_number
+from recsvc.wanted import Wish
 
 LARGEST_N: Final = 100
 MOST_EXCLUDED: Final = 500

@@ -24,26 +24,12 @@ from recsvc.remembered import ByCounts
 from recsvc.sources import StatisticsSource, WeightsSource
 from recsvc.statistics import Snapshot
 from recsvc.user_store import LastSeen, StoredUser, UserStore
-from recsvc.wanted import ANY, Masks, Wanted
+from recsvc.wanted import USUAL, Masks, Wish
 from zkconfig.documents import Ranking
 from zkconfig.watcher import WeightsInForce
 
 TAGS: Final = "tags"
 POPULAR: Final = "popular"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
-    """What is asked for, besides the user: ``n`` tags and products at most (None: as many as is usual)."""
-
-    n: int | None = None
-    exclude: frozenset[str] = frozenset()
-    wanted: Wanted = ANY
-    include_bought: bool = False
-    explain: bool = False
-
-
-USUAL: Final = Wish()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +85,12 @@ class Recommender:
     def guest(self, user: StoredUser, wish: Wish = USUAL) -> dict[str, Any]:
         """Answer ``POST /recommend/session``: the same for somebody of whom the request alone tells."""
         return self._answer(user, self._basis(wish), False)
+
+    def products(self, user: StoredUser, wish: Wish = USUAL) -> list[dict[str, Any]]:
+        """Give the products alone that such an answer has."""
+        basis = self._basis(wish)
+        tastes = lambda: _liked(self._row_scores(self._unexpired(user.rows), basis.in_force))  # noqa: E731
+        return self._products(user, tastes, basis)[0]
 
     def similar(self, product_id: str, wish: Wish = USUAL) -> dict[str, Any]:
         """Answer ``GET /similar``: what was taken with a product, or where nothing is known of that, by its tags.
@@ -165,12 +157,12 @@ class Recommender:
         return {"weights_version": in_force.version, "degraded": degraded, "profiles": profiles}
 
     def _answer(self, user: StoredUser, basis: _Basis, degraded: bool) -> dict[str, Any]:
-        rows, items = self._unexpired(user.rows), self._unexpired(user.items)
+        rows = self._unexpired(user.rows)
         scores = self._row_scores(rows, basis.in_force)
-        liked = any(value > 0 for value in scores.values())
-        products, popular = self._products(replace(user, items=items), scores if liked else {}, basis)
-        own = liked or any(each["source"] not in (TAGS, POPULAR) for each in products)
-        newest = [newest_of_rows(rows.values()), newest_of_rows(items.values())] if own else []
+        liked = _liked(scores)
+        products, popular = self._products(user, lambda: liked, basis)
+        own = bool(liked) or any(each["source"] not in (TAGS, POPULAR) for each in products)
+        newest = [newest_of_rows(rows.values()), newest_of_rows(self._unexpired(user.items).values())] if own else []
         as_of = max((each for each in newest if each is not None), default=None)
         if not own:
             as_of = basis.table.newest_ms(popular)
@@ -184,19 +176,25 @@ class Recommender:
         }
 
     def _products(
-        self, user: StoredUser, scores: Mapping[str, float], basis: _Basis
+        self, user: StoredUser, liked: Callable[[], Mapping[str, float]], basis: _Basis
     ) -> tuple[list[dict[str, Any]], list[RankedProduct]]:
-        """Give the entries of products, and the popular ones among them: first by the model, then by tags."""
+        """Give the entries of products, and the popular ones among them: first by the model, then by tags.
+
+        ``liked`` gives the user's scores by tag, where they are needed.
+        """
         wish, limit, table = basis.wish, basis.limit, basis.table
         left_out = set(wish.exclude) if wish.include_bought else {*wish.exclude, *user.purchased, *user.ratings}
         products = self._by_model(user, basis, left_out)
+        popular: list[RankedProduct] = []
+        if len(products) >= limit:
+            return products, popular
+        scores = liked()
         personal = bool(scores or products)
         mask = self._masks.of(basis.snapshot.structure.ids, basis.snapshot, wish.wanted)
-        if scores and len(products) < limit:
+        if scores:
             seen = left_out | {each["product_id"] for each in products}
             ranked = table.rank(table.taste(scores), left_out=seen, n=limit - len(products), allowed=mask)
             products += [self._ranked_entry(each, TAGS, basis) for each in ranked]
-        popular: list[RankedProduct] = []
         if len(products) < limit and (not personal or basis.settings.fill_with_popular):
             seen = left_out | {each["product_id"] for each in products}
             popular = table.popular(left_out=seen, n=limit - len(products), allowed=mask)
@@ -207,6 +205,7 @@ class Recommender:
         scorer, wish = basis.scorer, basis.wish
         if scorer is None or not (user.items or user.ratings):
             return []
+        user = replace(user, items=self._unexpired(user.items))
         scores = self._row_scores(user.items, basis.in_force)
         history = History(user, scores, basis.in_force.weights, basis.settings.rating_weight)
         mask = self._masks.of(scorer.model.product_ids, basis.snapshot, wish.wanted)
@@ -286,6 +285,11 @@ class Recommender:
         if kept is None or kept[0] != in_force.version or kept[1].snapshot is not snapshot:
             kept = self._table = (in_force.version, RankingTable(snapshot, in_force.weights))
         return kept[1]
+
+
+def _liked(scores: Mapping[str, float]) -> Mapping[str, float]:
+    """Give the scores of a taste; none where there is nothing that the user likes."""
+    return scores if any(value > 0 for value in scores.values()) else {}
 
 
 def _counted(products: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Which products are wanted: by category and price, and as a mask over the products of a ranking."""
+"""What is asked for besides the user: which products are wanted, and these as a mask over those of a ranking."""
 
 from __future__ import annotations
 
@@ -39,6 +39,20 @@ class Wanted:
 
 
 ANY: Final = Wanted()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What is asked for, besides the user: ``n`` tags and products at most (None: as many as is usual)."""
+
+    n: int | None = None
+    exclude: frozenset[str] = frozenset()
+    wanted: Wanted = ANY
+    include_bought: bool = False
+    explain: bool = False
+
+
+USUAL: Final = Wish()
 
 
 class Masks:

@@ -17,9 +17,10 @@ from reccore.recommendation_lists import RecommendationList
 from recsvc.errors import StoreRefused, StoreUnavailable
 from recsvc.models.feed import ModelFeed, served
 from recsvc.models.store import ModelStore
-from recsvc.recommender import Recommender, Wish
+from recsvc.recommender import Recommender
 from recsvc.statistics_feed import StatisticsFeed
 from recsvc.user_store import RedisUserStore, StoredUser
+from recsvc.wanted import Wish
 from reweigh.errors import CommandError
 from zkconfig.documents import Ranking
 from zkconfig.watcher import WeightsInForce
@@ -82,7 +83,7 @@ class ListMaker:
         now_ms, wish, version = int(time.time() * 1000), Wish(n=self._basis.n), self._basis.in_force.version
         found = []
         for user_id, user in zip(user_ids, users, strict=True):
-            products = self._recommender.guest(user, wish)["products"]
+            products = self._recommender.products(user, wish)
             told = [{name: each[name] for name in ("product_id", "score", "source")} for each in products]
             made = RecommendationList(user_id, now_ms, version, self._model_version, told)
             found.append((user_id.encode(), made.message()))
