@@ -1,16 +1,20 @@
-"""`reweigh demo`: real people's events through the whole system, then a weights change taking effect."""
+"""`reweigh demo`: real people's events through the whole system, a model, and a weights change taking effect."""
 
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Final
 
 import redis
 
+from recsvc.recommender import POPULAR, TAGS
 from reweigh.at_rest import wait_until_applied
 from reweigh.catalog import load_catalog
 from reweigh.errors import CommandError
@@ -25,6 +29,7 @@ PERSON: Final = "275"
 PURCHASES_ONLY: Final = {"view": 0, "add_to_cart": 0, "purchase": 1}
 _SHOWN: Final = 8
 _WEIGHTS_SECONDS: Final = 10.0
+_MODEL_SECONDS: Final = 30.0
 
 
 class Demo:
@@ -38,7 +43,7 @@ class Demo:
         self._titles: dict[str, str] = {}
 
     def run(self, person: str = PERSON) -> None:
-        """Load, wait, show, change the weights, show, change them back. Raises :class:`CommandError`."""
+        """Load, wait, show, train, show, change the weights, show, change back. Raises :class:`CommandError`."""
         heading("Data: MovieLens-100k, 100,000 ratings that 943 people gave 1,682 films")
         events, products = write_movielens(self._folder, self._cache)
         self._titles = {each["product_id"]: each["name"] for each in _objects(products)}
@@ -49,6 +54,8 @@ class Demo:
         before = self._service.weights()["weights"]
         heading(f"GET /recommend/{person} with the weights in force")
         self._show_answer(self._service.recommend(person, _SHOWN))
+        heading("reweigh train: which films are taken together")
+        self._show_answer(self._trained(person))
         heading(f"PUT /api/config/weights {json.dumps(PURCHASES_ONLY)}")
         try:
             answer, milliseconds = self._change(person, PURCHASES_ONLY)
@@ -102,13 +109,11 @@ class Demo:
 
     def _show_answer(self, answer: Mapping[str, Any]) -> None:
         print(f"weights version {answer['weights_version']}, from the {answer['source']}\n")
-        print("  profile          score     recommended")
+        print("  profile          score     recommended because of")
         tags = [(each["tag"], f"{each['score']:,g}") for each in answer["tags"]]
-        products = [each["product_id"] for each in answer["products"]]
-        for row in range(max(len(tags), len(products))):
-            tag, score = tags[row] if row < len(tags) else ("", "")
-            title = self._titles.get(products[row], products[row]) if row < len(products) else ""
-            print(f"  {tag:<14} {score:>7}     {title}".rstrip())
+        products = [(each["source"], each["product_id"]) for each in answer["products"]]
+        for (tag, score), (source, product) in zip_longest(tags, products, fillvalue=("", "")):
+            print(f"  {tag:<14} {score:>7}     {source:<11} {self._titles.get(product, product)}".rstrip())
 
     def _change(self, person: str, weights: Mapping[str, float]) -> tuple[dict[str, Any], float]:
         began = time.perf_counter()
@@ -121,6 +126,21 @@ class Demo:
             if milliseconds > _WEIGHTS_SECONDS * 1000:
                 raise CommandError(f"no answer by weights version {version} within {_WEIGHTS_SECONDS:.0f} s")
             time.sleep(0.005)
+
+    def _trained(self, person: str) -> dict[str, Any]:
+        """Train as anybody would, and give the first answer by the model."""
+        command = (sys.executable, "-m", "reweigh.cli", "train", "--env", str(self._settings.source))
+        if subprocess.run(command, check=False).returncode:
+            raise CommandError("training failed")
+        print()
+        deadline = time.monotonic() + _MODEL_SECONDS
+        while True:
+            answer = self._service.recommend(person, _SHOWN)
+            if not {each["source"] for each in answer["products"]} <= {TAGS, POPULAR}:
+                return answer
+            if time.monotonic() > deadline:
+                raise CommandError(f"no answer by the model within {_MODEL_SECONDS:.0f} s")
+            time.sleep(0.1)
 
     def _show_addresses(self, person: str) -> None:
         settings = self._settings
