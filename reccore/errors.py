@@ -8,7 +8,7 @@ ReweighError
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Self
 
 _LONGEST_VALUE_SHOWN: Final = 80
 
@@ -50,6 +50,13 @@ class WeightsError(ReweighError):
 class RejectedEvent(ReweighError):
     """A record breaks the event contract: ``reason`` is one of :class:`reccore.dead_letters.Reason`."""
 
-    def __init__(self, reason: str, detail: str) -> None:
+    def __init__(self, reason: str, detail: str, wrong: tuple[str, object, str] | None = None) -> None:
         super().__init__(f"{reason}: {detail}")
         self.reason, self.detail = reason, detail
+        self.wrong = wrong
+        """Name and value of the member that is wrong, and what is allowed; None where it is the record as a whole."""
+
+    @classmethod
+    def member(cls, reason: str, field: str, value: object, allowed: str) -> Self:
+        """Refuse a record for one of its members."""
+        return cls(reason, f"{field}: {shown(value)}, {allowed} is allowed", (field, value, allowed))

@@ -66,9 +66,9 @@ def event_from_fields(
     """Read one event from a decoded JSON object; unknown members are left alone. Raises :class:`RejectedEvent`."""
     session_id, metadata = fields.get("session_id"), fields.get("metadata")
     if session_id is not None and not isinstance(session_id, str):
-        raise RejectedEvent(Reason.INVALID_SESSION_ID, f"session_id: {shown(session_id)}, a string is allowed")
+        raise RejectedEvent.member(Reason.INVALID_SESSION_ID, "session_id", session_id, "a string")
     if metadata is not None and not isinstance(metadata, dict):
-        raise RejectedEvent(Reason.INVALID_METADATA, f"metadata: {shown(metadata)}, an object is allowed")
+        raise RejectedEvent.member(Reason.INVALID_METADATA, "metadata", metadata, "an object")
     return Event(
         event_id=event_id_of(fields),
         user_id=identifier(fields, ("user_id",), Reason.INVALID_USER_ID),
@@ -155,9 +155,8 @@ def event_id_of(fields: Mapping[str, object]) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str) or not 1 <= len(value) <= LONGEST_ID:
-        raise RejectedEvent(
-            Reason.INVALID_EVENT_ID, f"event_id: {shown(value)}, a string of 1 to {LONGEST_ID} characters is allowed"
-        )
+        allowed = f"a string of 1 to {LONGEST_ID} characters"
+        raise RejectedEvent.member(Reason.INVALID_EVENT_ID, "event_id", value, allowed)
     return value
 
 
@@ -171,9 +170,8 @@ def identifier(fields: Mapping[str, object], names: Sequence[str], reason: Reaso
     if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() <= 4 * LONGEST_ID:
         value = str(value)
     if not isinstance(value, str) or not 1 <= len(value) <= LONGEST_ID:
-        raise RejectedEvent(
-            reason, f"{field}: {shown(value)}, a string or an integer of 1 to {LONGEST_ID} characters is required"
-        )
+        allowed = f"a string or an integer of 1 to {LONGEST_ID} characters"
+        raise RejectedEvent.member(reason, field, value, allowed)
     return value
 
 
@@ -182,11 +180,10 @@ def _event_type(value: object, topic_type: str | None, event_types: EventTypes) 
         return topic_type
     named = event_types.canonical(value) if isinstance(value, str) else None
     if named is None:
-        raise RejectedEvent(
-            Reason.INVALID_EVENT_TYPE, f"event_type: {shown(value)}, one of {', '.join(event_types.names)} is allowed"
-        )
+        allowed = f"one of {', '.join(event_types.names)}"
+        raise RejectedEvent.member(Reason.INVALID_EVENT_TYPE, "event_type", value, allowed)
     if topic_type is not None and named != topic_type:
-        raise RejectedEvent(Reason.WRONG_TOPIC, f"event_type: {shown(value)}, the topic carries {topic_type}")
+        raise RejectedEvent.member(Reason.WRONG_TOPIC, "event_type", value, f"{topic_type}, which the topic carries,")
     return named
 
 
@@ -204,20 +201,18 @@ def time_of(fields: Mapping[str, object], record_time_ms: int | None) -> int:
         return in_range(record_time_ms)
     except ValueError as exc:
         given = shown(value) if value is not None else f"absent, the record's own is {record_time_ms}"
-        raise RejectedEvent(
-            Reason.INVALID_TIMESTAMP,
-            f"{field}: {given} is {exc}; epoch milliseconds, epoch seconds or ISO 8601 from 1970 to 9999 is allowed",
-        ) from exc
+        allowed = "epoch milliseconds, epoch seconds or ISO 8601 from 1970 to 9999"
+        detail = f"{field}: {given} is {exc}; {allowed} is allowed"
+        raise RejectedEvent(Reason.INVALID_TIMESTAMP, detail, (field, value, allowed)) from exc
 
 
 def _tags(value: object) -> tuple[str, ...] | None:
     if value is None:
         return None
     if not isinstance(value, list) or len(value) > MOST_TAGS:
-        raise RejectedEvent(Reason.INVALID_TAGS, f"tags: {shown(value)}, an array of at most {MOST_TAGS} is allowed")
+        raise RejectedEvent.member(Reason.INVALID_TAGS, "tags", value, f"an array of at most {MOST_TAGS}")
     for tag in value:
         if not isinstance(tag, str) or not 1 <= len(tag) <= LONGEST_TAG:
-            raise RejectedEvent(
-                Reason.INVALID_TAGS, f"tags: {shown(tag)}, a string of 1 to {LONGEST_TAG} characters is allowed"
-            )
+            allowed = f"a string of 1 to {LONGEST_TAG} characters"
+            raise RejectedEvent.member(Reason.INVALID_TAGS, "tags", tag, allowed)
     return tuple(dict.fromkeys(value))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from reccore.dead_letters import Reason
-from reccore.errors import RejectedEvent, shown
+from reccore.errors import RejectedEvent
 from reccore.events import LONGEST_TAG, MOST_TAGS, decoded, identifier, object_of, time_of
 from reccore.scoring import format_score, score
 from reccore.weights import Weights
@@ -131,25 +131,22 @@ def unit_vector(sums: Mapping[str, float]) -> dict[str, float]:
 
 def _number_of_items(value: object) -> int:
     if not isinstance(value, list) or len(value) > MOST_ITEMS:
-        allowed = f"an array of at most {MOST_ITEMS} items is required"
-        raise RejectedEvent(Reason.INVALID_ITEMS, f"items: {shown(value)}, {allowed}")
+        raise RejectedEvent.member(Reason.INVALID_ITEMS, "items", value, f"an array of at most {MOST_ITEMS} items")
     for place, item in enumerate(value):
         if not isinstance(item, dict):
-            raise RejectedEvent(Reason.INVALID_ITEMS, f"items[{place}]: {shown(item)}, an object is required")
+            raise RejectedEvent.member(Reason.INVALID_ITEMS, f"items[{place}]", item, "an object")
         identifier(item, ("item_id", "product_id"), Reason.INVALID_ITEMS)
     return len(value)
 
 
 def _sums(value: object) -> Mapping[str, float]:
     if not isinstance(value, dict) or len(value) > _MOST_SUMS:
-        allowed = f"an object of at most {_MOST_SUMS} tags is required"
-        raise RejectedEvent(Reason.INVALID_TAGS, f"tags: {shown(value)}, {allowed}")
+        raise RejectedEvent.member(Reason.INVALID_TAGS, "tags", value, f"an object of at most {_MOST_SUMS} tags")
     for tag, weight in value.items():
         if not 1 <= len(tag) <= LONGEST_TAG:
-            allowed = f"a tag of 1 to {LONGEST_TAG} characters is allowed"
-            raise RejectedEvent(Reason.INVALID_TAGS, f"tags: {shown(tag)}, {allowed}")
+            raise RejectedEvent.member(Reason.INVALID_TAGS, "tags", tag, f"a tag of 1 to {LONGEST_TAG} characters")
         if not _is_finite(weight):
-            raise RejectedEvent(Reason.INVALID_TAGS, f"tags: {shown(weight)}, a finite number is allowed")
+            raise RejectedEvent.member(Reason.INVALID_TAGS, "tags", weight, "a finite number")
     return {tag: float(weight) for tag, weight in value.items()}
 
 
@@ -166,6 +163,5 @@ def _version(value: object) -> int:
     if value is None:
         return 0
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
-        allowed = "an integer >= 0 is allowed"
-        raise RejectedEvent(Reason.INVALID_WEIGHTS_VERSION, f"weights_version: {shown(value)}, {allowed}")
+        raise RejectedEvent.member(Reason.INVALID_WEIGHTS_VERSION, "weights_version", value, "an integer >= 0")
     return value

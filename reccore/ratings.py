@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from reccore.dead_letters import Reason
-from reccore.errors import RejectedEvent, shown
+from reccore.errors import RejectedEvent
 from reccore.events import decoded, event_id_of, identifier, object_of, time_of
 from reccore.scoring import format_score
 
@@ -73,8 +73,13 @@ def decode_rated(text: str) -> Rated:
     return Rated(int(time_ms), float(rating))
 
 
+def newest_rated(texts: Iterable[str]) -> int | None:
+    """Give the newest time (epoch ms) of stored ratings, None without any."""
+    return max((int(text.partition(_SEPARATOR)[2]) for text in texts), default=None)
+
+
 def _rating(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not LOWEST <= value <= HIGHEST:
-        allowed = f"a number from {format_score(LOWEST)} to {format_score(HIGHEST)} is required"
-        raise RejectedEvent(Reason.INVALID_RATING, f"rating: {shown(value)}, {allowed}")
+        allowed = f"a number from {format_score(LOWEST)} to {format_score(HIGHEST)}"
+        raise RejectedEvent.member(Reason.INVALID_RATING, "rating", value, allowed)
     return float(value)

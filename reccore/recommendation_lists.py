@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from reccore.dead_letters import Reason
-from reccore.errors import RejectedEvent, shown
+from reccore.errors import RejectedEvent
 from reccore.events import LONGEST_ID, decoded, identifier, object_of, time_of
 
 MOST_PRODUCTS: Final = 100
@@ -57,14 +57,14 @@ def _version(fields: Mapping[str, object], name: str) -> int:
     if value is None:
         return 0
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
-        raise RejectedEvent(Reason.INVALID_RECOMMENDATIONS, f"{name}: {shown(value)}, a whole number >= 0 is allowed")
+        raise RejectedEvent.member(Reason.INVALID_RECOMMENDATIONS, name, value, "a whole number >= 0")
     return value
 
 
 def _products(given: object) -> list[dict[str, Any]]:
-    allowed = f"an array of at most {MOST_PRODUCTS} objects with product_id and a finite score is required"
+    allowed = f"an array of at most {MOST_PRODUCTS} objects with product_id and a finite score"
     if not isinstance(given, list) or len(given) > MOST_PRODUCTS or not all(map(_is_product, given)):
-        raise RejectedEvent(Reason.INVALID_RECOMMENDATIONS, f"products: {shown(given)}, {allowed}")
+        raise RejectedEvent.member(Reason.INVALID_RECOMMENDATIONS, "products", given, allowed)
     return given
 
 

@@ -46,6 +46,7 @@ def _state(services: Services) -> dict[str, Any]:
         "degraded": not (redis and zookeeper),
         "redis": {"available": redis},
         "zookeeper": {"available": zookeeper},
+        "kafka": {"available": services.ingest.kafka_answers},  # answers need none, so they are not degraded without
         "weights": {
             "known": weights.in_force.known,
             "version": weights.in_force.version,

@@ -83,6 +83,8 @@ class Ingest:
 
     def __init__(self, publisher: EventPublisher, event_types: EventTypes) -> None:
         self._publisher, self._event_types = publisher, event_types
+        self.kafka_answers: bool | None = None
+        """Whether Kafka acknowledged what was sent to it last; None before anything was."""
 
     def take(self, raw: bytes, now_ms: int, request_id: str | None = None) -> Placed:
         """Take one event, of at most ``LARGEST_EVENT`` bytes; ``now_ms`` stands in for an absent timestamp.
@@ -92,7 +94,7 @@ class Ingest:
         event = parse_event(raw, topic_type=None, record_time_ms=now_ms, event_types=self._event_types)
         if event.event_id is None and request_id is not None:
             raw = with_request_id(raw, request_id)
-        placed = self._publisher.publish([self._message(event, raw)])[0]
+        placed = self._published([self._message(event, raw)])[0]
         if isinstance(placed, IngestUnavailable):
             raise placed
         return placed
@@ -103,8 +105,14 @@ class Ingest:
             self._judge(position, _with_id(event, None if request_id is None else f"{request_id}:{position}"), now_ms)
             for position, event in enumerate(events)
         ]
-        placed = iter(self._publisher.publish([each for each in judged if isinstance(each, Message)]))
+        placed = iter(self._published([each for each in judged if isinstance(each, Message)]))
         return [_result(next(placed) if isinstance(each, Message) else each) for each in judged]
+
+    def _published(self, messages: Sequence[Message]) -> list[Placed | IngestUnavailable]:
+        results = self._publisher.publish(messages)
+        if results:
+            self.kafka_answers = any(isinstance(each, Placed) for each in results)
+        return results
 
     def _judge(self, position: int, event: object, now_ms: int) -> Message | RejectedEvent | Problem:
         raw = utf_8(event)

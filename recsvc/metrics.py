@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter as Tally
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, generate_latest
@@ -96,6 +97,12 @@ degraded_answers = Counter(DEGRADED.name, DEGRADED.meaning)
 ingested_events = Counter(INGESTED.name, INGESTED.meaning, INGESTED.labels)
 recommended_products = Counter(RECOMMENDED.name, RECOMMENDED.meaning, RECOMMENDED.labels)
 limited_requests = Counter(LIMITED.name, LIMITED.meaning, LIMITED.labels)
+
+
+def count_recommended(sources: Iterable[str]) -> None:
+    """Count the products of an answer, given by what each is there for."""
+    for source, count in Tally(sources).items():
+        recommended_products.labels(source).inc(count)
 
 
 class TotalsCollector(Collector):

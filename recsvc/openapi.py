@@ -15,7 +15,7 @@ from recsvc.catalogue import MOST_PRODUCTS, PRODUCTS
 from recsvc.ingest_routes import LONGEST_REQUEST_ID, MOST_EVENTS
 from recsvc.openapi_parts import answer, body, in_path, in_query, operation
 from recsvc.openapi_recommend import recommend_paths
-from recsvc.openapi_shapes import FREE, INTEGER, SCHEMAS, STRING, list_of, object_of, reference
+from recsvc.openapi_shapes import FREE, INTEGER, NUMBER, SCHEMAS, STRING, list_of, object_of, reference
 from recsvc.own_writes import MOST_WAIT_MS, STATES, WAIT_MS
 from recsvc.problems import json_response
 from recsvc.ratings import RATINGS
@@ -71,7 +71,6 @@ def document(config_names: list[str]) -> dict[str, Any]:
     events = object_of(events={**list_of(reference("Event")), "maxItems": MOST_EVENTS})
     ok = {"200": answer("it works", FREE)}
     text = {"200": {"description": "metrics", "content": {"text/plain": {"schema": STRING}}}}
-    config = {"200": answer("the document in force; its version is the ETag", FREE)}
     request_id = {
         "name": "Idempotency-Key",
         "in": "header",
@@ -134,7 +133,7 @@ def document(config_names: list[str]) -> dict[str, Any]:
         "/profiles": {
             "post": operation(
                 "Profiles of up to 500 users",
-                {"200": answer("the profiles by user id", FREE)},
+                {"200": answer("the profiles", reference("Profiles"))},
                 *(400, 411, 413, 415, 429),
                 requestBody=body(user_ids),
             )
@@ -190,9 +189,13 @@ def document(config_names: list[str]) -> dict[str, Any]:
     for name in config_names:
         schema = reference("Weights") if name == "weights" else FREE
         problems = (400, 401, 403, 411, 412, 413, 415, 429, 503)
-        put = operation(f"Put {name} in force", config, *problems, requestBody=body(schema), parameters=[if_match])
+        in_force = object_of(**{name: schema}, version=INTEGER)
+        found = {"200": answer("the document in force; its version is the ETag", in_force)}
+        told = {"acknowledged": INTEGER, "members": INTEGER, "took_ms": NUMBER}
+        changed = {"200": answer("what is in force now", object_of(**in_force["properties"], **told))}
+        put = operation(f"Put {name} in force", changed, *problems, requestBody=body(schema), parameters=[if_match])
         put["security"] = [{"bearer": []}, {"key": []}]
-        got = {**config, "304": {"description": "If-None-Match names the version in force"}}
+        got = {**found, "304": {"description": "If-None-Match names the version in force"}}
         paths[f"/api/config/{name}"] = {"get": operation(f"The {name} in force", got, 429), "put": put}
     security = {"bearer": {"type": "http", "scheme": "bearer"}, "key": _key_header()}
     return {

@@ -27,7 +27,7 @@ WISH = [
 
 def recommend_paths(user: dict[str, Any], product: dict[str, Any], *awaiting: dict[str, Any]) -> dict[str, Any]:
     """Describe the paths; ``awaiting`` are the parameters by which an answer waits for an event."""
-    events = {**list_of(reference("Event")), "minItems": 1, "maxItems": MOST_SESSION_EVENTS}
+    events = {**list_of(reference("SessionEvent")), "minItems": 1, "maxItems": MOST_SESSION_EVENTS}
     session = {**object_of(events=events), "example": {"events": [{"product_id": "p1", "event_type": "view"}]}}
     return {
         "/recommend/{user_id}": {
@@ -52,7 +52,7 @@ def recommend_paths(user: dict[str, Any], product: dict[str, Any], *awaiting: di
             ),
         },
         "/similar/{product_id}": {
-            "parameters": [product, *WISH],
+            "parameters": [product, *(each for each in WISH if each["name"] != "include_bought")],
             "get": operation(
                 "What was taken with a product, or where nothing is known of that, what shares its tags",
                 {"200": answer("the products", reference("Similar"))},

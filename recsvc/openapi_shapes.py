@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from reccore.ratings import HIGHEST, LOWEST
+from recsvc.own_writes import STATES
 
 NUMBER = {"type": "number"}
 STRING = {"type": "string"}
@@ -17,6 +18,16 @@ TEXT = {"type": ["string", "null"]}
 def object_of(**properties: Any) -> dict[str, Any]:
     """Describe an object, all of whose members are there."""
     return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+def perhaps(shape: dict[str, Any], **properties: Any) -> dict[str, Any]:
+    """Add members to an object that may be missing."""
+    return {**shape, "properties": {**shape["properties"], **properties}}
+
+
+def one_of_names(shape: dict[str, Any], *names: tuple[str, ...]) -> dict[str, Any]:
+    """Require one of the names that each of some members goes by."""
+    return {**shape, "allOf": [{"anyOf": [{"required": [each]} for each in pair]} for pair in names]}
 
 
 def list_of(items: Any) -> dict[str, Any]:
@@ -36,14 +47,21 @@ _PRODUCT = {
     "price": {"type": ["number", "null"]},
     "tags": list_of(STRING),
 }
-_PARTS_ADD_UP = "with `explain=true` each tag and product has `parts`, which add up to its score"
+_ID = {"type": ["string", "integer"]}
+_PARTS = {**list_of(reference("Part")), "description": "with `explain=true`; they add up to the score"}
 _SOURCE = {
     "enum": ["neighbours", "als", "tags", "popular"],
     "description": "what gives most of the score: a ranking of the trained model, tags, or everybody",
 }
 _RECOMMENDED_PRODUCT = {
-    **object_of(product_id=STRING, score=NUMBER, source=_SOURCE),
-    "description": "`name` where the catalogue has one; of `tags` and `popular` also popularity and affinity: "
+    **perhaps(
+        object_of(product_id=STRING, score=NUMBER, source=_SOURCE),
+        name=STRING,
+        popularity=NUMBER,
+        affinity=NUMBER,
+        parts=_PARTS,
+    ),
+    "description": "`name` where the catalogue has one; popularity and affinity of `tags` and `popular`: "
     "score = popularity × affinity",
 }
 _RECOMMENDED = {
@@ -51,7 +69,7 @@ _RECOMMENDED = {
     "weights_version": INTEGER,
     "as_of": TIME,
     "degraded": {"type": "boolean"},
-    "tags": list_of(object_of(tag=STRING, score=NUMBER)),
+    "tags": list_of(perhaps(object_of(tag=STRING, score=NUMBER), parts=_PARTS)),
     "products": list_of(_RECOMMENDED_PRODUCT),
 }
 _PUSHED = {
@@ -59,9 +77,32 @@ _PUSHED = {
     "user_id": STRING,
     "history_items_count": INTEGER,
 }
+_EVENT = {
+    "event_id": TEXT,
+    "product_id": _ID,
+    "item_id": _ID,
+    "event_type": {**STRING, "description": "`click` and `cart` are known too"},
+    "action": {**STRING, "description": "another name of event_type"},
+    "timestamp": {"type": ["string", "number", "null"]},
+    "process_time": {"type": ["string", "number", "null"], "description": "another name of timestamp"},
+    "tags": {"type": ["array", "null"], "items": STRING},
+    "session_id": TEXT,
+    "metadata": {"type": ["object", "null"]},
+}
+_EVENT_NAMES = (("product_id", "item_id"), ("event_type", "action"))
 SCHEMAS: dict[str, Any] = {
-    "Recommendation": {**object_of(user_id=STRING, **_RECOMMENDED), "description": _PARTS_ADD_UP},
-    "SessionRecommendation": {**object_of(**_RECOMMENDED), "description": _PARTS_ADD_UP},
+    "Recommendation": perhaps(object_of(user_id=STRING, **_RECOMMENDED), after=reference("After")),
+    "SessionRecommendation": object_of(**_RECOMMENDED),
+    "After": {
+        **perhaps(object_of(position=STRING, state={"enum": list(STATES)}), reason=STRING),
+        "description": "what has become of the event that the answer was asked to wait for",
+    },
+    "Part": {
+        **perhaps(
+            object_of(value=NUMBER), product_id=STRING, source=STRING, event_type=STRING, count=NUMBER, weight=NUMBER
+        ),
+        "description": "what one kind of events, or one product of the user's history, adds to a score",
+    },
     "Similar": object_of(
         product_id=STRING,
         weights_version=INTEGER,
@@ -69,13 +110,16 @@ SCHEMAS: dict[str, Any] = {
         products=list_of(_RECOMMENDED_PRODUCT),
     ),
     "DetailedRecommendations": list_of(
-        object_of(
-            **_PRODUCT,
-            score=NUMBER,
-            source=_SOURCE,
-            description=TEXT,
-            attributes={"type": ["object", "null"]},
-            rating={"type": ["number", "null"], "description": "the user's own"},
+        perhaps(
+            object_of(
+                **_PRODUCT,
+                score=NUMBER,
+                source=_SOURCE,
+                description=TEXT,
+                attributes={"type": ["object", "null"]},
+                rating={"type": ["number", "null"], "description": "the user's own"},
+            ),
+            parts=_PARTS,
         )
     ),
     "Events": object_of(
@@ -137,28 +181,35 @@ SCHEMAS: dict[str, Any] = {
         "additionalProperties": NUMBER,
         "example": {"view": 1, "add_to_cart": 3, "purchase": 5},
     },
+    "Profiles": object_of(
+        weights_version=INTEGER,
+        degraded={"type": "boolean"},
+        profiles={"type": "object", "additionalProperties": reference("Profile"), "description": "by user id"},
+    ),
     "Event": {
-        **object_of(user_id=STRING, product_id=STRING, event_type=STRING),
-        "properties": {
-            "event_id": STRING,
-            "user_id": {"type": ["string", "integer"]},
-            "product_id": {"type": ["string", "integer"], "description": "or `item_id`"},
-            "event_type": {**STRING, "description": "or `action`; `click` and `cart` are known too"},
-            "timestamp": {"type": ["string", "number"], "description": "or `process_time`"},
-            "tags": list_of(STRING),
-        },
+        **one_of_names(
+            {"type": "object", "properties": {"user_id": _ID, **_EVENT}, "required": ["user_id"]}, *_EVENT_NAMES
+        ),
         "example": {"event_id": "e-1", "user_id": "u1", "product_id": "p1", "event_type": "view", "tags": ["shoes"]},
     },
+    "SessionEvent": {
+        **one_of_names({"type": "object", "properties": _EVENT}, *_EVENT_NAMES),
+        "example": {"product_id": "p1", "event_type": "view"},
+    },
     "Rating": {
-        **object_of(user_id=STRING, product_id=STRING, rating=NUMBER),
-        "properties": {
-            "user_id": {"type": ["string", "integer"], "description": "or `userId`"},
-            "product_id": {"type": ["string", "integer"], "description": "or `item_id`, `movieId`"},
-            "rating": {**NUMBER, "minimum": LOWEST, "maximum": HIGHEST},
-            "timestamp": {"type": ["string", "number"], "description": "or `process_time`"},
-            "event_id": STRING,
-        },
-        "required": ["rating"],
+        **one_of_names(
+            {
+                "type": "object",
+                "properties": {
+                    **dict.fromkeys(("user_id", "userId", "product_id", "item_id", "movieId"), _ID),
+                    "rating": {**NUMBER, "minimum": LOWEST, "maximum": HIGHEST},
+                    **{name: _EVENT[name] for name in ("timestamp", "process_time", "event_id")},
+                },
+                "required": ["rating"],
+            },
+            ("user_id", "userId"),
+            ("product_id", "item_id", "movieId"),
+        ),
         "example": {"userId": "u1", "movieId": "p1", "rating": 4.5},
     },
     "Ratings": {
@@ -229,7 +280,10 @@ SCHEMAS: dict[str, Any] = {
         results=list_of(object_of(index=INTEGER, status=INTEGER, outcome=STRING)),
     ),
     "Problem": {
-        **object_of(type=STRING, title=STRING, status=INTEGER, detail=STRING),
+        **perhaps(
+            object_of(type=STRING, title=STRING, status=INTEGER, detail=STRING),
+            errors=list_of(object_of(field=STRING, value={}, allowed=STRING)),
+        ),
         "description": "RFC 9457; `errors` names each wrong member",
     },
 }

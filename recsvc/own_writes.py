@@ -148,9 +148,10 @@ class OwnWrites:
         recent = self._store.recent(user_id, 0, -1)
         if any(text.startswith(beginning) for text, _ in recent):
             return Awaited(user, APPLIED)
-        if event.event_id is None or (recent and event.time_ms <= recent[-1][1]):
-            # Without an id it can't be a repeat; an old one may have been applied and left the newest since.
-            return Awaited(user, APPLIED if event.event_id is None else UNKNOWN)
+        if event.event_id is None:
+            return Awaited(user, APPLIED)  # it can't be a repeat
+        if not recent or event.time_ms <= recent[-1][1]:
+            return Awaited(user, UNKNOWN)  # it may have been applied, and be no longer among the newest, or be lost
         return Awaited(user, DUPLICATE)
 
     def _beginning(self, place: Placed) -> str:

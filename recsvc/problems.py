@@ -104,7 +104,8 @@ def _weights_error(exc: WeightsError) -> Response:
 
 
 def _rejected_event(exc: RejectedEvent) -> Response:
-    return problem_response(Problem(400, str(exc), members={"reason": exc.reason}))
+    errors = () if exc.wrong is None else (FieldError(*exc.wrong),)
+    return problem_response(Problem(400, str(exc), errors, members={"reason": exc.reason}))
 
 
 def _version_mismatch(exc: VersionMismatch) -> Response:

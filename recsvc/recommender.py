@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from reccore.encoding import decode_counts, newest_of_rows
 from reccore.ranking import RankedProduct, rank_tags
+from reccore.ratings import newest_rated
 from reccore.scoring import score
 from reccore.timestamps import iso_8601
 from reccore.weights import Weights
@@ -107,6 +107,8 @@ class Recommender:
             mask = self._masks.of(basis.scorer.model.product_ids, snapshot, wish.wanted)
             near = basis.scorer.neighbours(product_id, left_out=left_out, n=basis.limit, allowed=mask)
             products = [self._entry(each.product_id, each.score, each.source, basis) for each in near]
+            for entry in products if wish.explain else ():
+                entry["parts"] = [{"product_id": product_id, "source": entry["source"], "value": entry["score"]}]
         if not products:
             products = [
                 self._ranked_entry(each, TAGS, basis) for each in self._sharing_tags(product_id, left_out, basis)
@@ -162,18 +164,22 @@ class Recommender:
         liked = _liked(scores)
         products, popular = self._products(user, lambda: liked, basis)
         own = bool(liked) or any(each["source"] not in (TAGS, POPULAR) for each in products)
-        newest = [newest_of_rows(rows.values()), newest_of_rows(self._unexpired(user.items).values())] if own else []
-        as_of = max((each for each in newest if each is not None), default=None)
-        if not own:
-            as_of = basis.table.newest_ms(popular)
+        metrics.count_recommended(each["source"] for each in products)
+        as_of = self._newest(user) if own else basis.table.newest_ms(popular)
         return {
             "source": "profile" if own else POPULAR,
             "weights_version": basis.in_force.version,
             "as_of": None if as_of is None else iso_8601(as_of),
             "degraded": degraded or not self._weights.connected,
             "tags": self._tags(rows, scores, basis),  # also those that the weights in force make nothing of
-            "products": _counted(products),
+            "products": products,
         }
+
+    def _newest(self, user: StoredUser) -> int | None:
+        """Give the time (epoch ms) of the newest that is known of the user."""
+        rows = (self._unexpired(each).values() for each in (user.rows, user.items))
+        newest = [*map(newest_of_rows, rows), newest_rated(user.ratings.values())]
+        return max((each for each in newest if each is not None), default=None)
 
     def _products(
         self, user: StoredUser, liked: Callable[[], Mapping[str, float]], basis: _Basis
@@ -290,9 +296,3 @@ class Recommender:
 def _liked(scores: Mapping[str, float]) -> Mapping[str, float]:
     """Give the scores of a taste; none where there is nothing that the user likes."""
     return scores if any(value > 0 for value in scores.values()) else {}
-
-
-def _counted(products: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    for source, count in Counter(each["source"] for each in products).items():
-        metrics.recommended_products.labels(source).inc(count)
-    return products

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from reccore.access import redis_url_setting
+from reccore.access import redis_url_setting, secret_setting
 from reccore.followed_topics import FollowedTopics
 from reweigh.arguments import add_command, add_env, add_group, duration
-from reweigh.errors import need
+from reweigh.errors import CommandError, need
 from reweigh.lines import AUTO, CSV, JSON_LINES, PARQUET
 from reweigh.repeating import again_and_again, interruptible
 from reweigh.settings import chosen_values, read_settings
 
+_MONGODB_URL: Final = ("MONGODB_URL", "MONGODB_URL_FILE")
 _FOLLOW: Final = """Follow three topics into Redis: what product-catalog tells of products is in the catalogue, and a
 record without a value takes its key's product out; what users have rated (ratings) stands beside their profiles; and
 what their last events say of tags (user_behavior) becomes a vector of interests.
@@ -53,7 +55,7 @@ def _add_catalog(subparsers: Any) -> None:
 def _add_mongodb(group: Any) -> None:
     what = "store the products of a MongoDB collection in Redis, and remove those that vanish from it"
     mongodb = add_command(group, "mongodb", what, catalog_mongodb)
-    mongodb.add_argument("--url", required=True, metavar="URL", help="mongodb://host:port/database")
+    mongodb.add_argument("--url", metavar="URL", help="mongodb://host:port/database; default: MONGODB_URL")
     mongodb.add_argument("--collection", default="products", metavar="NAME", help="default: products")
     mongodb.add_argument("--every", type=duration, metavar="TIME", help="again and again, e.g. 60s, until SIGTERM")
     mongodb.add_argument(
@@ -66,13 +68,22 @@ def _add_mongodb(group: Any) -> None:
 def catalog_mongodb(options: argparse.Namespace) -> int:
     """`reweigh catalog mongodb`: exit code 1 when documents were rejected, or could not be read."""
     mongodb = need("reweigh.mongodb", "mongodb")
-    with _redis(options) as client, mongodb.collection(options.url, options.collection) as documents:
+    url = options.url or _mongodb_url(options)
+    with _redis(options) as client, mongodb.collection(url, options.collection) as documents:
         catalogue = mongodb.MongoCatalogue(documents, client, remove_missing=options.remove_missing)
         if options.every is None:
             return _told_turn(catalogue.turn())
         with interruptible(), suppress(KeyboardInterrupt):
             again_and_again(options.every, lambda: _told_turn(catalogue.turn()))
     return 0
+
+
+def _mongodb_url(options: argparse.Namespace) -> str:
+    values = {**chosen_values(options.env)[0], **{key: os.environ[key] for key in _MONGODB_URL if key in os.environ}}
+    url = secret_setting(values, _MONGODB_URL[0], lambda file: Path(file).read_text("utf-8"))
+    if not url:
+        raise CommandError("no collection is named: set MONGODB_URL or MONGODB_URL_FILE, or give --url")
+    return url
 
 
 def _told_turn(turn: Any) -> int:

@@ -274,12 +274,12 @@ def _since(text: str) -> int:
     kind, _, value = text.partition("=")
     units = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
     try:
-        if kind == "last" and value[-1:] in units:
-            return int((time.time() - float(value[:-1]) * units[value[-1]]) * 1000)
+        if kind == "last" and value[-1:] in units and (length := float(value[:-1])) > 0:
+            return max(0, int((time.time() - length * units[value[-1]]) * 1000))
         if kind == "ts":
             number = _number(value)
             return parse_timestamp(value if number is None else number)
-    except ValueError:
+    except (ValueError, OverflowError):  # of a length that is infinite, or in milliseconds
         pass
     raise SettingError(
         "--from", text, "archive, ts=TIME (ISO 8601 or epoch) or last=N with s, m, h or d, e.g. last=24h"

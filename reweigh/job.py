@@ -126,7 +126,7 @@ class JobControl:
             f"job          {job.identity}",
             f"state        {job.state}, {job.running} of {job.vertices} tasks running",
             f"since        {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(job.started_ms / 1000))}",
-            f"parallelism  {self._settings.sizes.parallelism}",
+            f"parallelism  {max(self._parallelism(job), default=0)}",
         ]
         checkpoints = get_json(f"{self._rest}/jobs/{job.identity}/checkpoints")
         return lines + (_describe_checkpoints(checkpoints) if checkpoints else [])
@@ -202,8 +202,12 @@ class JobControl:
             time.sleep(0.1)
 
     def _has(self, job: JobState, parallelism: int) -> bool:
+        return parallelism in self._parallelism(job)
+
+    def _parallelism(self, job: JobState) -> set[int]:
+        """Give how many subtasks its steps have, which some have by their nature."""
         details = get_json(f"{self._rest}/jobs/{job.identity}") or {"vertices": []}
-        return any(vertex["parallelism"] == parallelism for vertex in details["vertices"])
+        return {vertex["parallelism"] for vertex in details["vertices"]}
 
     def _running(self, origin: Restore | None) -> str:
         return f"every task of the job is running, from {origin.path if origin else 'the first record of the topics'}"

@@ -104,7 +104,7 @@ def collection(url: str, name: str) -> Iterator[Any]:
             url, serverSelectionTimeoutMS=_PATIENCE_MS, tz_aware=True, datetime_conversion="DATETIME_AUTO"
         )
     except (PyMongoError, ValueError) as exc:  # its text may hold a part of the password
-        raise CommandError("--url is no URL of MongoDB, mongodb://host:port/database") from exc
+        raise CommandError("what is given is no URL of MongoDB, mongodb://host:port/database") from exc
     with client:
         try:
             yield client.get_default_database()[name]

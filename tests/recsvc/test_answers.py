@@ -7,6 +7,7 @@ import re
 from urllib.parse import quote
 
 import pytest
+from jsonschema import ValidationError, validate
 from prometheus_client import REGISTRY
 
 from reccore import encoding
@@ -466,6 +467,46 @@ def test_health_says_what_is_away(bench: Bench) -> None:
     assert bench.http.get("/readyz").status_code == 503
     assert bench.http.get("/health").status_code == 200
     assert bench.http.get("/health").json["weights"]["known"]
+    assert bench.http.get("/health").json["kafka"] == {"available": None}
+    event = {"user_id": "u", "product_id": "p", "event_type": "view"}
+    assert bench.http.post("/update", json=event).status_code == 202
+    assert bench.http.get("/health").json["kafka"] == {"available": True}
+
+
+def test_answers_and_requests_are_as_described(bench: Bench) -> None:
+    """Answers are valid by the service's own description, and so are its examples and each name of a member."""
+    described = bench.http.get("/openapi.json").json
+    for name, schema in described["components"]["schemas"].items():
+        for value in [schema["example"]] if "example" in schema else []:
+            validate(value, {**described, "$ref": f"#/components/schemas/{name}"})
+    contract = {"user_id": "u", "item_id": 7, "action": "click", "process_time": 1_700_000_000.5}
+    validate(contract, {**described, "$ref": "#/components/schemas/Event"})
+    with pytest.raises(ValidationError):
+        validate({"user_id": "u", "item_id": 7}, {**described, "$ref": "#/components/schemas/Event"})
+    assert bench.http.post("/update", json=contract).status_code == 202
+    position = bench.http.post("/update", json=contract).json["position"]
+    for method, path, shape, body in (
+        ("get", f"/recommend/u?explain=true&wait_ms=0&after={position}", "/recommend/{user_id}", None),
+        ("post", "/recommend/session?explain=true", None, {"events": [{"product_id": "p1", "event_type": "view"}]}),
+        ("post", "/profiles", None, {"user_ids": ["u"]}),
+        ("get", "/profile/u", "/profile/{user_id}", None),
+        ("get", "/products", None, None),
+        ("get", "/features/u", "/features/{user_id}", None),
+        ("get", "/users/u/events", "/users/{user_id}/events", None),
+        ("get", "/users/u/ratings", "/users/{user_id}/ratings", None),
+        ("get", "/interests/u", "/interests/{user_id}", None),
+        ("post", "/update/batch", None, [contract, {"user_id": "u"}]),
+        ("get", "/api/config/weights", None, None),
+        ("put", "/api/config/weights", None, {"view": 1, "add_to_cart": 2, "purchase": 3}),
+    ):
+        answer = bench.http.open(path, method=method.upper(), json=body, headers={"X-API-Key": "key"})
+        assert answer.status_code < 300, (path, answer.text)
+        said = described["paths"][shape or path.partition("?")[0]][method]["responses"][str(answer.status_code)]
+        validate(answer.json, {**described, **said["content"]["application/json"]["schema"]})
+    problem = bench.http.post("/update", json={**contract, "action": "look"})
+    validate(problem.json, {**described, "$ref": "#/components/schemas/Problem"})
+    (error,) = problem.json["errors"]
+    assert error == {"field": "event_type", "value": "look", "allowed": "one of view, add_to_cart, purchase"}
 
 
 def test_the_description_is_whole_and_works_offline(bench: Bench) -> None:

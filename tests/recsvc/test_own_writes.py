@@ -131,6 +131,8 @@ def test_a_repeat_is_told_once_a_checkpoint_covers_it(bench: Bench) -> None:
     bench.users.users["u"] = stored(arrival(1, "0:0:0:p"))
     assert asked(bench, repeated) == {"state": "pending"}
     bench.settled.settled_upto = 2
+    assert asked(bench, repeated) == {"state": "unknown"}, "where no events are kept, there is nothing to tell it by"
+    bench.users.events["u"] = [("0:0:0:p", 1)]
     assert asked(bench, repeated) == {"state": "duplicate"}
 
 

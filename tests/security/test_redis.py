@@ -41,6 +41,7 @@ from reweigh.follow.follower import Follower
 from reweigh.follow.interests import InterestTable
 from reweigh.follow.ratings import RatingTable
 from reweigh.kafka import EventProducer
+from reweigh.mongodb import MongoCatalogue, Turn
 from reweigh.publishing.command import Run
 from reweigh.publishing.lists import Basis, ListMaker
 from reweigh.verify.stored import Stored
@@ -162,14 +163,24 @@ def test_the_sweeper_rewrites(address: str) -> None:
     write_again.close()
 
 
+class Documents(list[dict[str, object]]):
+    """A collection."""
+
+    find = list.__iter__
+
+
 def test_the_commands_load_the_catalogue(address: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """`catalog load` and `doctor` work, and the totals can be waited for."""
+    """`catalog` and `doctor` work, and the totals can be waited for."""
     products = tmp_path / "products.jsonl"
     products.write_text('{"product_id": "p1", "tags": ["shoes"]}\n')
     secret = tmp_path / "stack.env"
     (tmp_path / "url").write_text(url(address, COMMANDS) + "\n")
     secret.write_text(f"REDIS_URL_FILE={tmp_path}/url\n")
     assert main(["catalog", "load", str(products), "--env", str(secret)]) == 0
+    with redis.Redis.from_url(url(address, COMMANDS)) as client:
+        collection = MongoCatalogue(Documents([{"_id": "sofa"}, {"_id": "bed"}]), client, remove_missing=False)
+        assert collection.turn() == Turn(2, 0, 0)
+    assert main(["catalog", "remove", "sofa", "bed", "--env", str(secret)]) == 0
     assert "read, deleted" in check_redis(url(address, COMMANDS))
     with redis.Redis.from_url(url(address, COMMANDS)) as client:
         assert read_totals(client).applied == {"view": 1}
@@ -244,6 +255,8 @@ def test_verify_reads_everything(address: str) -> None:
             "p1": ["shoes"],
             "lamp": [],
             "rug": [],
+            "sofa": [],
+            "bed": [],
         }
         stored.read_into(database, lambda _done, _total: None)
         assert database.sql("SELECT count(*) FROM stored_counts").fetchall() == [(1,)]

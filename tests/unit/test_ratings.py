@@ -26,7 +26,7 @@ def test_the_rule_on_the_table(case: RatingCase) -> None:
 
 def test_the_reason_is_told_with_value_and_what_is_allowed() -> None:
     """So that whoever sent it knows what to mend."""
-    with pytest.raises(RejectedEvent, match=r"rating: 7, a number from 0\.5 to 5 is required"):
+    with pytest.raises(RejectedEvent, match=r"rating: 7, a number from 0\.5 to 5 is allowed"):
         parse_rating(b'{"user_id":"u","product_id":"p","rating":7}', record_time_ms=0)
 
 
