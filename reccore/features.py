@@ -6,16 +6,22 @@ by how many these are; that of ``duration_ms`` is called ``user_product_avg_time
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from reccore.encoding import ItemCounts, decode_item
+from reccore.errors import SettingError
 from reccore.event_types import PURCHASE, VIEW
 from reccore.metadata_numbers import DURATION, THOUSANDTHS
 
 LAST_INTERACTION: Final = "user_last_interaction"
-PRODUCT_VIEWS, PRODUCT_PURCHASES = "user_product_views", "user_product_purchases"
+COUNTED: Final = frozenset({"product", "category"})
+"""What is counted by anyway."""
+MOST_ATTRIBUTES: Final = 16
+_ATTRIBUTE: Final = re.compile(r"[A-Za-z0-9_]{1,32}")
 
 Value: TypeAlias = int | float | None
 Features: TypeAlias = dict[str, Value]
@@ -34,7 +40,7 @@ class FeatureRules:
     @property
     def of_product(self) -> tuple[str, ...]:
         """Names of the features of a user and a product."""
-        return (PRODUCT_VIEWS, PRODUCT_PURCHASES, *map(average_name, self.numbers))
+        return (*group_names("product"), *map(average_name, self.numbers))
 
     def unexpired(self, rows: Mapping[str, str], now: float, expiry_seconds: int) -> dict[str, ItemCounts]:
         """Read the rows of a user; expired ones (0: none) are left out. ``ValueError`` for what is no row."""
@@ -63,9 +69,39 @@ class FeatureRules:
     def _counted(self, of_what: str, items: Iterable[ItemCounts]) -> Features:
         rows = [item.counts.counts for item in items]
         return {
-            f"user_{of_what}_{plural}": sum(row[index] for row in rows if index < len(row))
-            for plural, index in (("views", self.types.index(VIEW)), ("purchases", self.types.index(PURCHASE)))
+            name: sum(row[index] for row in rows if index < len(row))
+            for name, index in zip(group_names(of_what), map(self.types.index, (VIEW, PURCHASE)), strict=True)
         }
+
+
+def group_names(of_what: str) -> tuple[str, str]:
+    """Give the names of the features of a user and a group of products, or one of them."""
+    return f"user_{of_what}_views", f"user_{of_what}_purchases"
+
+
+def attributes_setting(settings: Mapping[str, str]) -> tuple[str, ...]:
+    """Read ``FEATURE_ATTRIBUTES``, names of attributes separated by commas. Raises :class:`SettingError`."""
+    given = settings.get("FEATURE_ATTRIBUTES") or ""
+    names = tuple(dict.fromkeys(each for part in given.split(",") if (each := part.strip())))
+    if len(names) > MOST_ATTRIBUTES or not all(map(_ATTRIBUTE.fullmatch, names)) or not COUNTED.isdisjoint(names):
+        allowed = f"at most {MOST_ATTRIBUTES} names of letters, digits and _, separated by commas; none is "
+        raise SettingError("FEATURE_ATTRIBUTES", given, allowed + " or ".join(sorted(COUNTED)))
+    return names
+
+
+def attribute_values(details: str | None, names: Iterable[str]) -> dict[str, str]:
+    """Give those attributes of a product that are wanted, from its stored details.
+
+    One that is a text, a number or a truth value counts under its text; others are none.
+    """
+    attributes = (json.loads(details) or {}).get("attributes") if details else None
+    if not isinstance(attributes, dict):
+        return {}
+    return {
+        name: value if isinstance(value, str) else json.dumps(value)
+        for name in names
+        if isinstance(value := attributes.get(name), str | int | float)
+    }
 
 
 def last_interaction_ms(items: Mapping[str, ItemCounts]) -> int | None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from reccore.encoding import ItemCounts
-from reccore.features import LAST_INTERACTION, FeatureRules, last_interaction_ms
+from reccore.features import LAST_INTERACTION, FeatureRules, attribute_values, last_interaction_ms
 from reccore.timestamps import iso_8601
 from recsvc.errors import StoreUnavailable
 from recsvc.sources import StatisticsSource
@@ -62,14 +61,5 @@ class UserFeatures:
         return dict(self._rules.groups(name, items, lambda each: values.get(each, {}).get(name)))
 
     def _attribute_values(self, product_ids: Sequence[str]) -> dict[str, dict[str, str]]:
-        """Read the attributes that are wanted; one that is a text, a number or a truth value counts under its text."""
-        found: dict[str, dict[str, str]] = {}
-        for product_id, details in zip(product_ids, self._store.details(product_ids), strict=True):
-            attributes = (json.loads(details) or {}).get("attributes") if details else None
-            if isinstance(attributes, dict):
-                found[product_id] = {
-                    name: value if isinstance(value, str) else json.dumps(value)
-                    for name in self._attributes
-                    if isinstance(value := attributes.get(name), str | int | float)
-                }
-        return found
+        details = zip(product_ids, self._store.details(product_ids), strict=True)
+        return {product_id: attribute_values(text, self._attributes) for product_id, text in details}

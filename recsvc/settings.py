@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,13 +11,12 @@ from typing import Final
 from reccore.access import OPEN, KafkaAccess, api_keys_setting, redis_url_setting, zookeeper_auth_setting
 from reccore.errors import SettingError
 from reccore.event_types import EventTypes
+from reccore.features import attributes_setting
 from reccore.followed_topics import FollowedTopics
 from reccore.metadata_numbers import DURATIONS, MetadataNumbers
 from recsvc.rate_limit import Rate
 
 _LOCAL_REDIS: Final = "redis://127.0.0.1:6379/0"
-_MOST_ATTRIBUTES: Final = 16
-_ATTRIBUTE: Final = re.compile(r"[A-Za-z0-9_]{1,32}")
 _CONFIG_LIMIT: Final = "1200/minute"
 KAFKA_CLIENTS: Final = ("confluent", "kafka-python")
 """What events are sent with; the first unless another is asked for."""
@@ -81,7 +79,7 @@ def settings_from(environment: Mapping[str, str] | None = None) -> Settings:
         tag_expiry_seconds=_number(env, "TAG_EXPIRY_SECONDS", 0, 0, 3_000_000_000),
         counts_products=_number(env, "MOST_PRODUCTS_PER_USER", 1_000, 0, 1_000_000_000) > 0,
         metadata_numbers=MetadataNumbers.from_settings(env),
-        feature_attributes=_names(env, "FEATURE_ATTRIBUTES"),
+        feature_attributes=attributes_setting(env),
         redis_timeout_ms=_number(env, "API_REDIS_TIMEOUT_MS", 100, 5, 100),
         remembered_users=_number(env, "API_REMEMBERED_USERS", 10_000, 0, 1_000_000),
         kafka_client=_choice(env, "API_KAFKA_CLIENT", KAFKA_CLIENTS),
@@ -100,14 +98,6 @@ def _number(env: Mapping[str, str], key: str, default: int, lowest: int, highest
     if not lowest <= number <= highest:
         raise SettingError(key, given, allowed)
     return number
-
-
-def _names(env: Mapping[str, str], key: str) -> tuple[str, ...]:
-    names = tuple(dict.fromkeys(each for part in (env.get(key) or "").split(",") if (each := part.strip())))
-    if len(names) > _MOST_ATTRIBUTES or not all(map(_ATTRIBUTE.fullmatch, names)) or "product" in names:
-        allowed = f"at most {_MOST_ATTRIBUTES} names of letters, digits and _, separated by commas; none is product"
-        raise SettingError(key, env[key], allowed)
-    return names
 
 
 def _choice(env: Mapping[str, str], key: str, allowed: tuple[str, ...]) -> str:

@@ -15,8 +15,8 @@ import redis
 
 from reccore.encoding import ItemCounts
 from reccore.event_types import EventTypes
-from reccore.features import LAST_INTERACTION, FeatureRules, last_interaction_ms
-from reccore.layout import CATALOG, items_key, user_of_items_key
+from reccore.features import COUNTED, LAST_INTERACTION, FeatureRules, attribute_values, group_names, last_interaction_ms
+from reccore.layout import CATALOG, CATALOG_DETAILS, items_key, user_of_items_key
 from reccore.metadata_numbers import DURATIONS, MetadataNumbers
 from reweigh.errors import CommandError
 from reweigh.settings import read_settings
@@ -33,6 +33,10 @@ class Features:
         event_types: As the job has them.
         numbers: The metadata numbers that the job adds up.
         tag_expiry_seconds: After how long without events the job forgets a product of a user; 0: never.
+        attributes: Of products, by whose values events are counted too, each in a column ``attribute_<name>``.
+
+    Raises:
+        CommandError: An attribute is called as what is counted by anyway.
     """
 
     def __init__(
@@ -42,17 +46,21 @@ class Features:
         *,
         numbers: MetadataNumbers = DURATIONS,
         tag_expiry_seconds: int = 0,
+        attributes: Sequence[str] = (),
     ) -> None:
+        if taken := COUNTED.intersection(attributes):
+            raise CommandError(f"attributes: {', '.join(taken)}: features of that name are counted anyway")
         self._redis: Any = redis.Redis.from_url(
             url, decode_responses=True, socket_timeout=60.0, socket_connect_timeout=10.0
         )
         self._rules = FeatureRules(event_types.names, numbers.names)
-        self._expiry = tag_expiry_seconds
+        self._expiry, self._attributes = tag_expiry_seconds, tuple(attributes)
         columns: list[tuple[str, Any]] = [("user_id", pa.string()), ("product_id", pa.string())]
         counts, averages = self._rules.of_product[:2], self._rules.of_product[2:]
         columns += [(name, pa.int64()) for name in counts] + [(name, pa.float64()) for name in averages]
-        columns += [("category", pa.string()), ("user_category_views", pa.int64())]
-        columns += [("user_category_purchases", pa.int64()), (LAST_INTERACTION, pa.timestamp("ms", "UTC"))]
+        for group, column in (("category", "category"), *((name, f"attribute_{name}") for name in self._attributes)):
+            columns += [(column, pa.string()), *((name, pa.int64()) for name in group_names(group))]
+        columns.append((LAST_INTERACTION, pa.timestamp("ms", "UTC")))
         self.schema = pa.schema(columns)
 
     @classmethod
@@ -64,6 +72,7 @@ class Features:
             settings.event_types,
             numbers=settings.metadata_numbers,
             tag_expiry_seconds=settings.tag_expiry_seconds,
+            attributes=settings.feature_attributes,
         )
 
     def close(self) -> None:
@@ -79,18 +88,25 @@ class Features:
 
     def batches(self, user_ids: Iterable[str] | None = None) -> Iterator[pa.Table]:
         """Give the same some hundred users at a time. Who is written meanwhile is there as of some moment."""
-        categories = {product: self._category(row) for product, row in self._ask(self._redis.hgetall, CATALOG).items()}
+        groups = self._groups()
         users = self._everybody() if user_ids is None else iter(dict.fromkeys(user_ids))
         while some := list(islice(users, _USERS_A_CALL)):
             rows = self._rows_of(some)
             yield pa.Table.from_pylist(
-                [
-                    row
-                    for user, of_user in zip(some, rows, strict=True)
-                    for row in self._rows(user, of_user, categories)
-                ],
+                [row for user, of_user in zip(some, rows, strict=True) for row in self._rows(user, of_user, groups)],
                 self.schema,
             )
+
+    def _groups(self) -> dict[str, dict[str, str]]:
+        """Give what each product belongs to: by category, and by attribute."""
+        catalogue = self._ask(self._redis.hgetall, CATALOG).items()
+        categories = {product: category for product, row in catalogue if (category := self._category(row)) is not None}
+        groups: dict[str, dict[str, str]] = {"category": categories, **{name: {} for name in self._attributes}}
+        if self._attributes:
+            for product, details in self._ask(lambda: dict(self._redis.hscan_iter(CATALOG_DETAILS))).items():
+                for name, value in attribute_values(details, self._attributes).items():
+                    groups[name][product] = value
+        return groups
 
     def write(self, file: Path, tell: Callable[[int], object]) -> tuple[int, int]:
         """Write everybody's to a Parquet file; gives rows and users. ``tell`` hears the users of each batch."""
@@ -104,21 +120,17 @@ class Features:
         return rows, users
 
     def _rows(
-        self, user_id: str, rows: Mapping[str, str], categories: Mapping[str, str | None]
+        self, user_id: str, rows: Mapping[str, str], groups: Mapping[str, Mapping[str, str]]
     ) -> Iterator[dict[str, Any]]:
         items: Mapping[str, ItemCounts] = self._rules.unexpired(rows, time.time(), self._expiry)
-        by_category = self._rules.groups("category", items, categories.get)
+        counted = {name: self._rules.groups(name, items, members.get) for name, members in groups.items()}
         newest_ms = last_interaction_ms(items)
         for product_id, item in sorted(items.items()):
-            category = categories.get(product_id)
-            yield {
-                "user_id": user_id,
-                "product_id": product_id,
-                **self._rules.product(item),
-                "category": category,
-                **(by_category[category] if category is not None else {}),
-                LAST_INTERACTION: newest_ms,
-            }
+            row: dict[str, Any] = {"user_id": user_id, "product_id": product_id, **self._rules.product(item)}
+            for name, members in groups.items():
+                if (value := members.get(product_id)) is not None:
+                    row |= {name if name == "category" else f"attribute_{name}": value, **counted[name][value]}
+            yield {**row, LAST_INTERACTION: newest_ms}
 
     def _everybody(self) -> Iterator[str]:
         seen: set[str] = set()

@@ -11,6 +11,7 @@ from typing import Final
 from reccore.access import OPEN, KafkaAccess, api_keys_setting, redis_url_setting, zookeeper_auth_setting
 from reccore.errors import SettingError
 from reccore.event_types import EventTypes
+from reccore.features import attributes_setting
 from reccore.metadata_numbers import MetadataNumbers
 from reweigh.errors import CommandError
 
@@ -39,6 +40,7 @@ class Settings:
     recent_events: int
     source: str
     """Where they were read, for messages."""
+    feature_attributes: tuple[str, ...] = ()
     kafka_access: KafkaAccess = OPEN
     zookeeper_auth: str = field(default="", repr=False)
 
@@ -96,6 +98,7 @@ def read_settings(
         most_tags_per_user=_number(values, "MOST_TAGS_PER_USER", 1_000),
         most_products_per_user=_number(values, "MOST_PRODUCTS_PER_USER", 1_000),
         metadata_numbers=MetadataNumbers.from_settings(values),
+        feature_attributes=attributes_setting(values),
         recent_events=_number(values, "RECENT_EVENTS", 200),
         source=source,
         kafka_access=KafkaAccess.from_settings(values, _read_file),

@@ -115,6 +115,23 @@ def test_of_many_users(stack: Stack) -> None:
         assert features.table([]).schema == features.schema
 
 
+def test_by_attributes_of_products(stored: redis.Redis, stack: Stack) -> None:
+    """Each value of an attribute that is asked for is a group as a category is; products without it are in none."""
+    for product, attributes in (("lamp", {"brand": "acme", "led": True}), ("sofa", {"brand": "acme"})):
+        stored.hset(layout.CATALOG_DETAILS, product, json.dumps({"attributes": attributes}))
+    chosen = {"numbers": NUMBERS, "attributes": ("brand", "led")}
+    with closing(Features(stack.env["REDIS_URL"], EventTypes.from_settings({}), **chosen)) as features:
+        found = rows(features.table(["ann"]))
+    lamp, sofa, rare = (found["ann", product] for product in ("lamp", "sofa", "rare"))
+    assert (lamp["attribute_brand"], lamp["attribute_led"], sofa["attribute_led"]) == ("acme", "true", None)
+    views = [row["user_product_views"] for row in (lamp, sofa)]
+    assert lamp["user_brand_views"] == sofa["user_brand_views"] == sum(views)
+    assert lamp["user_led_views"] == views[0]
+    assert {rare[name] for name in rare if "brand" in name} == {None}
+    with pytest.raises(CommandError, match="category"):
+        Features(stack.env["REDIS_URL"], EventTypes.from_settings({}), attributes=("category",))
+
+
 @pytest.mark.usefixtures("stored")
 def test_into_a_file(stack: Stack, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`reweigh features` writes everybody's."""
