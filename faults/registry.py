@@ -46,7 +46,7 @@ _ROWS = (
     ("A2", "archive killed while it writes", "every file opens; no row twice or missing", archive.killed_while_writing),
     ("H1", "slow clients", "health p95 below 100 ms", serving.crawled),
     ("H2", "oversized and cut requests", "413, 411, 431, 414; none taken", serving.oversized),
-    ("H3", "fuzzing", "no 5xx; every 4xx a problem", serving.fuzzed),
+    ("H3", "fuzzing", "no 5xx but Kafka's 503; every 4xx a problem", serving.fuzzed),
     ("H4", "worker killed, reload, SIGTERM", "no failed request on reload or drain", serving.lost_workers),
     ("H5", "far more requests than can be answered", "goodput 80 % of the peak; recovers in 10 s", serving.overloaded),
     ("T1", "wrong clocks", "no negative time; counted once", clocks.wrong_clock),

@@ -17,9 +17,10 @@ from reweigh.repeating import again_and_again, interruptible
 from reweigh.settings import chosen_values, read_settings
 
 _MONGODB_URL: Final = ("MONGODB_URL", "MONGODB_URL_FILE")
-_FOLLOW: Final = """Follow three topics into Redis: what product-catalog tells of products is in the catalogue, and a
-record without a value takes its key's product out; what users have rated (ratings) stands beside their profiles; and
-what their last events say of tags (user_behavior) becomes a vector of interests.
+_FOLLOW: Final = """Follow four topics into Redis: what product-catalog tells of products is in the catalogue, and a
+record without a value takes its key's product out; what users have rated (ratings) stands beside their profiles; what
+their last events say of tags (user_behavior) becomes a vector of interests; and a list that was computed ahead
+(recommendations) takes the place of the user's last one.
 
 How far it is stands in Redis itself, so nothing is left out or done twice, and a Redis that has lost its data gets
 everything again. Bad records go to the dead-letter topic. Ends on SIGTERM or Ctrl-C."""
@@ -28,7 +29,7 @@ everything again. Bad records go to the dead-letter topic. Ends on SIGTERM or Ct
 def add_catalog_commands(subparsers: Any) -> None:
     """Describe them."""
     _add_catalog(subparsers)
-    what = "carry products, ratings and interest profiles from their topics into Redis"
+    what = "carry products, ratings, interest profiles and lists computed ahead from their topics into Redis"
     add_env(add_command(subparsers, "follow", what, follow, _FOLLOW))
 
 

@@ -27,9 +27,16 @@ from zkconfig.cli import add_weights_commands
 _LOAD: Final = """Send the events of a file to Kafka: each to the topic of its type, keyed by user id.
 
 JSON lines have one event a line. CSV begins with a header of field names (user_id, product_id or item_id, event_type or
-action, timestamp or process_time, event_id, session_id, tags separated by |). RetailRocket's file is read as it is.
+action, timestamp or process_time, event_id, session_id, metadata as JSON, tags separated by |); Parquet has columns of
+these names. RetailRocket's events.csv is read as it is; of the folder that holds its other files too, the catalogue is
+stored first, the tags of a product being its categories. Behaviour files (CSV, JSON lines, Parquet) hold the same under
+the names of other shops and data sets, or ratings.
+
 An event without an event_id gets one made of its line number and content: the same file loaded twice counts once
-(within the job's deduplication window), and equal lines of one file stay distinct."""
+(within the job's deduplication window), and equal lines of one file stay distinct.
+
+A load that was interrupted goes on where it was when the same command is run again: .NAME.loading beside the file says
+what Kafka has acknowledged, and is removed at the end."""
 
 _EVAL: Final = """Replay a data set up to a point in time, answer everybody by what the job keeps and by models that
 are trained on the same, and measure the answers by the events that came afterwards, beside the most popular products.

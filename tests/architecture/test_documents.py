@@ -14,6 +14,7 @@ from deploy.local.settings import HANDED_ON, PORTS, Sizes
 from reccore import layout
 from reccore.dead_letters import Reason
 from reccore.event_types import EventTypes
+from reccore.followed_topics import FollowedTopics
 from reccore.metric_names import MetricName
 from reccore.totals import APPLIED_PREFIX, DEAD_PREFIX, READ_PREFIX, UNTAGGED
 from recsvc.metrics import METRICS
@@ -129,7 +130,7 @@ def test_files_that_documents_name_exist(document: str) -> None:
 
 
 def test_the_architecture_names_what_there_is() -> None:
-    """Every process of the stack has its row, every file that is named exists, and every topic is in the picture."""
+    """Every process of the stack has its row, every file that is named exists; topics and parts are in the picture."""
     text = (DOCS / "architecture.md").read_text(encoding="utf-8")
     rows = [line.split("|") for line in re.findall(r"^\| .*\|$", text, re.MULTILINE)][2:]
     processes = {name for row in rows for name in re.findall(r"`([^`]+)`", row[2])}
@@ -139,4 +140,7 @@ def test_the_architecture_names_what_there_is() -> None:
     assert [name for name in files if not (DOCS.parent / name).exists()] == []
     picture = text.split("```")[1]
     types = EventTypes.from_settings({})
-    assert [topic for topic in (*types.by_topic, types.dead_letter_topic) if topic not in picture] == []
+    drawn = {*types.by_topic, types.dead_letter_topic, *FollowedTopics().names}
+    drawn |= {name for row in rows for name in row[1].partition(", of ")[0].strip().split(", ")}
+    drawn |= {"reweigh train", "reweigh recommend publish"}
+    assert sorted(name for name in drawn if name not in picture) == []

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import random
+import re
 import signal
 import socketserver
 import subprocess
@@ -24,6 +27,7 @@ from faults.clocks import clock_library
 from faults.errors import DoesNotHold
 from faults.flood import offer
 from faults.ledger import Ledger
+from faults.made_up import MadeUp, Maker, without_products
 from faults.patience import wait_until
 from faults.poison import LARGE_POISON, POISON
 from faults.registry import rows
@@ -32,7 +36,10 @@ from faults.runner import Outcome
 from faults.soak import growth
 from faults.stores import Away
 from flink_jobs.fast_parse import BatchParser
+from reccore.errors import RejectedEvent
 from reccore.event_types import EventTypes
+from reccore.events import event_from_value
+from recsvc.openapi import document
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reliability.md"
 EVENT = {"event_id": "e", "user_id": "u", "product_id": "p", "timestamp": 5, "tags": ["a", "a", "b"]}
@@ -246,3 +253,47 @@ def test_what_goes_on_growing_is_told_from_what_fills_up() -> None:
     assert growth(growing, noted.__setitem__) == ["part grew from 800 to 1100 MiB"]
     leaking = [*_samples(5, 5, 5, 5, 5, 5), *_samples(5, 5, 5, files=61)]
     assert growth(leaking, noted.__setitem__) == ["part has 61 files open, after 10"]
+
+
+def made_up(seed: int, rounds: int, right: float = 0.8) -> list[MadeUp]:
+    """Requests to each route of the service, so many rounds."""
+    maker = Maker(document(["ranking", "weights"]), random.Random(seed), right=right)
+    return [maker.request(*route) for _ in range(rounds) for route in maker.routes]
+
+
+def test_made_up_requests_reach_whatever_is_described() -> None:
+    """Every parameter of every route, and every member of what it takes; the same seed makes the same requests."""
+    requests = made_up(1, 60)
+    assert requests == made_up(1, 60) != made_up(2, 60)
+    described = document(["ranking", "weights"])
+    for path, found in described["paths"].items():
+        route = re.compile(re.sub(r"\{[^}]*\}", ".*", path) + r"(\?.*)?", re.DOTALL)
+        for method, operation in found.items():
+            if method == "parameters":
+                continue
+            to_it = [each for each in requests if each.method == method.upper() and route.fullmatch(each.target)]
+            sent = "".join(f"{each.target} {each.headers} {json.dumps(each.body)}" for each in to_it)
+            parameters = (*found.get("parameters", ()), *operation.get("parameters", ()))
+            unsent = [each["name"] for each in parameters if each["in"] != "path" and each["name"] not in sent]
+            assert to_it
+            assert not unsent, (method, path)
+    sent = json.dumps([each.body for each in requests])
+    for name in ("Event", "Rating", "Weights", "WhoseInterests"):
+        for member in described["components"]["schemas"][name]["properties"]:
+            assert f'"{member}": ' in sent, (name, member)
+
+
+@pytest.mark.parametrize("right", [0.5, 1.0])
+def test_no_made_up_event_counts(right: float) -> None:
+    """Whatever else it holds, the job and the service refuse it."""
+    types, lots, judged = EventTypes.from_settings({}), random.Random(1), 0
+    for request in made_up(3, 100, right):
+        if not request.target.startswith("/update"):
+            continue
+        value = without_products(lots, request.body)
+        events = value.get("events", value) if isinstance(value, dict) else value
+        for event in events if isinstance(events, list) else [events]:
+            judged += isinstance(event, dict)
+            with pytest.raises(RejectedEvent):
+                event_from_value(event, b"", topic_type=None, record_time_ms=1, event_types=types)
+    assert judged > 50

@@ -13,14 +13,20 @@ from reccore.events import LONGEST_ID
 from reccore.interests import MOST_ITEMS
 from reccore.ratings import MOST_RATINGS
 from reccore.weights import LARGEST_DOCUMENT
+from recsvc.app import create_app
+from recsvc.catalogue import MOST_PRODUCTS
+from recsvc.guests import MOST_SESSION_EVENTS
 from recsvc.ingest import LARGEST_EVENT
 from recsvc.ingest_routes import LARGEST_BATCH, MOST_EVENTS
 from recsvc.interest_routes import LARGEST_REQUEST
 from recsvc.interests import MOST_OTHERS
 from recsvc.own_writes import MOST_WAIT_MS
+from recsvc.rate_limit import Rate
 from recsvc.recent_events import MOST_EVENTS as MOST_RECENT_EVENTS
+from recsvc.recommend_routes import LARGEST_N, LARGEST_SESSION, MOST_EXCLUDED
+from recsvc.settings import Settings
 from recsvc.user_routes import LARGEST_BODY, MOST_USERS
-from tests.recsvc.conftest import Bench, bench
+from tests.recsvc.conftest import TYPES, Bench, bench
 
 __all__ = ["bench"]  # a fixture of the service's tests
 
@@ -30,6 +36,18 @@ KEY = {"X-API-Key": "key"}
 EVENT = {"user_id": "u", "product_id": "p", "event_type": "view"}
 RATING = {"user_id": "u", "product_id": "p", "rating": 5}
 PROBLEM = "application/problem+json"
+SESSION = {"product_id": "p", "event_type": "view"}
+BODIES = {
+    ("POST", "/recommend/session"): (LARGEST_SESSION, {"events": [SESSION]}),
+    ("POST", "/profiles"): (LARGEST_BODY, {"user_ids": ["u"]}),
+    ("POST", "/update"): (LARGEST_EVENT, EVENT),
+    ("POST", "/update/batch"): (LARGEST_BATCH, [EVENT]),
+    ("POST", "/send_rating"): (LARGEST_EVENT, RATING),
+    ("POST", "/push_interest/"): (LARGEST_REQUEST, {"user_id": "u"}),
+    ("POST", "/send_kafka/"): (LARGEST_REQUEST, {"user_id": "u"}),
+    ("PUT", "/api/config/weights"): (LARGEST_DOCUMENT, {"view": 1, "add_to_cart": 3, "purchase": 5}),
+}
+"""The largest body of each route that takes one, and one that is right."""
 
 
 def row(request: str) -> str:
@@ -47,7 +65,13 @@ def gunicorn(name: str) -> int:
 @pytest.mark.parametrize(
     ("request_line", "numbers"),
     [
-        ("GET /recommend/<user_id>", (LONGEST_ID, 100, MOST_WAIT_MS)),
+        ("GET /recommend/<user_id>", (LONGEST_ID, LARGEST_N, MOST_EXCLUDED, MOST_WAIT_MS)),
+        ("POST /recommend/session", (LARGEST_SESSION, MOST_SESSION_EVENTS)),
+        ("GET /recommendations/<user_id>", (LONGEST_ID,)),
+        ("GET /similar/<product_id>", (LONGEST_ID,)),
+        ("GET /products", (MOST_PRODUCTS, LONGEST_ID)),
+        ("GET /products/<product_id>", (LONGEST_ID,)),
+        ("GET /features/<user_id>", (LONGEST_ID,)),
         ("GET /users/<user_id>/events", (LONGEST_ID, MOST_RECENT_EVENTS)),
         ("GET /profile/<user_id>", (LONGEST_ID,)),
         ("POST /profiles", (LARGEST_BODY, MOST_USERS, LONGEST_ID)),
@@ -70,17 +94,60 @@ def test_the_documented_limits_are_those_of_the_code(request_line: str, numbers:
         assert re.search(rf"(?<![\d,]){number:,}(?![\d,])", row(request_line)), number
 
 
+def test_every_route_has_a_row(bench: Bench) -> None:
+    """All that the application answers, but health, metrics, documentation, and what reads the configuration."""
+    text = DOCUMENT.read_text(encoding="utf-8").partition("| request | body |")[2].partition("\n\n")[0]
+    rows = {line: re.findall(r"`([A-Z]+) (/[^`]*)`", line.split("|")[1]) for line in text.splitlines() if "|" in line}
+    named = {(method, unnamed(path)): line for line, requests in rows.items() for method, path in requests}
+    routes = {
+        (method, unnamed(rule.rule))
+        for rule in bench.http.application.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+        if rule.endpoint.partition(".")[0] not in ("health", "docs")
+    }
+    assert set(named) == routes - {("GET", "/api/config/<>")}
+    for (method, path), (limit, _) in BODIES.items():
+        path = path if method == "POST" else "/api/config/<>"
+        assert named[method, path].split("|")[2].strip() == f"{limit:,} bytes"
+
+
+def test_the_largest_body_of_every_route_is_tried(bench: Bench) -> None:
+    """What `/openapi.json` describes a body of is among ``BODIES``; documents of the configuration share a limit."""
+    described = {
+        (method.upper(), path)
+        for path, methods in bench.http.get("/openapi.json").json["paths"].items()
+        for method, operation in methods.items()
+        if "requestBody" in operation
+    }
+    assert described - {("PUT", "/api/config/ranking")} == set(BODIES)
+
+
+def test_the_documented_rates_are_those_of_the_code(bench: Bench) -> None:
+    """Each route is in the row of the limit that refuses it, and in no other."""
+    settings = Settings(
+        event_types=TYPES, config_api_keys=("key",), read_limit=Rate(1, 3600), ingest_limit=Rate(1, 3600)
+    )
+    http = create_app(settings, bench.services).test_client()
+    described: dict[str, dict[str, Any]] = http.get("/openapi.json").json["paths"]
+    http.get("/profile/u")
+    http.post("/update", json=EVENT)
+    for path, methods in described.items():
+        for method in {"get", "put", "post"} & set(methods):
+            answer = http.open(re.sub(r"\{[^}]*\}", "1", path), method=method, json=None if method == "get" else {})
+            found = re.search(r"the limit of (\w+) requests", answer.text) if answer.status_code == 429 else None
+            limited = found[1] if found else ""
+            shown = "reading the configuration" if "/config/" in path else f"`{re.sub(r'{.*|session$', '…', path)}`"
+            for name, variable in (("read", "API_READ_LIMIT"), ("ingest", "API_INGEST_LIMIT")):
+                assert (shown in row(variable)) == (limited == name or (method, name) == ("put", "read")), path
+
+
+def unnamed(path: str) -> str:
+    """A path, as the application or the document writes it, without the names of its variables."""
+    return re.sub(r"<[^>]*>", "<>", path)
+
+
 @pytest.mark.parametrize(
-    ("method", "path", "limit", "fitting"),
-    [
-        ("POST", "/profiles", LARGEST_BODY, {"user_ids": ["u"]}),
-        ("POST", "/update", LARGEST_EVENT, EVENT),
-        ("POST", "/update/batch", LARGEST_BATCH, [EVENT]),
-        ("POST", "/send_rating", LARGEST_EVENT, RATING),
-        ("POST", "/push_interest/", LARGEST_REQUEST, {"user_id": "u"}),
-        ("POST", "/send_kafka/", LARGEST_REQUEST, {"user_id": "u"}),
-        ("PUT", "/api/config/weights", LARGEST_DOCUMENT, {"view": 1, "add_to_cart": 3, "purchase": 5}),
-    ],
+    ("method", "path", "limit", "fitting"), [(*request, *largest) for request, largest in BODIES.items()]
 )
 def test_a_body_of_the_limit_is_read_and_a_larger_one_refused(
     bench: Bench, method: str, path: str, limit: int, fitting: object
@@ -105,6 +172,17 @@ def test_a_body_of_the_limit_is_read_and_a_larger_one_refused(
         ("GET", "/recommend/{}", "u" * LONGEST_ID, "u" * (LONGEST_ID + 1)),
         ("GET", "/profile/{}", "u" * LONGEST_ID, "u" * (LONGEST_ID + 1)),
         ("GET", "/recommend/u?n={}", "100", "101"),
+        ("GET", "/recommend/u?exclude={}", "p," * MOST_EXCLUDED, "p," * (MOST_EXCLUDED + 1)),
+        ("GET", "/recommend/u?exclude={}", "p" * LONGEST_ID, "p" * (LONGEST_ID + 1)),
+        ("GET", "/recommend/u?category={}", "c" * LONGEST_ID, "c" * (LONGEST_ID + 1)),
+        ("GET", "/products?n={}", str(MOST_PRODUCTS), str(MOST_PRODUCTS + 1)),
+        ("GET", "/features/{}", "u" * LONGEST_ID, "u" * (LONGEST_ID + 1)),
+        (
+            "POST",
+            "/recommend/session",
+            {"events": [SESSION] * MOST_SESSION_EVENTS},
+            {"events": [SESSION] * (MOST_SESSION_EVENTS + 1)},
+        ),
         ("POST", "/profiles", {"user_ids": ["u"] * MOST_USERS}, {"user_ids": ["u"] * (MOST_USERS + 1)}),
         ("POST", "/profiles", {"user_ids": ["u" * LONGEST_ID]}, {"user_ids": ["u" * (LONGEST_ID + 1)]}),
         ("POST", "/update/batch", [EVENT] * MOST_EVENTS, [EVENT] * (MOST_EVENTS + 1)),
