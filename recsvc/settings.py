@@ -52,6 +52,8 @@ class Settings:
     kafka_client: str = KAFKA_CLIENTS[0]
     most_in_flight: int = 20_000
     ingest_timeout_ms: int = 900
+    sweeper_heartbeat_file: str = ""
+    """Touched every second by a sweeper that works; empty for none."""
 
 
 def settings_from(environment: Mapping[str, str] | None = None) -> Settings:
@@ -85,6 +87,7 @@ def settings_from(environment: Mapping[str, str] | None = None) -> Settings:
         kafka_client=_choice(env, "API_KAFKA_CLIENT", KAFKA_CLIENTS),
         most_in_flight=_number(env, "API_MOST_IN_FLIGHT", 20_000, 1, 1_000_000),
         ingest_timeout_ms=_number(env, "API_INGEST_TIMEOUT_MS", 900, 100, 30_000),
+        sweeper_heartbeat_file=text("SWEEPER_HEARTBEAT_FILE", ""),
     )
 
 

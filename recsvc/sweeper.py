@@ -13,6 +13,7 @@ import signal
 import threading
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from types import FrameType
 
 import redis
@@ -31,11 +32,29 @@ ROLE = "sweeper"
 LOOK_SECONDS = 1.0
 
 
+class Heartbeat:
+    """A file that is touched about once a second while the work goes on, for who restarts a process that hangs."""
+
+    def __init__(self, file: str) -> None:
+        self._file = Path(file) if file else None
+        self._next = 0.0
+
+    def beat(self) -> None:
+        """Touch the file, unless that was done within the last second, or none is wanted."""
+        now = time.monotonic()
+        if self._file is not None and now >= self._next:
+            self._file.touch()
+            self._next = now + LOOK_SECONDS
+
+
 class Sweeper:
     """Decides when a pass is due."""
 
-    def __init__(self, sweep: ScoreSweep, watcher: WeightsWatcher, settings: Settings) -> None:
+    def __init__(
+        self, sweep: ScoreSweep, watcher: WeightsWatcher, settings: Settings, heartbeat: Heartbeat | None = None
+    ) -> None:
         self._sweep, self._watcher, self._settings = sweep, watcher, settings
+        self._heartbeat = heartbeat or Heartbeat("")
         self._wake, self._stopping = threading.Event(), threading.Event()
         self._next_expiry = time.monotonic()
         self._warned_of = -1
@@ -43,7 +62,7 @@ class Sweeper:
 
     def run(self) -> None:
         """Work until ``stop``."""
-        while not self._stopping.is_set():
+        while not self._ends():
             try:
                 self.step()
             except StoreUnavailable as exc:
@@ -77,12 +96,17 @@ class Sweeper:
         elif self._settings.tag_expiry_seconds and time.monotonic() >= self._next_expiry:
             self._expire(target)
 
+    def _ends(self) -> bool:
+        """Asked in every round and between the chunks of a pass, which may take minutes."""
+        self._heartbeat.beat()
+        return self._stopping.is_set()
+
     def _bring_in_line(self, target: WeightsInForce) -> None:
         done = self._sweep.run(
             target.version,
             target.weights,
             tag_expiry_seconds=self._settings.tag_expiry_seconds,
-            stopping=self._stopping.is_set,
+            stopping=self._ends,
         )
         if done.complete:
             self._sweep.mark_swept(target.version)
@@ -98,7 +122,7 @@ class Sweeper:
             target.weights,
             tag_expiry_seconds=expiry,
             write_scores=False,
-            stopping=self._stopping.is_set,
+            stopping=self._ends,
         )
         self._next_expiry = time.monotonic() + max(1.0, expiry / 10)
         if done.changed:
@@ -139,7 +163,7 @@ def main() -> None:
     coordination = KazooCoordination(settings.zookeeper_hosts, auth=settings.zookeeper_auth)
     watcher = WeightsWatcher(coordination, settings.event_types, role=ROLE)
     sweep = ScoreSweep(client)
-    sweeper = Sweeper(sweep, watcher, settings)
+    sweeper = Sweeper(sweep, watcher, settings, Heartbeat(settings.sweeper_heartbeat_file))
 
     def end(_number: int, _frame: FrameType | None) -> None:
         sweeper.stop()

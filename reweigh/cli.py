@@ -21,6 +21,7 @@ from reweigh.feature_commands import add_feature_commands
 from reweigh.lines import AUTO, FORMATS
 from reweigh.publish_commands import add_publish_commands
 from reweigh.settings import export_settings
+from reweigh.topic_commands import add_topic_commands
 from reweigh.train_commands import add_train_command
 from zkconfig.cli import add_weights_commands
 
@@ -88,6 +89,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_eval(subparsers)
     add_train_command(subparsers)
     add_publish_commands(subparsers)
+    add_topic_commands(subparsers)
     _add_doctor(subparsers)
     _add_verify(subparsers)
     _add_weights(subparsers)

@@ -36,11 +36,25 @@ class Topics:
         They take records of the greatest size that is sent anywhere here, and keep them for ever.
         """
         config = {"max.message.bytes": str(LARGEST_MESSAGE), "retention.ms": "-1"}
-        new = [_ADMIN.NewTopic(name, count, config=config) for name, count in partitions.items()]
-        for name, future in self._admin.create_topics(new).items():
+        self._create(_ADMIN.NewTopic(name, count, config=config) for name, count in partitions.items())
+
+    def create_replicated(
+        self, configurations: Mapping[str, Mapping[str, str]], partitions: int, replication_factor: int
+    ) -> list[str]:
+        """Create the topics that there are not, each with its configuration; give their names."""
+        there = set(self.names())
+        new = {name: dict(config) for name, config in configurations.items() if name not in there}
+        self._create(
+            _ADMIN.NewTopic(name, partitions, replication_factor, config=config) for name, config in new.items()
+        )
+        return list(new)
+
+    def _create(self, topics: Iterable[Any]) -> None:
+        new = list(topics)
+        for name, future in (self._admin.create_topics(new) if new else {}).items():
             with suppress(_Exists):
                 _answer(future, f"the topic {name} can't be created")
-        self.wait_for_leaders(partitions)
+        self.wait_for_leaders([each.topic for each in new])
 
     def wait_for_leaders(self, names: Collection[str]) -> None:
         """Wait until every partition of these topics has a leader: of a new one that takes a moment."""

@@ -12,16 +12,7 @@ from typing import Any
 
 from deploy.local.errors import StackError
 from deploy.local.settings import Settings
-
-DEAD_LETTER_BYTES = 4 * 1024 * 1024
-
-
-def topic_configurations(settings: Settings) -> dict[str, dict[str, str]]:
-    """Return the configuration of each topic by name. Records are kept for ever, of tables the newest of each key."""
-    topics = {name: {"retention.ms": "-1"} for name in (*settings.topics, *settings.followed.names)}
-    topics |= {name: {"cleanup.policy": "compact"} for name in settings.followed.compacted}
-    topics[settings.dead_letter_topic] = {"retention.ms": "-1", "max.message.bytes": str(DEAD_LETTER_BYTES)}
-    return topics
+from reccore.topics import topic_configurations
 
 
 def create_topics(bootstrap: str, settings: Settings, patience_seconds: float = 30) -> tuple[str, ...]:
@@ -47,7 +38,7 @@ def create_topics(bootstrap: str, settings: Settings, patience_seconds: float = 
 
 
 def _create_missing(admin_client: Callable[..., Any], bootstrap: str, settings: Settings) -> tuple[str, ...]:
-    wanted = topic_configurations(settings)
+    wanted = topic_configurations(settings.event_types, settings.followed)
     client = admin_client(bootstrap_servers=bootstrap, client_id="reweigh-stack", request_timeout_ms=10_000)
     try:
         existing = set(client.list_topics())

@@ -14,7 +14,7 @@ from deploy.local.home import Home
 from deploy.local.parts import ALL_PARTS, SERVERS_OF, STOP_ORDER, check_parts
 from deploy.local.settings import PORTS, Sizes, read_settings
 from deploy.local.supervision import Program, render_configuration
-from deploy.local.topics import topic_configurations
+from reccore.topics import topic_configurations
 
 EVERY_PORT = {name: 20_000 + number for number, name in enumerate(PORTS)}
 
@@ -68,7 +68,7 @@ def test_kafka_keeps_records_for_ever() -> None:
 def test_topics(tmp_path: Path) -> None:
     """Each event type has its topic, products a compacted one, and a dead letter may have 4 MiB."""
     settings = read_settings(Home.at(tmp_path), {"EXTRA_EVENT_TYPES": "wishlist:wishlist-events"})
-    topics = topic_configurations(settings)
+    topics = topic_configurations(settings.event_types, settings.followed)
     assert list(topics) == [
         "view-events",
         "add-to-cart-events",

@@ -1,0 +1,1 @@
+"""The images of job and service (docs/deployment.md)."""

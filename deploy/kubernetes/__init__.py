@@ -1,0 +1,1 @@
+"""The manifests (docs/deployment.md), and what renders them."""

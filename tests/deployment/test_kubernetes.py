@@ -1,0 +1,263 @@
+"""The manifests, as rendered, are what Kubernetes and the operators take, and agree with images and code."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import kubernetes_validate
+import pytest
+import yaml
+
+from deploy.kubernetes.render import FOLDER, OVERLAYS, header, rendered_file
+from deploy.local.jars import fetch_jars, jar_paths
+from reccore.access import KafkaAccess, redis_url_setting, zookeeper_auth_setting
+from reweigh.cli import build_parser
+from tests.deployment.test_images import IMAGES, OF_A_CONTAINER, options
+
+KUBERNETES = "1.33"
+OPERATOR_JARS = Path(__file__).with_name("jars.lock")
+MONITORING = "monitoring.coreos.com/v1"
+
+
+def manifests(overlay: str) -> list[dict[str, Any]]:
+    """Every object of an overlay."""
+    return list(yaml.safe_load_all(rendered_file(overlay).read_text()))
+
+
+def of_kind(overlay: str, kind: str) -> dict[str, dict[str, Any]]:
+    """Those of one kind, by name."""
+    return {each["metadata"]["name"]: each for each in manifests(overlay) if each["kind"] == kind}
+
+
+def pods(overlay: str) -> Iterator[tuple[str, dict[str, Any], dict[str, str]]]:
+    """Name, specification and labels of every pod that an object makes."""
+    for each in manifests(overlay):
+        spec, kind = each.get("spec", {}), each["kind"]
+        template = {
+            "Deployment": lambda spec=spec: spec["template"],
+            "Job": lambda spec=spec: spec["template"],
+            "CronJob": lambda spec=spec: spec["jobTemplate"]["spec"]["template"],
+            "FlinkDeployment": lambda spec=spec: spec["podTemplate"],
+        }.get(kind)
+        if template is not None:
+            yield each["metadata"]["name"], template()["spec"], template()["metadata"]["labels"]
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_rendered_from_the_sources_as_they_are(overlay: str) -> None:
+    """Whoever changes a source renders anew: `python -m deploy.kubernetes.render`."""
+    assert rendered_file(overlay).read_text().startswith(header())
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_kubernetes_takes_them(overlay: str) -> None:
+    """Every member of every object of its own kinds is one that its schema knows."""
+    own = [each for each in manifests(overlay) if "." not in each["apiVersion"] or ".k8s.io/" in each["apiVersion"]]
+    assert {each["kind"] for each in own} >= {
+        "Deployment",
+        "Service",
+        "HorizontalPodAutoscaler",
+        "NetworkPolicy",
+        "CronJob",
+    }
+    for each in own:
+        kubernetes_validate.validate(each, KUBERNETES, strict=True)
+
+
+def test_what_is_wrong_is_found() -> None:
+    """The judge of the test above is one."""
+    wrong = of_kind("development", "Deployment")["reweigh-service"]
+    wrong["spec"]["template"]["spec"]["containers"][0]["portz"] = []
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(wrong, KUBERNETES, strict=True)
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_the_flink_operator_takes_the_job(overlay: str, flink_deployment_schema: dict[str, Any]) -> None:
+    """By the definition that the operator's API has in it, but for the version of Flink, which is newer than that."""
+    (job,) = of_kind(overlay, "FlinkDeployment").values()
+    version = job["spec"].pop("flinkVersion")
+    assert re.fullmatch(r"v2_\d", version)
+    jsonschema.validate(job["spec"], flink_deployment_schema)
+    job["spec"]["job"]["upgradeModus"] = "savepoint"
+    with pytest.raises(jsonschema.ValidationError, match="upgradeModus"):
+        jsonschema.validate(job["spec"], flink_deployment_schema)
+
+
+@pytest.fixture(scope="module")
+def flink_deployment_schema() -> dict[str, Any]:
+    """The schema of a FlinkDeployment's `spec`, in which members that it doesn't name are not allowed."""
+    fetch_jars(print, lock=OPERATOR_JARS)
+    (jar,) = jar_paths("flink-operator", lock=OPERATOR_JARS)
+    with zipfile.ZipFile(jar) as content:
+        definition = yaml.safe_load(content.read("META-INF/fabric8/flinkdeployments.flink.apache.org-v1.yml"))
+    (version,) = definition["spec"]["versions"]
+    assert version["name"] == "v1beta1"
+    found: dict[str, Any] = _closed(version["schema"]["openAPIV3Schema"]["properties"]["spec"])
+    return found
+
+
+def _closed(schema: Any) -> Any:
+    """Forbid what a structural schema doesn't name; Kubernetes would only drop it."""
+    if isinstance(schema, list):
+        return [_closed(each) for each in schema]
+    if not isinstance(schema, dict) or schema.get("x-kubernetes-preserve-unknown-fields"):
+        return schema
+    closed = {key: _closed(value) for key, value in schema.items()}
+    if isinstance(schema.get("properties"), dict) and "type" in schema:
+        closed.setdefault("additionalProperties", False)
+    return closed
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_the_job_is_set_as_in_every_deployment(overlay: str) -> None:
+    """The operator puts its configuration in the place of the image's, so it has all of that, and one parallelism."""
+    (job,) = of_kind(overlay, "FlinkDeployment").values()
+    spec = job["spec"]
+    image = options(IMAGES / "job" / "conf" / "config.yaml")
+    operators = {key for key in OF_A_CONTAINER if key.endswith(("bind-host", "bind-address", ".port"))} - {
+        "metrics.reporter.prom.port"
+    }
+    operators |= {"jobmanager.memory.process.size", "taskmanager.memory.process.size"}
+    given = spec["flinkConfiguration"]
+    assert {key: value for key, value in image.items() if key not in operators} == {
+        key: given[key] for key in image if key not in operators
+    }
+    assert given["high-availability.type"] == "kubernetes"
+    assert spec["job"]["upgradeMode"] == "savepoint"
+    (container,) = spec["podTemplate"]["spec"]["containers"]
+    assert {"name": "PARALLELISM", "value": str(spec["job"]["parallelism"])} in container["env"]
+    python = set(re.findall(r"flink-python-[\d.]+\.jar", (IMAGES / "job" / "Dockerfile").read_text()))
+    assert {spec["job"]["jarURI"].rpartition("/")[2]} == python
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_no_pod_has_more_rights_than_it_needs(overlay: str) -> None:
+    """Not root, nothing to gain, nothing to write but volumes; a token for the Kubernetes API only for Flink."""
+    seen = set()
+    for name, spec, labels in pods(overlay):
+        seen.add(name)
+        assert labels["app.kubernetes.io/part-of"] == "reweigh", f"{name} is in no network policy"
+        security = spec["securityContext"]
+        assert security["runAsNonRoot"] is True, name
+        assert security["runAsUser"] == (9999 if name == "reweigh-profile" else 10001), name
+        assert security["seccompProfile"] == {"type": "RuntimeDefault"}, name
+        assert name == "reweigh-profile" or spec["automountServiceAccountToken"] is False, name
+        for container in spec["containers"]:
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }, name
+            assert name == "reweigh-profile" or container["resources"]["limits"]["memory"], name
+    assert seen >= {
+        "reweigh-service",
+        "reweigh-sweeper",
+        "reweigh-follower",
+        "reweigh-profile",
+        "reweigh-train",
+        "reweigh-verify",
+    }
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_secrets_are_references(overlay: str) -> None:
+    """No Secret is among the manifests; settings name files of mounted ones, and each such folder is mounted."""
+    assert of_kind(overlay, "Secret") == {}
+    for name, spec, _ in pods(overlay):
+        (container,) = spec["containers"]
+        settings = _settings(overlay) | {each["name"]: each["value"] for each in container.get("env", ())}
+        folders = {each["mountPath"] for each in container["volumeMounts"] if each.get("readOnly")}
+        files = [Path(value) for key, value in settings.items() if key.endswith("_FILE")]
+        assert files
+        assert {str(file.parent) for file in files} == folders, name
+        assert not [key for key in settings if re.search(r"PASSWORD$|API_KEY$|_AUTH$|REDIS_URL$", key)], name
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_the_settings_are_settings(overlay: str) -> None:
+    """What reads them takes them."""
+    settings = _settings(overlay)
+    texts = {"/etc/reweigh/redis-url": "redis://:x@redis:6379/0", "/etc/reweigh/zookeeper-auth": "reweigh:x"}
+    assert redis_url_setting(settings, texts.__getitem__)
+    access = KafkaAccess.from_settings(settings, lambda _: "x")
+    assert (access.has_tls, bool(zookeeper_auth_setting(settings, texts.__getitem__))) == (
+        (True, True) if overlay == "production" else (False, False)
+    )
+
+
+def _settings(overlay: str) -> dict[str, str]:
+    (found,) = (each for name, each in of_kind(overlay, "ConfigMap").items() if name.startswith("reweigh-settings-"))
+    data: dict[str, str] = found["data"]
+    return data
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_every_pod_reads_the_settings_as_they_are(overlay: str) -> None:
+    """By the name that ends in their digest, so that a changed setting starts new pods, those of Flink too."""
+    (settings,) = of_kind(overlay, "ConfigMap")
+    for name, spec, _ in pods(overlay):
+        (container,) = spec["containers"]
+        assert container["envFrom"] == [{"configMapRef": {"name": settings}}], name
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_the_service_is_asked_and_scaled(overlay: str) -> None:
+    """Probes on the routes for them; the Service, the scaler, the budget and the policy all mean the same pods."""
+    service = of_kind(overlay, "Deployment")["reweigh-service"]
+    (container,) = service["spec"]["template"]["spec"]["containers"]
+    assert container["livenessProbe"]["httpGet"]["path"] == "/livez"
+    assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
+    assert container["startupProbe"]["httpGet"]["path"] == "/readyz"
+    labels = service["spec"]["template"]["metadata"]["labels"].items()
+    (found,) = of_kind(overlay, "Service").values()
+    assert found["spec"]["selector"].items() <= labels
+    assert found["spec"]["ports"][0]["targetPort"] in {port["name"] for port in container["ports"]}
+    (budget,) = of_kind(overlay, "PodDisruptionBudget").values()
+    assert budget["spec"]["selector"]["matchLabels"].items() <= labels
+    (scaler,) = of_kind(overlay, "HorizontalPodAutoscaler").values()
+    assert scaler["spec"]["scaleTargetRef"]["name"] == "reweigh-service"
+    assert "replicas" not in service["spec"], "the scaler's, or each `apply` would undo what it did"
+    callers = of_kind(overlay, "NetworkPolicy")["reweigh-callers"]["spec"]
+    assert callers["podSelector"]["matchLabels"].items() <= labels
+    assert [port["port"] for port in callers["ingress"][0]["ports"]] == [container["ports"][0]["containerPort"]]
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_commands_are_commands(overlay: str) -> None:
+    """What begins with `reweigh` is understood by it."""
+    commands = {}
+    for name, spec, _ in pods(overlay):
+        (container,) = spec["containers"]
+        command = [*container.get("command", ()), *container.get("args", ())]
+        if command[:1] == ["reweigh"]:
+            commands[name] = build_parser().parse_args(command[1:]).command
+    assert (
+        commands.items() >= {"reweigh-follower": "follow", "reweigh-train": "train", "reweigh-verify": "verify"}.items()
+    )
+
+
+def test_monitors_find_a_port_that_there_is() -> None:
+    """Each named port of a monitor is one of the pods or the Service that it selects; schema: docs/deployment.md."""
+    monitors = [each for each in manifests("production") if each["apiVersion"] == MONITORING]
+    assert {each["kind"] for each in monitors} == {"ServiceMonitor", "PodMonitor"}
+    named = {
+        port["name"]
+        for _, spec, _ in pods("production")
+        for each in spec["containers"]
+        for port in each.get("ports", ())
+    }
+    for each in monitors:
+        endpoints = each["spec"].get("endpoints") or each["spec"]["podMetricsEndpoints"]
+        assert {endpoint["port"] for endpoint in endpoints} <= named
+
+
+def test_nothing_lies_about_unrendered() -> None:
+    """Every overlay is rendered, and nothing else is."""
+    assert {path.name for path in (FOLDER / "overlays").iterdir()} == set(OVERLAYS)
+    assert {path.stem for path in (FOLDER / "rendered").iterdir()} == set(OVERLAYS)
