@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 from reccore.access import OPEN, KafkaAccess, redis_url_setting, zookeeper_auth_setting
 from reccore.errors import SettingError
 from reccore.event_types import EventTypes
 from reccore.metadata_numbers import DURATIONS, MetadataNumbers
+from reccore.redis_url import parse_redis_url
 
 JOB_NAME = "reweigh-profile"
 SEVEN_DAYS_SECONDS = 604_800
@@ -72,7 +72,7 @@ class JobSettings:
         """Where the catalogue is read."""
         if self.catalog_database < 0:
             return self.redis_url
-        return urlunsplit(urlsplit(self.redis_url)._replace(path=f"/{self.catalog_database}"))
+        return parse_redis_url(self.redis_url).with_database(self.catalog_database)
 
 
 def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> JobSettings:

@@ -18,6 +18,7 @@ from reccore.event_types import EventTypes
 from reccore.features import LAST_INTERACTION, FeatureRules, last_interaction_ms
 from reccore.layout import CATALOG, items_key, user_of_items_key
 from reccore.metadata_numbers import DURATIONS, MetadataNumbers
+from redisaccess.clients import client_of
 from reweigh.errors import CommandError
 from reweigh.settings import read_settings
 
@@ -43,9 +44,7 @@ class Features:
         numbers: MetadataNumbers = DURATIONS,
         tag_expiry_seconds: int = 0,
     ) -> None:
-        self._redis: Any = redis.Redis.from_url(
-            url, decode_responses=True, socket_timeout=60.0, socket_connect_timeout=10.0
-        )
+        self._redis: Any = client_of(url, decode_responses=True, socket_timeout=60.0, socket_connect_timeout=10.0)
         self._rules = FeatureRules(event_types.names, numbers.names)
         self._expiry = tag_expiry_seconds
         columns: list[tuple[str, Any]] = [("user_id", pa.string()), ("product_id", pa.string())]

@@ -10,8 +10,7 @@ import sys
 import threading
 from contextlib import closing
 
-import redis
-
+from redisaccess.clients import client_of
 from reweigh.follow.follower import Follower
 from reweigh.follow.settings import SETTINGS, follow_settings
 from reweigh.follow.tables import tables_of
@@ -30,7 +29,7 @@ def follow(options: argparse.Namespace) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: ending.set())
     bootstrap, access = settings.required("KAFKA_BOOTSTRAP"), settings.kafka_access
-    client = redis.Redis.from_url(
+    client = client_of(
         settings.required("REDIS_URL"), decode_responses=True, socket_timeout=10.0, socket_connect_timeout=2.0
     )
     with closing(client):

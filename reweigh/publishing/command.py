@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from reccore import layout
 from reccore.followed_topics import FollowedTopics
+from redisaccess.clients import client_of
 from reweigh.errors import CommandError
 from reweigh.kafka import EventProducer, check_topics
 from reweigh.publishing.lists import Basis, begin, made
@@ -44,9 +45,7 @@ def publish(options: argparse.Namespace) -> int:
     bootstrap = settings.required("KAFKA_BOOTSTRAP")
     check_topics(bootstrap, [topic], access=settings.kafka_access)
     basis = _basis(settings, options.n)
-    client: Any = redis.Redis.from_url(
-        basis.redis_url, decode_responses=True, socket_timeout=30.0, socket_connect_timeout=5.0
-    )
+    client: Any = client_of(basis.redis_url, decode_responses=True, socket_timeout=30.0, socket_connect_timeout=5.0)
     producer = EventProducer(bootstrap, access=settings.kafka_access)
     with closing(client):
         run = Run(client, producer, topic, restart=options.restart)

@@ -12,6 +12,7 @@ import duckdb
 import pyarrow as pa
 import redis
 
+from redisaccess.clients import client_of
 from reweigh.errors import CommandError
 from reweigh.verify.recount import CatalogueTags
 
@@ -71,9 +72,7 @@ class Stored:
 
     def __init__(self, url: str) -> None:
         try:
-            self._client: Any = redis.Redis.from_url(
-                url, decode_responses=True, socket_timeout=60.0, socket_connect_timeout=10.0
-            )
+            self._client: Any = client_of(url, decode_responses=True, socket_timeout=60.0, socket_connect_timeout=10.0)
         except ValueError:  # its text may hold a part of the password
             raise CommandError("REDIS_URL is no URL of Redis") from None
 

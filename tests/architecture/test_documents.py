@@ -122,7 +122,8 @@ def test_tests_that_documents_name_exist() -> None:
 def test_files_that_documents_name_exist(document: str) -> None:
     """A path of this repository in back quotes, or behind a link, is there."""
     text = (DOCS / document).read_text(encoding="utf-8")
-    named = re.findall(r"`((?:reccore|zkconfig|flink_jobs|recsvc|deploy|reweigh|bench|tests|docs)/[\w./]+)`", text)
+    folders = "reccore|redisaccess|zkconfig|flink_jobs|recsvc|deploy|reweigh|bench|tests|docs"
+    named = re.findall(rf"`((?:{folders})/[\w./]+)`", text)
     missing = [name for name in named if not (DOCS.parent / name).exists()]
     missing += [link for link in re.findall(r"\]\(([\w./-]+)\)", text) if not (DOCS / link).exists()]
     assert not missing

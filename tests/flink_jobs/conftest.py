@@ -9,6 +9,7 @@ import pytest
 import redis
 
 from deploy.local import Stack
+from flink_jobs.connected_store import connected_store
 from flink_jobs.crowded_users import ITEMS, TAGS
 from flink_jobs.redis_store import RedisStore
 from reccore.row_cap import RowCap
@@ -46,7 +47,7 @@ def open_store(redis_url: str) -> Iterator[Callable[..., RedisStore]]:
     opened: list[RedisStore] = []
 
     def make(subtask: int = 0, subtasks: int = 1, cap: RowCap = UNCAPPED, patience: float = 5) -> RedisStore:
-        store = RedisStore.connect(redis_url, patience_seconds=patience, caps={TAGS: cap, ITEMS: cap})
+        store = connected_store(redis_url, patience_seconds=patience, caps={TAGS: cap, ITEMS: cap})
         store.open("test", subtasks, subtask)
         opened.append(store)
         return store

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import redis
 
+from flink_jobs.connected_store import connected_store
 from flink_jobs.crowded_users import ITEMS, TAGS
 from flink_jobs.errors import FencedOffError, RedisRefusedError, RedisUnavailableError
 from flink_jobs.recent_events import WriteRecentEvents
@@ -191,7 +192,7 @@ def test_refusal_for_good_fails_at_once(open_store: Callable[..., RedisStore], c
 
 def test_patience_ends() -> None:
     """A Redis that stays away fails the batch after the time of patience, as the job's own error."""
-    store = RedisStore.connect("redis://127.0.0.1:1/0", patience_seconds=0.2)
+    store = connected_store("redis://127.0.0.1:1/0", patience_seconds=0.2)
     with pytest.raises(RedisUnavailableError, match="Redis did not take the batch"):
         store.open("test", 1, 0)
 

@@ -187,7 +187,7 @@ def test_the_sweep_brings_nothing_back(open_store: Callable[..., RedisStore], cl
             self._real.send_packed_command(packed, **options)
 
     sweep = ScoreSweep(client, sleep=lambda _: None)
-    sweep._connection = Connection(sweep._connection)
+    sweep._ground._connection = Connection(sweep._ground._connection)
     done = sweep.run(STAMP.version, WEIGHTS)
     sweep.close()
     assert done.complete
