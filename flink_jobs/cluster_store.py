@@ -87,10 +87,8 @@ class ClusterStore(RedisStore):
             pieces = [(number, piece) for number in numbers for piece in _pieces(commands[number])]
             keys = dict.fromkeys(commands[number][1] for number in numbers)
             words = [word for _, piece in pieces for word in (str(len(piece)), *piece)]
-            call = self._commit_slot.call(
-                [layout.fence_key(place), layout.in_force_key(place), *keys], [self._writer, self._epoch, *used, *words]
-            )
-            calls.append(call)
+            bound = [layout.slot_writes_key(place), *keys]
+            calls.append(self._commit_slot.call(bound, [self._writer, self._epoch, *used, *words]))
             places.append([number for number, _ in pieces])
         answers: list[Any] = [None] * len(commands)
         newest: WeightsStamp | None = None
@@ -112,7 +110,7 @@ class ClusterStore(RedisStore):
             key = which.key(user_id)
             try:
                 connection = self._link.connection_of(key)
-                fence = layout.fence_key(slot(key))
+                fence = layout.slot_writes_key(slot(key))
                 self._drop_on(connection, fence, which, [user_id])
             except (AskError, ClusterError, TryAgainError) as exc:
                 raise redis.ConnectionError(f"the cluster is changing: {exc}") from exc
@@ -128,7 +126,9 @@ class ClusterStore(RedisStore):
 
     def _write_statistics(self, calls: list[tuple[list[str], list[str]]]) -> None:
         packed = [
-            self._statistics.call([layout.fence_key(slot(keys[1])), *keys[1:]], [self._writer, self._epoch, *arguments])
+            self._statistics.call(
+                [layout.slot_writes_key(slot(keys[1])), *keys[1:]], [self._writer, self._epoch, *arguments]
+            )
             for keys, arguments in calls
         ]
         if any(answer[0] == "fenced" for answer in self._call(self._statistics, packed)):
@@ -145,7 +145,7 @@ class ClusterStore(RedisStore):
         slots = [slot(layout.TOTALS)] if self._only_statistics else range(SLOTS)
         for start in range(0, len(slots), _SLOTS_A_PACKET):
             some = slots[start : start + _SLOTS_A_PACKET]
-            calls = [self._take_slot.call([layout.fence_key(each)], arguments) for each in some]
+            calls = [self._take_slot.call([layout.slot_writes_key(each)], arguments) for each in some]
             if not all(self._call(self._take_slot, calls)):
                 raise self._fenced_off()
         self._epoch = epoch

@@ -1,6 +1,6 @@
 -- Takes a writer's place in one slot of a cluster, as take_place.lua does it on one server.
 --
--- KEYS  fence of the slot
+-- KEYS  what binds writes to the slot
 -- ARGV  name of the writing function, its number of subtasks, this subtask's number, the epoch of the one who takes the
 --       place again, or '' for a new one, and the new epoch
 -- Gives the new epoch, or '' when somebody newer has the place that was to be taken again.

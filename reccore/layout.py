@@ -38,8 +38,8 @@ For everybody (``{stats}`` keeps them in one slot too):
 ``weights:in_force``             HASH ``version``, ``document``, ``swept``: a batch of an older version is refused
 ``writer:epoch``                 the newest writer's epoch
 ``writer:fence``                 HASH writer → epoch of the one that may write in its place
-``{<tag>}:weights:in_force``     on a cluster, for each slot: ``version``, ``document``, as in ``weights:in_force``
-``{<tag>}:writer:fence``         on a cluster, for each slot: the same as ``writer:fence``
+``{<tag>}:writes``               on a cluster, for each slot: HASH ``version``, ``document`` as in ``weights:in_force``,
+                                 and writer → epoch as in ``writer:fence``, which bind the writes to keys of the slot
 ``recommendations:<id>``         STRING: the user's list that was computed ahead, the JSON of its message
 ``publishing:recommendations``   HASH ``cursor``, ``published``, ``began``: how far an unfinished publication is
 ``follow:offsets``               HASH ``topic:partition`` → offset after the last record that was carried into Redis
@@ -87,9 +87,6 @@ _BESIDE: Final = re.compile(
     r"|\{\d+\}:(?P<what_too>[a-z]+):user[:_]profile:(?P<braces>.+)",
     re.DOTALL,
 )
-
-
-_OF_SLOT: Final = re.compile(rf"\{{\d+\}}:(?:{WEIGHTS_IN_FORCE}|{WRITER_FENCE})")
 
 
 def profile_key(user_id: str) -> str:
@@ -194,19 +191,9 @@ def _user_of(key: str, what: str) -> str | None:
     return user_id if found == what and _beside(user_id, what) == key else None
 
 
-def in_force_key(slot_number: int) -> str:
-    """Key of the weights that writers into one slot of a cluster compare theirs with."""
-    return f"{{{tag_of_slot()[slot_number]}}}:{WEIGHTS_IN_FORCE}"
-
-
-def fence_key(slot_number: int) -> str:
-    """Key of the fence of one slot of a cluster."""
-    return f"{{{tag_of_slot()[slot_number]}}}:{WRITER_FENCE}"
-
-
-def is_of_slot(key: str) -> bool:
-    """Whether a key is one of those that a cluster has in each slot."""
-    return _OF_SLOT.fullmatch(key) is not None
+def slot_writes_key(number: int) -> str:
+    """Key of what binds writes to the keys of one slot of a cluster."""
+    return f"{{{tag_of_slot()[number]}}}:writes"
 
 
 def model_blob_key(version: int | str, name: str, chunk: int | str) -> str:

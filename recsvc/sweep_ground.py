@@ -84,7 +84,7 @@ class _Cluster:
         self._link.close()  # and with it what is known of the slots
         self._slots = self._client.slots()
         of_masters = {name: number for number, name in self._slots.items()}
-        self._key_of = {name: layout.in_force_key(number) for name, number in of_masters.items()}
+        self._key_of = {name: layout.slot_writes_key(number) for name, number in of_masters.items()}
         return sorted(of_masters)
 
     def is_as_before(self) -> bool:
@@ -95,13 +95,13 @@ class _Cluster:
         return self._link.connection_of(self._key_of[place])
 
     def in_force_key(self, key: str) -> str:
-        return layout.in_force_key(slot(key))
+        return layout.slot_writes_key(slot(key))
 
     def raise_in_slots(self, script: str, arguments: Sequence[str]) -> None:
         sha = hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
         for start in range(0, SLOTS, _SLOTS_A_PACKET):
             numbers = range(start, min(start + _SLOTS_A_PACKET, SLOTS))
-            calls: list[Command] = [("EVALSHA", sha, "1", layout.in_force_key(each), *arguments) for each in numbers]
+            calls: list[Command] = [("EVALSHA", sha, "1", layout.slot_writes_key(each), *arguments) for each in numbers]
             try:
                 self._link.ask(calls)
             except NoScriptError:

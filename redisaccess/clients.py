@@ -9,7 +9,7 @@ import redis
 from redis.cluster import ClusterNode
 from redis.sentinel import Sentinel
 
-from reccore.redis_url import CLUSTER, SENTINEL, SERVER, RedisUrl, parse_redis_url
+from reccore.redis_url import CLUSTER, SENTINEL, RedisUrl, parse_redis_url
 from redisaccess.cluster import ClusterClient, OneCluster
 
 _SENTINEL_SECONDS = 1.0
@@ -36,13 +36,6 @@ def client_of(url: str, **options: Any) -> Any:
         ]
         return ClusterClient(partial(OneCluster, startup_nodes=nodes, **_access(parsed), **options))
     return redis.Redis.from_url(url, **options)
-
-
-def refuse_unless(url: str, *kinds: str) -> str:
-    """Give why a URL can't be used by what works with ``kinds`` only, "" when it can."""
-    kind = parse_redis_url(url).kind
-    names = {SERVER: "one Redis server", SENTINEL: "Redis with Sentinel", CLUSTER: "a Redis Cluster"}
-    return "" if kind in kinds else f"{names[kind]} is not supported"
 
 
 def _master(parsed: RedisUrl, options: dict[str, Any]) -> redis.Redis:

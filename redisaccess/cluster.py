@@ -15,7 +15,7 @@ from typing import Any
 import redis
 from redis._parsers import Encoder
 from redis.cluster import ClusterNode, RedisCluster
-from redis.commands import RedisClusterCommands
+from redis.commands import CoreCommands
 from redis.exceptions import ClusterError, MovedError, RedisClusterException
 
 from reccore.slots import slot
@@ -30,7 +30,7 @@ class OneCluster(RedisCluster):
         super().__init__(cluster_error_retry_attempts=1, reinitialize_steps=1, **options)
 
 
-class ClusterClient(RedisClusterCommands):
+class ClusterClient(CoreCommands):
     """Takes the calls of ``redis.Redis``, for keys of one slot each. Raises ``redis.RedisError``."""
 
     connection_pool: Any = None  # each node has one
@@ -67,10 +67,6 @@ class ClusterClient(RedisClusterCommands):
         if transaction:
             raise ValueError("a transaction on a cluster is of one slot: see at_slot")
         return ClusterPipeline(self)
-
-    def keyslot(self, key: str) -> int:
-        """Give the slot of a key; redis-py asks for it where one command has keys in several."""
-        return slot(key)
 
     def get_encoder(self) -> Any:
         """Give what encodes scripts."""
@@ -121,7 +117,7 @@ class ClusterClient(RedisClusterCommands):
             return self._made
 
 
-class ClusterPipeline(RedisClusterCommands):
+class ClusterPipeline(CoreCommands):
     """Commands that are sent together, to each node its own."""
 
     connection_pool: Any = None

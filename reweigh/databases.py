@@ -9,9 +9,10 @@ from typing import Any, Final, TypeVar, cast
 import redis
 
 from reccore import encoding, layout
-from reccore.redis_url import CLUSTER, parse_redis_url
+from reccore.redis_url import parse_redis_url
 from redisaccess.clients import client_of
 from reweigh.errors import CommandError
+from reweigh.one_database import refuse_cluster
 
 T = TypeVar("T")
 
@@ -48,12 +49,8 @@ class Databases:
     """
 
     def __init__(self, url: str, beside: int | None = None) -> None:
+        refuse_cluster(url, "reweigh replay", "it has one database only, so nothing can be rebuilt beside the live one")
         parsed = parse_redis_url(url)
-        if parsed.kind == CLUSTER:
-            raise CommandError(
-                "REDIS_URL: a Redis Cluster is not supported by `reweigh replay`: it has one database only, so nothing "
-                "can be rebuilt beside the live one"
-            )
         self._live_number = parsed.database
         self._number = self._live_number + 1 if beside is None else beside
         if self._number == self._live_number:

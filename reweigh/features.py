@@ -19,6 +19,7 @@ from reccore.features import LAST_INTERACTION, FeatureRules, last_interaction_ms
 from reccore.layout import CATALOG, items_key, user_of_items_key
 from reccore.metadata_numbers import DURATIONS, MetadataNumbers
 from redisaccess.clients import client_of
+from redisaccess.scanning import pages_of_keys
 from reweigh.errors import CommandError
 from reweigh.settings import read_settings
 
@@ -121,14 +122,11 @@ class Features:
 
     def _everybody(self) -> Iterator[str]:
         seen: set[str] = set()
-        cursor = 0
-        while True:
-            cursor, keys = self._ask(self._redis.scan, cursor, match="{*:items*", count=_KEYS_A_SCAN)
+        pages = pages_of_keys(self._redis, match="{*:items*", count=_KEYS_A_SCAN)
+        while (keys := self._ask(next, pages, None)) is not None:
             fresh = {user for key in keys if (user := user_of_items_key(key)) is not None} - seen
             seen |= fresh  # a key may come twice while Redis grows
             yield from sorted(fresh)
-            if cursor == 0:
-                return
 
     def _rows_of(self, user_ids: Sequence[str]) -> list[Mapping[str, str]]:
         def read() -> list[Mapping[str, str]]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 import redis
 
 from deploy.local.ports import HOST, free_port
@@ -52,10 +53,9 @@ class Ground:
         """A client of the whole."""
         return client_of(self.url, decode_responses=True, socket_timeout=5, **options)
 
-    def master(self) -> Server:
-        """The one server that is a master now."""
-        (found,) = (each for each in self.servers if _is_master(each))
-        return found
+    def masters(self) -> int:
+        """How many of the servers are masters now."""
+        return sum(map(_is_master, self.servers))
 
     def empty(self) -> None:
         """Forget all keys."""
@@ -142,6 +142,9 @@ def cluster(replicas: int = 0) -> Iterator[Ground]:
         wait_until(lambda: all(map(_is_linked, servers[3:])), _PATIENCE, what="the replicas follow")
         yield Ground("redis+cluster://" + ",".join(f"{HOST}:{each.port}" for each in masters), servers)
 
+
+in_each_way = pytest.mark.parametrize("way", ["server", "sentinel", "cluster"], indirect=True)
+"""For tests of what has to hold however Redis is run."""
 
 GROUNDS = {"server": one_server, "sentinel": watched_by_sentinels, "cluster": cluster}
 

@@ -121,7 +121,8 @@ class ModelStore:
         return {int(version): _chunks(chunks.decode()) for version, chunks in found.items()}
 
     def _forget(self, version: int, chunks: Mapping[str, int]) -> None:
-        _asked(lambda: self._redis.unlink(*_keys(version, chunks)))
+        for key in _keys(version, chunks):
+            _asked(lambda key=key: self._redis.unlink(key))  # type: ignore[misc]
         _asked(lambda: self._redis.hdel(layout.MODEL_BLOBS, version))
 
 
