@@ -93,9 +93,14 @@ def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> 
         if not value:
             parser.error(f"--{name.replace('_', '-')} (or {name.upper()} in the environment) is required")
     names = {name: getattr(given, name) for name in ("group_id", "job_name", "checkpoint_dir", "archived_prefix")}
-    return JobSettings(
+    settings = JobSettings(
         **places, **access, **names, event_types=event_types, metadata_numbers=metadata_numbers, **numbers
     )
+    try:
+        _ = settings.catalog_url
+    except ValueError as exc:
+        parser.error(f"--catalog-database {settings.catalog_database}: {exc}")
+    return settings
 
 
 def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:

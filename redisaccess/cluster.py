@@ -8,9 +8,10 @@ the URL after each failure.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 import redis
 from redis._parsers import Encoder
@@ -19,6 +20,8 @@ from redis.commands import CoreCommands
 from redis.exceptions import ClusterError, MovedError, RedisClusterException
 
 from reccore.slots import slot
+
+_AGAIN_SECONDS: Final = 0.1
 
 
 class OneCluster(RedisCluster):
@@ -38,6 +41,7 @@ class ClusterClient(CoreCommands):
     def __init__(self, make: Callable[[], Any]) -> None:
         self._make = make
         self._made: Any = None
+        self._away_until = 0.0
         self._lock = threading.Lock()
 
     def __enter__(self) -> ClusterClient:
@@ -113,7 +117,14 @@ class ClusterClient(CoreCommands):
     def _connected(self) -> Any:
         with self._lock:
             if self._made is None:
-                self._made = self._make()
+                if time.monotonic() < self._away_until:
+                    raise redis.ConnectionError("no node of the cluster answered just now")
+                try:
+                    self._made = self._make()
+                except Exception:
+                    # Threads that have waited for this one would try in vain, one after the other.
+                    self._away_until = time.monotonic() + _AGAIN_SECONDS
+                    raise
             return self._made
 
 

@@ -13,7 +13,9 @@ def pages_of_keys(client: Any, *, match: str | None = None, count: int) -> Itera
 
     A key that is there all the time is given at least once, unless slots move or a master changes meanwhile.
     """
-    servers = [client.server(node) for node in client.masters()] if isinstance(client, ClusterClient) else [client]
+    servers: list[Any] = (
+        [client.server(node) for node in client.masters()] if isinstance(client, ClusterClient) else [client]
+    )
     for server in servers:
         cursor = 0
         while True:

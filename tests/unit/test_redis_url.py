@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from flink_jobs.settings import parse_settings
 from reccore.access import redis_url_setting
 from reccore.errors import SettingError
 from reccore.redis_url import CLUSTER, SENTINEL, SERVER, RedisUrl, parse_redis_url
@@ -66,6 +67,15 @@ def test_what_is_refused(text: str) -> None:
     with pytest.raises(SettingError, match=r"REDIS_URL.*redis\+sentinel://.*redis\+cluster://") as refused:
         parsed(text)
     assert "@" not in text or text not in str(refused.value)
+
+
+def test_the_job_refuses_another_database_of_a_cluster(capsys: pytest.CaptureFixture[str]) -> None:
+    """When it is submitted, not when it runs."""
+    places = ["--kafka-bootstrap", "k:1", "--zookeeper-hosts", "z:1", "--redis-url", "redis+cluster://h:1"]
+    assert parse_settings(places, {}).catalog_url == "redis+cluster://h:1"
+    with pytest.raises(SystemExit):
+        parse_settings([*places, "--catalog-database", "1"], {})
+    assert "--catalog-database 1: a Redis Cluster has one database only" in capsys.readouterr().err
 
 
 def test_another_database() -> None:
