@@ -13,6 +13,7 @@ from pyflink.table.udf import FunctionContext, ScalarFunction
 
 from flink_jobs.archived_records import Records, unpacked
 from flink_jobs.catalogue_tags import CatalogueTags
+from flink_jobs.connected_store import connected_store
 from flink_jobs.fast_parse import BatchParser, ParsedBatch
 from flink_jobs.redis_store import RedisStore
 from flink_jobs.settings import JobSettings
@@ -63,7 +64,7 @@ class ParseRecords(ScalarFunction):  # type: ignore[misc]
     def open(self, function_context: FunctionContext) -> None:  # noqa: ARG002 (Flink's signature)
         """Make the parser and the catalogue look-up, which connects when the first event without tags comes."""
         quieten_worker_process()
-        self._store = RedisStore.connect(
+        self._store = connected_store(
             self._settings.catalog_url, patience_seconds=self._settings.redis_patience_seconds
         )
         self._parser = BatchParser(self._settings.event_types)

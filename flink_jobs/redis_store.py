@@ -15,8 +15,6 @@ from importlib import resources
 from typing import Any, Final, TypeVar
 
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from flink_jobs.crowded_users import ITEMS, TAGS, CappedHash, in_groups, removals
 from flink_jobs.errors import FencedOffError, RedisRefusedError, RedisUnavailableError
@@ -30,7 +28,6 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _FIELDS_A_CALL: Final = 1_000
-_SOCKET_TIMEOUT_SECONDS: Final = 5.0
 _LONGEST_PAUSE_SECONDS: Final = 2.0
 _PASSING_STATES: Final = (
     "BUSY",
@@ -44,7 +41,7 @@ _PASSING_STATES: Final = (
     "TRYAGAIN",
 )
 _EPOCH_ORIGIN_SECONDS: Final = 1_704_067_200  # 2024-01-01
-_DEFAULT_CAPS: Final = {TAGS: RowCap(MOST_TAGS_PER_USER), ITEMS: RowCap(MOST_PRODUCTS_PER_USER)}
+DEFAULT_CAPS: Final = {TAGS: RowCap(MOST_TAGS_PER_USER), ITEMS: RowCap(MOST_PRODUCTS_PER_USER)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,41 +53,41 @@ class WeightsStamp:
 
 
 class RedisStore:
-    """Writes what the job computed and reads the catalogue. One instance a writing function, used by one thread."""
+    """Writes what the job computed and reads the catalogue. One instance a writing function, used by one thread.
+
+    For one server, be it the master that Sentinel names; for a cluster: :mod:`flink_jobs.cluster_store`.
+    """
 
     def __init__(
-        self, client: redis.Redis, *, patience_seconds: float, caps: Mapping[CappedHash, RowCap] = _DEFAULT_CAPS
+        self, client: Any, *, patience_seconds: float, caps: Mapping[CappedHash, RowCap] = DEFAULT_CAPS
     ) -> None:
-        self._client = client
+        self._client: Any = client
         self._patience_seconds, self._caps = patience_seconds, caps
-        self._commit_statistics = client.register_script(_script("commit_statistics.lua"))
-        self._take_place = client.register_script(_script("take_place.lua"))
-        self._connection: Any = client.connection_pool.make_connection()
-        self._writer, self._place, self._epoch = "", ("", "", ""), ""
+        self._commit_statistics = client.register_script(script_text("commit_statistics.lua"))
+        self._take_place = client.register_script(script_text("take_place.lua"))
+        self._connection: Any = self._first_connection()
+        self._writer, self._place, self._epoch, self._only_statistics = "", ("", "", ""), "", False
 
-    @classmethod
-    def connect(
-        cls, url: str, *, patience_seconds: float, caps: Mapping[CappedHash, RowCap] = _DEFAULT_CAPS
-    ) -> RedisStore:
-        """Make a store for a Redis URL, which keeps what ``caps`` allow; connects at the first command."""
-        client = redis.Redis.from_url(
-            url,
-            decode_responses=True,
-            socket_timeout=_SOCKET_TIMEOUT_SECONDS,
-            socket_connect_timeout=_SOCKET_TIMEOUT_SECONDS,
-            retry=Retry(NoBackoff(), 0),  # retries are made here, in one place
-        )
-        return cls(client, patience_seconds=patience_seconds, caps=caps)
+    def open(self, function: str, subtasks: int, subtask: int, *, only_statistics: bool = False) -> None:
+        """Take the place of subtask ``subtask`` of ``subtasks`` of a writing function; who had it is refused.
 
-    def open(self, function: str, subtasks: int, subtask: int) -> None:
-        """Take the place of subtask ``subtask`` of ``subtasks`` of a writing function; who had it is refused."""
+        With ``only_statistics`` it writes nothing of users, which on a cluster leaves most slots untouched.
+        """
         self._writer, self._place = f"{function}/{subtasks}/{subtask}", (function, str(subtasks), str(subtask))
+        self._only_statistics = only_statistics
         self._patiently(self._take)
 
     def close(self) -> None:
         """Close the connections."""
-        self._connection.disconnect()
+        self.disconnect()
         self._client.close()
+
+    def _first_connection(self) -> Any:
+        return self._client.connection_pool.make_connection()
+
+    def disconnect(self) -> None:
+        """Close the connection that writes go over."""
+        self._connection.disconnect()
 
     def commit_profiles(self, users: Iterable[UserRows], stamp: WeightsStamp) -> WeightsStamp | None:
         """Write users' counts, scores, items and purchases, unless newer weights than ``stamp`` are in force.
@@ -154,20 +151,27 @@ class RedisStore:
         Redis refuses it when one of them is written meanwhile. A batch that fails between its write and this comes
         again after the recovery, and this with it.
         """
+        self._drop_on(self._connection, layout.WRITER_FENCE, which, user_ids)
+
+    def _drop_on(self, connection: Any, fence: str, which: CappedHash, user_ids: Sequence[str]) -> None:
         keys = [which.key(user_id) for user_id in user_ids]
-        watch: Command = ("WATCH", layout.WRITER_FENCE, *keys)
+        watch: Command = ("WATCH", fence, *keys)
         reads: list[Command] = [("HGETALL", key) for key in keys]
         while True:
-            _, epoch, *rows = ask(self._connection, [watch, ("HGET", layout.WRITER_FENCE, self._writer), *reads])
+            _, epoch, *rows = ask(connection, [watch, ("HGET", fence, self._writer), *reads])
             if epoch is not None and epoch != self._epoch:
-                ask(self._connection, [("UNWATCH",)])
+                ask(connection, [("UNWATCH",)])
                 raise self._fenced_off()
             commands = removals(which, user_ids, [as_mapping(each) for each in rows], self._caps[which], time.time())
             if not commands:  # another writer was quicker
-                ask(self._connection, [("UNWATCH",)])
+                ask(connection, [("UNWATCH",)])
                 return
-            if execute(self._connection, commands) is not None:
+            if self._carry_out_drop(connection, commands, which.dropped):
                 return
+
+    def _carry_out_drop(self, connection: Any, commands: Sequence[Command], dropped: str) -> bool:  # noqa: ARG002
+        """Carry it out with what counts it, ``dropped``, unless a watched key has changed."""
+        return execute(connection, commands) is not None
 
     def commit_statistics(self, key: str, kind: str, values: dict[str, str]) -> None:
         """Write fields of one statistics hash; ``kind`` names them on the stream of changes ("": not announced)."""
@@ -198,7 +202,7 @@ class RedisStore:
         """Give the fields of ``weights:in_force``, empty when nothing was ever in force."""
 
         def fetch() -> dict[str, str]:
-            fields: dict[str, str] = self._client.hgetall(layout.WEIGHTS_IN_FORCE)  # type: ignore[assignment]
+            fields: dict[str, str] = self._client.hgetall(layout.WEIGHTS_IN_FORCE)
             return fields
 
         return self._patiently(fetch)
@@ -219,9 +223,8 @@ class RedisStore:
 
     def _take(self) -> None:
         """Take the place, the first time or, if nobody newer has it, again."""
-        floor = int(time.time() - _EPOCH_ORIGIN_SECONDS) // 60  # also above epochs that Redis has forgotten
         keys = [layout.WRITER_EPOCH, layout.WRITER_FENCE]
-        epoch = self._take_place(keys=keys, args=[*self._place, str(floor), self._epoch])
+        epoch = self._take_place(keys=keys, args=[*self._place, epoch_floor(time.time()), self._epoch])
         if not epoch:
             raise self._fenced_off()
         self._epoch = str(epoch)
@@ -246,7 +249,7 @@ class RedisStore:
             except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OSError) as exc:
                 problem: Exception = exc
                 in_doubt = True
-                self._connection.disconnect()
+                self.disconnect()
             except redis.exceptions.ResponseError as exc:
                 if not _passes(exc):
                     raise RedisRefusedError(f"Redis refused the batch: {exc}") from exc
@@ -258,11 +261,17 @@ class RedisStore:
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
 
+def epoch_floor(now: float) -> str:
+    """Give an epoch above those that Redis may have had and forgotten."""
+    return str(int(now - _EPOCH_ORIGIN_SECONDS) // 60)
+
+
 def _passes(refusal: redis.exceptions.ResponseError) -> bool:
     """Whether a refusal is of a state that passes: out of memory, a replica that takes no writes, a failover."""
     states = (redis.exceptions.OutOfMemoryError, redis.exceptions.ReadOnlyError)
     return isinstance(refusal, states) or str(refusal).startswith(_PASSING_STATES)
 
 
-def _script(name: str) -> str:
+def script_text(name: str) -> str:
+    """Give the text of one of the scripts."""
     return (resources.files("flink_jobs") / name).read_text(encoding="utf-8")

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 from reccore.access import OPEN, KafkaAccess, redis_url_setting, zookeeper_auth_setting
 from reccore.errors import SettingError
 from reccore.event_types import EventTypes
 from reccore.metadata_numbers import DURATIONS, MetadataNumbers
+from reccore.redis_url import parse_redis_url
 
 JOB_NAME = "reweigh-profile"
 SEVEN_DAYS_SECONDS = 604_800
@@ -72,7 +72,7 @@ class JobSettings:
         """Where the catalogue is read."""
         if self.catalog_database < 0:
             return self.redis_url
-        return urlunsplit(urlsplit(self.redis_url)._replace(path=f"/{self.catalog_database}"))
+        return parse_redis_url(self.redis_url).with_database(self.catalog_database)
 
 
 def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> JobSettings:
@@ -93,9 +93,14 @@ def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> 
         if not value:
             parser.error(f"--{name.replace('_', '-')} (or {name.upper()} in the environment) is required")
     names = {name: getattr(given, name) for name in ("group_id", "job_name", "checkpoint_dir", "archived_prefix")}
-    return JobSettings(
+    settings = JobSettings(
         **places, **access, **names, event_types=event_types, metadata_numbers=metadata_numbers, **numbers
     )
+    try:
+        _ = settings.catalog_url
+    except ValueError as exc:
+        parser.error(f"--catalog-database {settings.catalog_database}: {exc}")
+    return settings
 
 
 def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from pyflink.table.udf import FunctionContext, ScalarFunction
 
+from flink_jobs.connected_store import connected_store
 from flink_jobs.crowded_users import ITEMS, TAGS
 from flink_jobs.current_weights import CurrentWeights, StampedWeights
 from flink_jobs.redis_store import RedisStore
@@ -43,6 +44,9 @@ _MOST_REMEMBERED: Final = 100_000
 class RedisWriter(ScalarFunction):  # type: ignore[misc]
     """A writing function: opens its store, and with it takes the place of the one that wrote before it."""
 
+    only_statistics = False
+    """Whether it writes nothing of users."""
+
     def __init__(self, settings: JobSettings) -> None:
         self._settings = settings
         self._store: RedisStore
@@ -50,7 +54,7 @@ class RedisWriter(ScalarFunction):  # type: ignore[misc]
     def open(self, function_context: FunctionContext) -> None:
         """Connect and take the place."""
         quieten_worker_process()
-        self._store = RedisStore.connect(
+        self._store = connected_store(
             self._settings.redis_url,
             patience_seconds=self._settings.redis_patience_seconds,
             caps={
@@ -62,6 +66,7 @@ class RedisWriter(ScalarFunction):  # type: ignore[misc]
             type(self).__name__,
             function_context.get_number_of_parallel_subtasks(),
             function_context.get_index_of_this_subtask(),
+            only_statistics=self.only_statistics,
         )
 
     def close(self) -> None:
@@ -161,6 +166,8 @@ class WriteStatistics(RedisWriter):
     A key is a tag, or with ``PRODUCT`` or ``TOTAL`` in front one of these.
     """
 
+    only_statistics = True
+
     def eval(self, keys: Column, tags: Column, newest_ms: Column, *counts: Column) -> Column:
         """Write one batch."""
         of_products, of_tags, totals = dict[str, str](), dict[str, str](), dict[str, str]()
@@ -183,6 +190,8 @@ class WriteStatistics(RedisWriter):
 
 class WriteTotals(RedisWriter):
     """(name, total) → the totals of what was read."""
+
+    only_statistics = True
 
     def eval(self, names: Column, totals: Column) -> Column:
         """Write one batch."""

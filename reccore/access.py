@@ -10,9 +10,9 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
-from urllib.parse import urlsplit
 
 from reccore.errors import SettingError
+from reccore.redis_url import parse_redis_url
 
 ReadFile = Callable[[str], str]
 """Gives the text of a file by its path. Raises ``OSError`` or ``UnicodeDecodeError``."""
@@ -21,7 +21,6 @@ NOT_SHOWN: Final = "(not shown)"
 PLAINTEXT: Final = "PLAINTEXT"
 PROTOCOLS: Final = (PLAINTEXT, "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 MECHANISMS: Final = ("SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN")
-_REDIS_SCHEMES: Final = ("redis://", "rediss://", "unix://")
 _MOST_KEYS: Final = 2
 
 
@@ -59,20 +58,12 @@ def api_keys_setting(settings: Mapping[str, str], read_file: ReadFile) -> tuple[
 def redis_url_setting(settings: Mapping[str, str], read_file: ReadFile, default: str = "") -> str:
     """Give ``REDIS_URL``, which may carry user and password. Raises :class:`SettingError`."""
     url = secret_setting(settings, "REDIS_URL", read_file) or default
-    if url and not (url.startswith(_REDIS_SCHEMES) and _has_readable_address(url)):
-        allowed = "redis://[[user]:password@]host:port/database, rediss://… or unix://…, special characters as %XX"
-        raise SettingError("REDIS_URL", NOT_SHOWN if "@" in url else url, allowed)
+    if url:
+        try:
+            parse_redis_url(url)
+        except ValueError as exc:
+            raise SettingError("REDIS_URL", NOT_SHOWN if "@" in url else url, str(exc)) from None
     return url
-
-
-def _has_readable_address(url: str) -> bool:
-    # A password with "/", "#" or "?" in it ends the address early; the library would name the rest of it as the port.
-    parts = urlsplit(url)
-    try:
-        _ = parts.port
-    except ValueError:
-        return False
-    return "@" in parts.netloc or "@" not in url
 
 
 def zookeeper_auth_setting(settings: Mapping[str, str], read_file: ReadFile) -> str:

@@ -38,6 +38,8 @@ For everybody (``{stats}`` keeps them in one slot too):
 ``weights:in_force``             HASH ``version``, ``document``, ``swept``: a batch of an older version is refused
 ``writer:epoch``                 the newest writer's epoch
 ``writer:fence``                 HASH writer → epoch of the one that may write in its place
+``{<tag>}:writes``               on a cluster, for each slot: HASH ``version``, ``document`` as in ``weights:in_force``,
+                                 and writer → epoch as in ``writer:fence``, which bind the writes to keys of the slot
 ``recommendations:<id>``         STRING: the user's list that was computed ahead, the JSON of its message
 ``publishing:recommendations``   HASH ``cursor``, ``published``, ``began``: how far an unfinished publication is
 ``follow:offsets``               HASH ``topic:partition`` → offset after the last record that was carried into Redis
@@ -187,6 +189,11 @@ def _taken_apart(key: str) -> tuple[str, str]:
 def _user_of(key: str, what: str) -> str | None:
     user_id, found = _taken_apart(key)
     return user_id if found == what and _beside(user_id, what) == key else None
+
+
+def slot_writes_key(number: int) -> str:
+    """Key of what binds writes to the keys of one slot of a cluster."""
+    return f"{{{tag_of_slot()[number]}}}:writes"
 
 
 def model_blob_key(version: int | str, name: str, chunk: int | str) -> str:

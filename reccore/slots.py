@@ -6,7 +6,7 @@ import binascii
 from functools import cache
 from typing import Final
 
-_SLOTS: Final = 16_384
+SLOTS: Final = 16_384
 
 
 def slot(key: str) -> int:
@@ -17,7 +17,7 @@ def slot(key: str) -> int:
         end = data.find(b"}", start + 1)
         if end > start + 1:
             data = data[start + 1 : end]
-    return binascii.crc_hqx(data, 0) % _SLOTS
+    return binascii.crc_hqx(data, 0) % SLOTS
 
 
 @cache
@@ -25,7 +25,7 @@ def tag_of_slot() -> dict[int, str]:
     """Give for each slot a hash tag that lies in it; they begin with digits."""
     tags: dict[int, str] = {}
     number = 0
-    while len(tags) < _SLOTS:
-        tags.setdefault(binascii.crc_hqx(str(number).encode(), 0) % _SLOTS, str(number))
+    while len(tags) < SLOTS:
+        tags.setdefault(binascii.crc_hqx(str(number).encode(), 0) % SLOTS, str(number))
         number += 1
     return tags

@@ -16,6 +16,7 @@ import redis
 
 from reccore import layout
 from recsvc.statistics import Collected, Snapshot
+from redisaccess.clients import client_of
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ class StatisticsFeed:
 
     def __init__(self, url: str, *, width: int, reload_seconds: float = RELOAD_SECONDS) -> None:
         # Blocking reads and a load of everything take longer than a request may, so this client is its own.
-        self._redis: Any = redis.Redis.from_url(
+        self._redis: Any = client_of(
             url, socket_timeout=5.0, socket_connect_timeout=1.0, decode_responses=True, max_connections=2
         )
         self._reload_seconds = reload_seconds

@@ -21,8 +21,9 @@ from reccore import encoding, layout
 from reccore.scoring import format_score, score
 from reccore.weights import Weights
 from recsvc.errors import StoreUnavailable
-from recsvc.redis_exchange import Command, as_mapping, exchange, raise_first_error
 from recsvc.remembered import ByCounts
+from recsvc.sweep_ground import ground_of
+from redisaccess.exchange import Command, as_mapping, exchange, raise_first_error
 
 log = logging.getLogger(__name__)
 
@@ -96,13 +97,14 @@ class ScoreSweep:
 
     def __init__(
         self,
-        client: redis.Redis,
+        client: Any,
         *,
         now: Callable[[], float] = time.time,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
-        self._redis: Any = client
-        self._connection: Any = client.connection_pool.make_connection()
+        self._redis = client
+        self._ground = ground_of(client)
+        self._connection: Any = None
         self._now, self._sleep = now, sleep
         self._raise, self._swept = client.register_script(_RAISE), client.register_script(_SWEPT)
 
@@ -114,7 +116,13 @@ class ScoreSweep:
     def raise_version(self, version: int, weights: Weights) -> int:
         """Put ``version`` in force in Redis unless a newer one is; gives the one that is then."""
         document = weights.as_json()
-        return int(self._translated(lambda: self._raise(keys=[layout.WEIGHTS_IN_FORCE], args=[version, document])))
+
+        def everywhere() -> int:
+            in_force = int(self._raise(keys=[layout.WEIGHTS_IN_FORCE], args=[version, document]))
+            self._ground.raise_in_slots(_RAISE, (str(version), document.decode()))
+            return in_force
+
+        return int(self._translated(everywhere))
 
     def mark_swept(self, version: int) -> None:
         """Remember that no score of another version is left."""
@@ -122,7 +130,7 @@ class ScoreSweep:
 
     def close(self) -> None:
         """Close the connection of the passes."""
-        self._connection.disconnect()
+        self._ground.close()
 
     def run(
         self,
@@ -135,12 +143,13 @@ class ScoreSweep:
     ) -> Swept:
         """Make one pass over all users, paced; ends early when newer weights are in force or ``stopping`` says so."""
         began = time.monotonic()
+        places = self._translated(self._ground.places)
         users = changed = repeated = 0
         values = weights.values
         texts = ByCounts(lambda counts: format_score(score(counts, values)))
         rules = Pass(texts, write_scores, tag_expiry_seconds, self._now())
         hashes = (_COUNTS, _ITEMS) if tag_expiry_seconds else (_COUNTS,)
-        for which, chunk in chain.from_iterable(self._chunks(each) for each in hashes):
+        for which, chunk in chain.from_iterable(self._chunks(each, at) for at in places for each in hashes):
             waiting = [chunk]
             while waiting:
                 started, some = time.thread_time(), waiting.pop()
@@ -162,7 +171,9 @@ class ScoreSweep:
                 if stopping():
                     return Swept(users, changed, repeated, time.monotonic() - began, complete=False)
                 self._sleep((time.thread_time() - started) * PAUSE_FOR_WORK)
-        return Swept(users, changed, repeated, time.monotonic() - began, complete=True)
+        # Users of a slot that has moved meanwhile may have been left out.
+        complete = self._translated(self._ground.is_as_before)
+        return Swept(users, changed, repeated, time.monotonic() - began, complete=complete)
 
     def _attempt(self, which: Hashes, users: Sequence[str], version: int, rules: Pass) -> int:
         try:
@@ -176,9 +187,10 @@ class ScoreSweep:
     def _bring_in_line(self, which: Hashes, users: Sequence[str], version: int, rules: Pass) -> int:
         """Rewrite some users whole, or none of them; gives how many changed."""
         keys = [which.key(user) for user in users]
+        in_force = self._ground.in_force_key(keys[0])
         reads: list[Command] = [("HGETALL", key) for key in keys]
-        watch: Command = ("WATCH", layout.WEIGHTS_IN_FORCE, *keys)
-        answers = exchange(self._connection, [watch, ("HGET", layout.WEIGHTS_IN_FORCE, "version"), *reads])
+        watch: Command = ("WATCH", in_force, *keys)
+        answers = exchange(self._connection, [watch, ("HGET", in_force, "version"), *reads])
         if answers[1] is None or int(answers[1]) != version:
             self._forget()
             raise _MovedError
@@ -204,23 +216,28 @@ class ScoreSweep:
     def _forget(self) -> None:
         exchange(self._connection, [("UNWATCH",)])
 
-    def _chunks(self, which: Hashes) -> Iterator[tuple[Hashes, list[str]]]:
-        cursor, waiting = 0, list[str]()
+    def _chunks(self, which: Hashes, place: str) -> Iterator[tuple[Hashes, list[str]]]:
+        """Find the users of one server, over the connection of the pass: a cursor means nothing after a failover."""
+        self._connection = self._translated(lambda: self._ground.connection(place))
+        cursor, waiting = "0", dict[str, list[str]]()
         while True:
-            scan = partial(self._redis.scan, cursor, match=which.pattern, count=SCAN_COUNT)
-            cursor, keys = self._translated(scan)
-            waiting += [user for key in keys if (user := which.user_of(key)) is not None]
-            while len(waiting) >= USERS_AT_ONCE or (waiting and not cursor):
-                yield which, waiting[:USERS_AT_ONCE]
-                waiting = waiting[USERS_AT_ONCE:]
-            if not cursor:
+            scan: Command = ("SCAN", cursor, "MATCH", which.pattern, "COUNT", SCAN_COUNT)
+            cursor, keys = self._translated(partial(exchange, self._connection, [scan]))[0]
+            for key in keys:
+                if (user := which.user_of(key)) is not None:
+                    waiting.setdefault(self._ground.in_force_key(key), []).append(user)
+            for together, users in list(waiting.items()):
+                while len(users) >= USERS_AT_ONCE or (users and self._ground.is_cluster) or (users and cursor == "0"):
+                    yield which, users[:USERS_AT_ONCE]
+                    users = waiting[together] = users[USERS_AT_ONCE:]
+            if cursor == "0":
                 return
 
     def _translated(self, call: Callable[[], Any]) -> Any:
         try:
             return call()
         except (redis.RedisError, OSError) as exc:
-            self._connection.disconnect()
+            self._ground.close()
             raise StoreUnavailable(f"Redis is away: {exc}") from exc
 
 

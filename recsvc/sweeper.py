@@ -16,11 +16,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 
-import redis
-
 from recsvc.errors import StoreUnavailable
 from recsvc.settings import Settings, settings_from
 from recsvc.sweep import ScoreSweep
+from redisaccess.clients import client_of
 from zkconfig.errors import ConfigUnavailable
 from zkconfig.kazoo_client import KazooCoordination
 from zkconfig.presence import read_members
@@ -157,9 +156,7 @@ def main() -> None:
     """Run until SIGTERM or SIGINT."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     settings = settings_from()
-    client = redis.Redis.from_url(
-        settings.redis_url, decode_responses=True, socket_timeout=5.0, socket_connect_timeout=1.0
-    )
+    client = client_of(settings.redis_url, decode_responses=True, socket_timeout=5.0, socket_connect_timeout=1.0)
     coordination = KazooCoordination(settings.zookeeper_hosts, auth=settings.zookeeper_auth)
     watcher = WeightsWatcher(coordination, settings.event_types, role=ROLE)
     sweep = ScoreSweep(client)

@@ -9,6 +9,7 @@ import redis
 
 from reccore import layout
 from reccore.totals import Totals, totals_from_rows
+from redisaccess.clients import client_of
 
 
 class TotalsReader:
@@ -16,7 +17,7 @@ class TotalsReader:
 
     def __init__(self, url: str, *, timeout_ms: int) -> None:
         seconds = timeout_ms / 1000
-        self._redis: Any = redis.Redis.from_url(
+        self._redis: Any = client_of(
             url, socket_timeout=seconds, socket_connect_timeout=seconds, decode_responses=True, max_connections=4
         )
 
@@ -25,8 +26,9 @@ class TotalsReader:
         try:
             with self._redis.pipeline(transaction=False) as pipeline:
                 pipeline.hgetall(layout.TOTALS)
-                pipeline.mget(layout.DROPPED_TAGS, layout.DROPPED_ITEMS)
-                rows, (tags, items) = pipeline.execute()
+                pipeline.get(layout.DROPPED_TAGS)
+                pipeline.get(layout.DROPPED_ITEMS)
+                rows, tags, items = pipeline.execute()
             totals = totals_from_rows({name: int(row) for name, row in rows.items()})
             return replace(totals, dropped_tags=int(tags or 0), dropped_items=int(items or 0))
         except (redis.RedisError, ValueError):

@@ -1,8 +1,8 @@
 """What Redis holds of users, read in one round trip, and remembered for when Redis is away; a product, too.
 
-The requests' reads go over one plain connection a thread (so never more connections than threads): the commands of one
-request are sent as one packet and the answers read one after the other, which costs half of what a redis-py pipeline
-does. Times are bounded; after a failure the breaker keeps requests from waiting.
+The requests' reads go over one plain connection a thread (so never more connections than threads; of a cluster, one to
+each node): the commands of one request are sent as one packet and the answers read one after the other, which costs
+half of what a redis-py pipeline does. Times are bounded; after a failure the breaker keeps requests from waiting.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ import redis
 from reccore import layout
 from recsvc.breaker import Breaker
 from recsvc.errors import StoreRefused, StoreUnavailable
-from recsvc.redis_exchange import as_mapping, exchange
+from redisaccess.clients import client_of
+from redisaccess.exchange import as_mapping
+from redisaccess.links import ClusterLink, Link, link_of
 
 _AWAY = ("BUSY", "CLUSTERDOWN", "MASTERDOWN")
 """First words of answers by which a server that can be reached says that it serves nobody now. (LOADING, and a refused
@@ -86,8 +88,8 @@ class RedisUserStore:
 
     def __init__(self, url: str, *, timeout_ms: int) -> None:
         seconds = timeout_ms / 1000
-        # The pool only builds connections; who uses them is decided here.
-        self._pool = redis.ConnectionPool.from_url(
+        # The client only builds connections; who uses them is decided here.
+        self._client = client_of(
             url,
             socket_timeout=seconds,
             socket_connect_timeout=seconds,
@@ -182,37 +184,34 @@ class RedisUserStore:
     def _ask(self, commands: Sequence[tuple[str, ...]]) -> list[Any]:
         if self.breaker.is_open:
             raise StoreUnavailable("Redis is away")
-        connection: Any = getattr(self._own, "connection", None)
-        fresh = connection is None
-        if fresh:
-            connection = self._own.connection = self._pool.make_connection()
+        link: Link | None = getattr(self._own, "link", None)
         try:
-            if not fresh:
-                try:
-                    return exchange(connection, commands)
-                except redis.TimeoutError:
-                    raise
-                except (redis.ConnectionError, OSError):
-                    # An idle connection may have been closed by a restart: that is known at once, so ask once more.
-                    connection.disconnect()
-            return exchange(connection, commands)
+            if link is None:
+                link = self._own.link = link_of(self._client)
+            return link.ask(commands)
         except (redis.RedisError, OSError) as exc:
             if _refused(exc):
                 raise StoreRefused(f"Redis refused the request: {exc}") from exc
-            connection.disconnect()
+            if link is not None:
+                link.close()
             self.breaker.failed(exc)
             raise StoreUnavailable(f"Redis is away: {exc}") from exc
 
     def _answers(self) -> bool:
-        connection: Any = self._pool.make_connection()
+        link: Link | None = None
         try:
-            exchange(connection, [("PING",)])
+            link = link_of(self._client)
+            if isinstance(link, ClusterLink):
+                link.ask_every_master(("PING",))
+            else:
+                link.ask([("PING",)])
         except (redis.RedisError, OSError) as exc:
             return _refused(exc)
         else:
             return True
         finally:
-            connection.disconnect()
+            if link is not None:
+                link.close()
 
 
 @dataclass(frozen=True, slots=True)

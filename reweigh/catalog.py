@@ -14,6 +14,7 @@ import redis
 
 from reccore.errors import RejectedEvent
 from reccore.layout import CATALOG, CATALOG_DETAILS, CATALOG_REMOVED, CATALOG_VERSION
+from redisaccess.cluster import ClusterClient
 from reweigh.errors import CommandError
 from reweigh.kafka import EventProducer
 from reweigh.lines import AUTO, Row, file_format, read_rows
@@ -129,9 +130,12 @@ def _parsed(row: Row) -> CatalogProduct | None:
 def _carry_out(client: redis.Redis, change: Change) -> None:
     try:
         change.read(client)
-        with client.pipeline(transaction=True) as pipeline:
+        spread = isinstance(client, ClusterClient)
+        with client.pipeline(transaction=not spread) as pipeline:
             change.queue(pipeline)
             pipeline.execute()
+        if spread:  # each node carried out its part at a time of its own: raised again, when all of it is there
+            client.incr(CATALOG_VERSION)
     except redis.RedisError as exc:
         raise CommandError(f"Redis does not take the catalogue: {exc}") from exc
 

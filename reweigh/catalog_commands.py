@@ -133,4 +133,4 @@ def _told(done: str, rejected: int, what: str = "lines") -> int:
 def _redis(options: argparse.Namespace) -> Any:
     given = {"REDIS_URL": options.redis_url} if options.redis_url else {}
     url = redis_url_setting(given, str) or read_settings(options.env).required("REDIS_URL")
-    return need("redis", "data").Redis.from_url(url, socket_timeout=10.0, socket_connect_timeout=10.0)
+    return need("redisaccess.clients", "data").client_of(url, socket_timeout=10.0, socket_connect_timeout=10.0)

@@ -105,7 +105,7 @@ def load(options: argparse.Namespace) -> int:
 
 
 def _redis(url: str) -> Any:
-    return need("redis", "data").Redis.from_url(url, socket_timeout=10.0, socket_connect_timeout=10.0)
+    return need("redisaccess.clients", "data").client_of(url, socket_timeout=10.0, socket_connect_timeout=10.0)
 
 
 def evaluate(options: argparse.Namespace) -> int:

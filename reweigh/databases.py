@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, TypeVar, cast
-from urllib.parse import urlsplit, urlunsplit
 
 import redis
 
 from reccore import encoding, layout
+from reccore.redis_url import parse_redis_url
+from redisaccess.clients import client_of
 from reweigh.errors import CommandError
+from reweigh.one_database import refuse_cluster
 
 T = TypeVar("T")
 
@@ -47,12 +49,13 @@ class Databases:
     """
 
     def __init__(self, url: str, beside: int | None = None) -> None:
-        parts = urlsplit(url)
-        self._live_number = int(parts.path.strip("/") or 0)
+        refuse_cluster(url, "reweigh replay", "it has one database only, so nothing can be rebuilt beside the live one")
+        parsed = parse_redis_url(url)
+        self._live_number = parsed.database
         self._number = self._live_number + 1 if beside is None else beside
         if self._number == self._live_number:
             raise CommandError(f"database {self._number} is the live one")
-        self.url_beside = urlunsplit(parts._replace(path=f"/{self._number}"))
+        self.url_beside = parsed.with_database(self._number)
         self.live, self.beside = _client(url), _client(self.url_beside)
 
     def close(self) -> None:
@@ -180,7 +183,7 @@ def _is_vector(key: str) -> bool:
 
 
 def _client(url: str) -> Any:
-    return redis.Redis.from_url(url, decode_responses=True, socket_timeout=60.0, socket_connect_timeout=10.0)
+    return client_of(url, decode_responses=True, socket_timeout=60.0, socket_connect_timeout=10.0)
 
 
 def _contents(client: Any, keys: list[str]) -> list[Any]:

@@ -12,9 +12,8 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Final
 
-import redis
-
 from recsvc.recommender import POPULAR, TAGS
+from redisaccess.clients import client_of
 from reweigh.at_rest import wait_until_applied
 from reweigh.catalog import load_catalog
 from reweigh.errors import CommandError
@@ -72,7 +71,7 @@ class Demo:
     def _load(self, events: Path, products: Path) -> None:
         settings = self._settings
         # The catalogue comes first: an event without tags takes those that the catalogue has when it is processed.
-        with redis.Redis.from_url(settings.required("REDIS_URL"), socket_timeout=10.0) as client:
+        with client_of(settings.required("REDIS_URL"), socket_timeout=10.0) as client:
             with progress_bar(products) as bar:
                 stored, rejected = load_catalog(products, client, bar)
             print(f"{stored:,} products in the catalogue" + (f", {rejected} lines rejected" if rejected else ""))

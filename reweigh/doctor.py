@@ -22,6 +22,7 @@ from kazoo.handlers.threading import KazooTimeoutError
 
 from reccore.access import OPEN, KafkaAccess
 from reccore.errors import ReweighError
+from redisaccess.clients import client_of
 from reweigh.errors import CommandError, need
 from reweigh.settings import Settings
 from zkconfig.kazoo_client import digest_options
@@ -98,7 +99,7 @@ def check_redis(url: str) -> str:
     """Set a key that expires by itself, get it, delete it. Raises :class:`CommandError`."""
     key, value = f"reweigh:doctor:{uuid.uuid4().hex}", uuid.uuid4().bytes
     try:
-        client = redis.Redis.from_url(url, socket_timeout=PATIENCE_SECONDS, socket_connect_timeout=PATIENCE_SECONDS)
+        client = client_of(url, socket_timeout=PATIENCE_SECONDS, socket_connect_timeout=PATIENCE_SECONDS)
         with client:
             client.set(key, value, ex=60)
             given_back = client.get(key)

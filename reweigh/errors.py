@@ -31,6 +31,6 @@ def need(module: str, extra: str) -> ModuleType:
         return importlib.import_module(module)
     except ModuleNotFoundError as exc:
         missing = exc.name or module
-        if missing.partition(".")[0] in {"reweigh", "reccore", "zkconfig"}:
+        if missing.partition(".")[0] in {"reweigh", "reccore", "redisaccess", "zkconfig"}:
             raise
         raise MissingExtra(missing.partition(".")[0], extra) from exc

@@ -18,6 +18,8 @@ from reccore.event_types import EventTypes
 from reccore.features import COUNTED, LAST_INTERACTION, FeatureRules, attribute_values, group_names, last_interaction_ms
 from reccore.layout import CATALOG, CATALOG_DETAILS, items_key, user_of_items_key
 from reccore.metadata_numbers import DURATIONS, MetadataNumbers
+from redisaccess.clients import client_of
+from redisaccess.scanning import pages_of_keys
 from reweigh.errors import CommandError
 from reweigh.settings import read_settings
 
@@ -50,9 +52,7 @@ class Features:
     ) -> None:
         if taken := COUNTED.intersection(attributes):
             raise CommandError(f"attributes: {', '.join(taken)}: features of that name are counted anyway")
-        self._redis: Any = redis.Redis.from_url(
-            url, decode_responses=True, socket_timeout=60.0, socket_connect_timeout=10.0
-        )
+        self._redis: Any = client_of(url, decode_responses=True, socket_timeout=60.0, socket_connect_timeout=10.0)
         self._rules = FeatureRules(event_types.names, numbers.names)
         self._expiry, self._attributes = tag_expiry_seconds, tuple(attributes)
         columns: list[tuple[str, Any]] = [("user_id", pa.string()), ("product_id", pa.string())]
@@ -134,14 +134,11 @@ class Features:
 
     def _everybody(self) -> Iterator[str]:
         seen: set[str] = set()
-        cursor = 0
-        while True:
-            cursor, keys = self._ask(self._redis.scan, cursor, match="{*:items*", count=_KEYS_A_SCAN)
+        pages = pages_of_keys(self._redis, match="{*:items*", count=_KEYS_A_SCAN)
+        while (keys := self._ask(next, pages, None)) is not None:
             fresh = {user for key in keys if (user := user_of_items_key(key)) is not None} - seen
             seen |= fresh  # a key may come twice while Redis grows
             yield from sorted(fresh)
-            if cursor == 0:
-                return
 
     def _rows_of(self, user_ids: Sequence[str]) -> list[Mapping[str, str]]:
         def read() -> list[Mapping[str, str]]:

@@ -24,7 +24,7 @@ from deploy.local.settings import Settings
 from deploy.local.submission import Submission, read_submission, shaped_since_ns, state_shape, write_submission
 from deploy.local.supervision import Program, start_held
 
-PACKAGES = ("reccore", "zkconfig", "flink_jobs")
+PACKAGES = ("reccore", "redisaccess", "zkconfig", "flink_jobs")
 SUBMIT_SECONDS = 300
 _OPTIONS = {
     "EXTRA_EVENT_TYPES": "--extra-event-types",

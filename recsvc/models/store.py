@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 import redis
 
@@ -18,6 +18,8 @@ from reccore import layout
 from recsvc.errors import BrokenModel, NotPublished, StoreUnavailable
 from recsvc.models.encoding import decode, encode
 from recsvc.models.model import Model
+from redisaccess.clients import client_of
+from redisaccess.cluster import at_slot
 
 T = TypeVar("T")
 
@@ -30,7 +32,7 @@ class ModelStore:
     """The models of one Redis database. Raises :class:`StoreUnavailable` for all that Redis does not do."""
 
     def __init__(self, url: str, *, chunk_bytes: int = CHUNK_BYTES) -> None:
-        self._redis: Any = redis.Redis.from_url(
+        self._redis: Any = client_of(
             url, socket_timeout=_TIMEOUT_SECONDS, socket_connect_timeout=2.0, max_connections=2
         )
         self._chunk_bytes = chunk_bytes
@@ -87,23 +89,25 @@ class ModelStore:
     def _switch(self, version: int, chunks: Mapping[str, int], described: Mapping[str, str]) -> int:
         """Make a version the one that is applied, and give the one before."""
         keys = _keys(version, chunks)
+        # Kept before the switch, not with it: on a cluster the chunks are elsewhere. Whoever dies in between leaves
+        # them listed under `model:blobs`, and the next publisher removes them.
+        for key in keys:
+            _asked(lambda key=key: self._redis.persist(key))  # type: ignore[misc]
 
         def attempt() -> int:
-            with self._redis.pipeline() as pipeline:
+            with at_slot(self._redis, layout.MODEL_CURRENT) as server, server.pipeline() as pipeline:
                 while True:
                     try:
-                        pipeline.watch(layout.MODEL_CURRENT, *keys)
-                        before = int(pipeline.hget(layout.MODEL_CURRENT, "version") or 0)
+                        pipeline.watch(layout.MODEL_CURRENT)
+                        before = int(cast("bytes", pipeline.hget(layout.MODEL_CURRENT, "version")) or 0)
                         if before > version:
                             raise NotPublished(f"version {version} is not published: version {before} is newer")
-                        if pipeline.exists(*keys) < len(keys):
+                        if sum(self._redis.exists(key) for key in keys) < len(keys):
                             raise NotPublished(f"version {version} is not published: parts of it are gone from Redis")
                         pipeline.multi()
                         pipeline.delete(layout.MODEL_CURRENT)
-                        fields = {"version": version, "blobs": json.dumps(chunks), **described}
+                        fields = {"version": str(version), "blobs": json.dumps(chunks), **described}
                         pipeline.hset(layout.MODEL_CURRENT, mapping=fields)
-                        for key in keys:
-                            pipeline.persist(key)
                         pipeline.execute()
                     except redis.WatchError:
                         continue
@@ -117,7 +121,8 @@ class ModelStore:
         return {int(version): _chunks(chunks.decode()) for version, chunks in found.items()}
 
     def _forget(self, version: int, chunks: Mapping[str, int]) -> None:
-        _asked(lambda: self._redis.unlink(*_keys(version, chunks)))
+        for key in _keys(version, chunks):
+            _asked(lambda key=key: self._redis.unlink(key))  # type: ignore[misc]
         _asked(lambda: self._redis.hdel(layout.MODEL_BLOBS, version))
 
 

@@ -10,13 +10,13 @@ import sys
 import threading
 from contextlib import closing
 
-import redis
-
+from redisaccess.clients import client_of
 from reweigh.follow.follower import Follower
 from reweigh.follow.settings import SETTINGS, follow_settings
 from reweigh.follow.tables import tables_of
 from reweigh.kafka import EventProducer
 from reweigh.metrics_page import served
+from reweigh.one_database import refuse_cluster
 from reweigh.settings import chosen_values, read_settings
 
 
@@ -30,7 +30,10 @@ def follow(options: argparse.Namespace) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: ending.set())
     bootstrap, access = settings.required("KAFKA_BOOTSTRAP"), settings.kafka_access
-    client = redis.Redis.from_url(
+    refuse_cluster(
+        settings.required("REDIS_URL"), "reweigh follow", "offsets are written in one transaction with all users"
+    )
+    client = client_of(
         settings.required("REDIS_URL"), decode_responses=True, socket_timeout=10.0, socket_connect_timeout=2.0
     )
     with closing(client):

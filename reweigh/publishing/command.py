@@ -18,8 +18,10 @@ from tqdm import tqdm
 
 from reccore import layout
 from reccore.followed_topics import FollowedTopics
+from redisaccess.clients import client_of
 from reweigh.errors import CommandError
 from reweigh.kafka import EventProducer, check_topics
+from reweigh.one_database import refuse_cluster
 from reweigh.publishing.lists import Basis, begin, made
 from reweigh.settings import Settings, chosen_values, read_settings
 from zkconfig.cli import connected
@@ -40,13 +42,14 @@ Made = list[tuple[bytes, bytes]]
 def publish(options: argparse.Namespace) -> int:
     """Send everybody's list."""
     settings, (values, _) = read_settings(options.env), chosen_values(options.env)
+    refuse_cluster(
+        settings.required("REDIS_URL"), "reweigh recommend publish", "it goes on from a cursor of one server"
+    )
     topic = FollowedTopics.from_settings(values, settings.event_types).recommendations
     bootstrap = settings.required("KAFKA_BOOTSTRAP")
     check_topics(bootstrap, [topic], access=settings.kafka_access)
     basis = _basis(settings, options.n)
-    client: Any = redis.Redis.from_url(
-        basis.redis_url, decode_responses=True, socket_timeout=30.0, socket_connect_timeout=5.0
-    )
+    client: Any = client_of(basis.redis_url, decode_responses=True, socket_timeout=30.0, socket_connect_timeout=5.0)
     producer = EventProducer(bootstrap, access=settings.kafka_access)
     with closing(client):
         run = Run(client, producer, topic, restart=options.restart)

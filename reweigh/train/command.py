@@ -17,6 +17,7 @@ from reccore import layout
 from reccore.weights import Weights, default_weights, weights_of_record
 from recsvc.models.model import Model
 from recsvc.models.store import ModelStore
+from redisaccess.clients import client_of
 from reweigh.archive.settings import read_archive_settings
 from reweigh.archive.store import open_store
 from reweigh.commands import given_weights
@@ -86,7 +87,7 @@ def _weights(options: argparse.Namespace, settings: Settings) -> Weights:
         return given_weights(options.weights, settings.event_types)
     document = None
     if settings.redis_url:
-        client: Any = redis.Redis.from_url(settings.redis_url, socket_timeout=10.0, socket_connect_timeout=2.0)
+        client: Any = client_of(settings.redis_url, socket_timeout=10.0, socket_connect_timeout=2.0)
         try:
             document = client.hget(layout.WEIGHTS_IN_FORCE, "document")
         except redis.RedisError as exc:

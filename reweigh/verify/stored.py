@@ -12,6 +12,9 @@ import duckdb
 import pyarrow as pa
 import redis
 
+from redisaccess.clients import client_of
+from redisaccess.cluster import ClusterClient
+from redisaccess.scanning import pages_of_keys
 from reweigh.errors import CommandError
 from reweigh.verify.recount import CatalogueTags
 
@@ -28,8 +31,10 @@ _BESIDE: Final = re.compile(
     r"|\{\d+\}:(?P<what_too>counts|items|purchased|recent|arrivals|ratings):user:profile:(?P<braces>.+)",
     re.DOTALL,
 )
-_INTERESTS: Final = re.compile(
-    r"user_profile:.+|recommendations:.+|\{user_profile:[^{}]+\}:about|\{\d+\}:about:user_profile:.+", re.DOTALL
+_NOT_FROM_EVENTS: Final = re.compile(
+    r"user_profile:.+|recommendations:.+|\{user_profile:[^{}]+\}:about|\{\d+\}:about:user_profile:.+"
+    r"|\{\d+\}:writes",  # what a cluster has in each slot
+    re.DOTALL,
 )
 _NOT_COUNTED: Final = ("arrivals", "ratings")
 """The first are kept for a minute, for whoever waits for an event; the others come from a topic of their own."""
@@ -71,9 +76,7 @@ class Stored:
 
     def __init__(self, url: str) -> None:
         try:
-            self._client: Any = redis.Redis.from_url(
-                url, decode_responses=True, socket_timeout=60.0, socket_connect_timeout=10.0
-            )
+            self._client: Any = client_of(url, decode_responses=True, socket_timeout=60.0, socket_connect_timeout=10.0)
         except ValueError:  # its text may hold a part of the password
             raise CommandError("REDIS_URL is no URL of Redis") from None
 
@@ -145,19 +148,18 @@ class Stored:
             table.insert()
 
     def _scan(self) -> Iterator[str]:
-        cursor, seen = 0, set[str]()
-        while True:
-            cursor, keys = self._ask(lambda at=cursor: self._client.scan(at, count=_KEYS_A_CALL))  # type: ignore[misc]
+        seen = set[str]()
+        pages = pages_of_keys(self._client, count=_KEYS_A_CALL)
+        while (keys := self._ask(lambda: next(pages, None))) is not None:
             fresh = [key for key in keys if key not in seen]  # a key may come twice while Redis grows
             seen.update(fresh)
             yield from fresh
-            if cursor == 0:
-                return
 
     def _read_profiles(self, scores: _Table, counts: _Table, users: Sequence[tuple[str, str]]) -> None:
         """Read scores and counts of each user at one moment, so that no event comes in between."""
         commands = [("HGETALL", key) for user, counts in users for key in (_PROFILE + user, counts)]
-        answers = self._pipelined(commands, transaction=True)
+        # On a cluster the two come one after the other from one node: an event in between shows as a difference.
+        answers = self._pipelined(commands, transaction=not isinstance(self._client, ClusterClient))
         for table, found in ((scores, answers[::2]), (counts, answers[1::2])):
             for (user, _), fields in zip(users, found, strict=True):
                 table.add(repeat(user, len(fields)), fields, fields.values())
@@ -200,7 +202,9 @@ class _Keys:
                 self.counts_by_user[user] = key
             elif what not in _NOT_COUNTED:
                 {"items": self.items, "purchased": self.purchases, "recent": self.recent}[what].append((key, user))
-        elif not (key in _HOUSEKEEPING or key in _STATISTICS or key.startswith(_MODELS) or _INTERESTS.fullmatch(key)):
+        elif not (
+            key in _HOUSEKEEPING or key in _STATISTICS or key.startswith(_MODELS) or _NOT_FROM_EVENTS.fullmatch(key)
+        ):
             self.others.append(key)
 
 

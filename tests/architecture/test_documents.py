@@ -58,7 +58,7 @@ def test_redis_keys() -> None:
     keys |= {layout.PRODUCT_STATISTICS, layout.TAG_STATISTICS, layout.TOTALS, layout.DROPPED_TAGS, layout.CHANGES}
     keys |= {layout.CATALOG_DETAILS, layout.CATALOG_REMOVED, layout.FOLLOWED}
     keys |= {layout.MODEL_CURRENT, layout.MODEL_VERSION, layout.MODEL_BLOBS}
-    keys.add(layout.model_blob_key("<version>", "<name>", "<n>"))
+    keys |= {layout.model_blob_key("<version>", "<name>", "<n>"), re.sub(r"\d+", "<tag>", layout.slot_writes_key(0))}
     keys |= {layout.CATALOG, layout.CATALOG_VERSION, layout.WEIGHTS_IN_FORCE, layout.WRITER_EPOCH, layout.WRITER_FENCE}
     rows = table("data_dictionary.md", "Redis")
     assert set(rows) == keys
@@ -123,7 +123,8 @@ def test_tests_that_documents_name_exist() -> None:
 def test_files_that_documents_name_exist(document: str) -> None:
     """A path of this repository in back quotes, or behind a link, is there."""
     text = (DOCS / document).read_text(encoding="utf-8")
-    named = re.findall(r"`((?:reccore|zkconfig|flink_jobs|recsvc|deploy|reweigh|bench|tests|docs)/[\w./]+)`", text)
+    folders = "reccore|redisaccess|zkconfig|flink_jobs|recsvc|deploy|reweigh|bench|tests|docs"
+    named = re.findall(rf"`((?:{folders})/[\w./]+)`", text)
     missing = [name for name in named if not (DOCS.parent / name).exists()]
     missing += [link for link in re.findall(r"\]\(([\w./-]+)\)", text) if not (DOCS / link).exists()]
     assert not missing

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-import redis
 
 from deploy.local import Stack
+from flink_jobs.connected_store import connected_store
 from flink_jobs.crowded_users import ITEMS, TAGS
 from flink_jobs.redis_store import RedisStore
 from reccore.row_cap import RowCap
+from redisaccess.clients import client_of
+from tests.redis_modes import Ground, cluster, watched_by_sentinels
 
 UNCAPPED = RowCap(1_000_000)
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -24,19 +27,42 @@ def redis_stack() -> Iterator[Stack]:
         yield stack
 
 
+@pytest.fixture(scope="package")
+def sentinel_ground() -> Iterator[Ground]:
+    """A master that Sentinels watch."""
+    with watched_by_sentinels() as ground:
+        yield ground
+
+
+@pytest.fixture(scope="package")
+def cluster_ground() -> Iterator[Ground]:
+    """A cluster of three."""
+    with cluster() as ground:
+        yield ground
+
+
 @pytest.fixture
-def redis_url(redis_stack: Stack) -> str:
+def way(request: pytest.FixtureRequest) -> str:
+    """How Redis is run: as one server, unless :data:`tests.redis_modes.in_each_way` says otherwise."""
+    return getattr(request, "param", "server")
+
+
+@pytest.fixture
+def redis_url(request: pytest.FixtureRequest, way: str) -> str:
     """The address of an emptied Redis."""
-    url = redis_stack.env["REDIS_URL"]
-    with redis.Redis.from_url(url) as client:
+    if way == "server":
+        url = request.getfixturevalue("redis_stack").env["REDIS_URL"]
+    else:
+        url = request.getfixturevalue(f"{way}_ground").url
+    with client_of(url) as client:
         client.flushall()
-    return url
+    return str(url)
 
 
 @pytest.fixture
-def client(redis_url: str) -> Iterator[redis.Redis]:
+def client(redis_url: str) -> Iterator[Any]:
     """A client of that Redis."""
-    with redis.Redis.from_url(redis_url, decode_responses=True) as found:
+    with client_of(redis_url, decode_responses=True) as found:
         yield found
 
 
@@ -46,7 +72,7 @@ def open_store(redis_url: str) -> Iterator[Callable[..., RedisStore]]:
     opened: list[RedisStore] = []
 
     def make(subtask: int = 0, subtasks: int = 1, cap: RowCap = UNCAPPED, patience: float = 5) -> RedisStore:
-        store = RedisStore.connect(redis_url, patience_seconds=patience, caps={TAGS: cap, ITEMS: cap})
+        store = connected_store(redis_url, patience_seconds=patience, caps={TAGS: cap, ITEMS: cap})
         store.open("test", subtasks, subtask)
         opened.append(store)
         return store

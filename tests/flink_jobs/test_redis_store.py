@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import redis
 
+from flink_jobs.connected_store import connected_store
 from flink_jobs.crowded_users import ITEMS, TAGS
 from flink_jobs.errors import FencedOffError, RedisRefusedError, RedisUnavailableError
 from flink_jobs.recent_events import WriteRecentEvents
@@ -19,7 +20,9 @@ from flink_jobs.settings import parse_settings
 from flink_jobs.user_rows import UserRows
 from reccore import encoding, layout
 from reccore.row_cap import RowCap
+from reccore.slots import slot
 from reccore.tag_list import escape_all, join_tags
+from tests.redis_modes import in_each_way
 
 STAMP = WeightsStamp(10, '{"view": 1}')
 
@@ -29,6 +32,7 @@ def row(user_id: str, tag: str, count: int, *bought: str) -> UserRows:
     return UserRows(user_id, [tag, encoding.encode_counts([count, 0, 0], 1)], [tag, str(count)], list(bought))
 
 
+@in_each_way
 def test_profile_and_counts_are_written(open_store: Callable[..., RedisStore], client: redis.Redis) -> None:
     """Scores, counts and purchases of a user stand beside each other."""
     store = open_store()
@@ -42,6 +46,7 @@ def test_profile_and_counts_are_written(open_store: Callable[..., RedisStore], c
     assert not client.exists(layout.profile_key("buyer"))
 
 
+@in_each_way
 def test_many_rows_of_one_batch(open_store: Callable[..., RedisStore], client: redis.Redis) -> None:
     """A batch of thousands of rows, of many users and of one, is written whole."""
     store = open_store()
@@ -53,6 +58,7 @@ def test_many_rows_of_one_batch(open_store: Callable[..., RedisStore], client: r
     assert client.hlen(layout.profile_key("fan")) == 1_000
 
 
+@in_each_way
 def test_older_writer_is_fenced_off(open_store: Callable[..., RedisStore], client: redis.Redis) -> None:
     """What a newer writer wrote stays, and the older one learns that it has to stop."""
     old = open_store()
@@ -68,6 +74,7 @@ def test_older_writer_is_fenced_off(open_store: Callable[..., RedisStore], clien
     assert client.hget(layout.TOTALS, "read:view-events") == "5"
 
 
+@in_each_way
 def test_rescaled_job_fences_off_the_old_one(open_store: Callable[..., RedisStore]) -> None:
     """With another number of subtasks every writer of the old number is refused, whatever its place was."""
     old = [open_store(subtask, 2) for subtask in range(2)]
@@ -78,6 +85,7 @@ def test_rescaled_job_fences_off_the_old_one(open_store: Callable[..., RedisStor
     assert new.commit_profiles([row("u", "tag", 1)], STAMP) is None
 
 
+@in_each_way
 def test_two_writers_share_a_user(open_store: Callable[..., RedisStore], client: redis.Redis) -> None:
     """Two subtasks of one job each own some tags of a user, whichever of them opened first."""
     first, second = open_store(0, 2), open_store(1, 2)
@@ -86,16 +94,21 @@ def test_two_writers_share_a_user(open_store: Callable[..., RedisStore], client:
     assert client.hgetall(layout.profile_key("u")) == {"a": "1", "b": "2"}
 
 
-def test_batch_of_older_weights_is_refused(open_store: Callable[..., RedisStore], client: redis.Redis) -> None:
+@in_each_way
+def test_batch_of_older_weights_is_refused(
+    way: str, open_store: Callable[..., RedisStore], client: redis.Redis
+) -> None:
     """Once newer weights are in force nothing scored with older ones gets in, and the answer names the newer."""
     store = open_store()
-    client.hset(layout.WEIGHTS_IN_FORCE, mapping={"version": 11, "document": '{"view": 2}'})
+    key = layout.slot_writes_key(slot(layout.profile_key("u"))) if way == "cluster" else layout.WEIGHTS_IN_FORCE
+    client.hset(key, mapping={"version": 11, "document": '{"view": 2}'})
     assert store.commit_profiles([row("u", "tag", 1)], STAMP) == WeightsStamp(11, '{"view": 2}')
     assert not client.exists(layout.profile_key("u"))
     assert store.commit_profiles([row("u", "tag", 2)], WeightsStamp(12, '{"view": 3}')) is None
-    assert client.hget(layout.WEIGHTS_IN_FORCE, "version") == "12"
+    assert client.hget(key, "version") == "12"
 
 
+@in_each_way
 def test_epoch_rises_also_after_data_loss(open_store: Callable[..., RedisStore], client: redis.Redis) -> None:
     """Each writer's epoch is above all earlier ones, also when Redis has forgotten the last ones."""
 
@@ -111,6 +124,7 @@ def test_epoch_rises_also_after_data_loss(open_store: Callable[..., RedisStore],
     assert epoch() >= first
 
 
+@in_each_way
 def test_running_writer_survives_an_emptied_redis(open_store: Callable[..., RedisStore], client: redis.Redis) -> None:
     """After FLUSHALL the writer that is there goes on."""
     store = open_store()
@@ -118,6 +132,7 @@ def test_running_writer_survives_an_emptied_redis(open_store: Callable[..., Redi
     assert store.commit_profiles([row("u", "tag", 1)], STAMP) is None
 
 
+@in_each_way
 def test_changes_are_announced(open_store: Callable[..., RedisStore], client: redis.Redis) -> None:
     """Statistics stand in the hash, and on the stream as JSON."""
     store = open_store()
@@ -191,7 +206,7 @@ def test_refusal_for_good_fails_at_once(open_store: Callable[..., RedisStore], c
 
 def test_patience_ends() -> None:
     """A Redis that stays away fails the batch after the time of patience, as the job's own error."""
-    store = RedisStore.connect("redis://127.0.0.1:1/0", patience_seconds=0.2)
+    store = connected_store("redis://127.0.0.1:1/0", patience_seconds=0.2)
     with pytest.raises(RedisUnavailableError, match="Redis did not take the batch"):
         store.open("test", 1, 0)
 
@@ -210,6 +225,7 @@ def recent_writer(open_store: Callable[..., RedisStore]) -> WriteRecentEvents:
     return cast("WriteRecentEvents", writer)
 
 
+@in_each_way
 def test_recent_events_are_the_newest_in_whatever_order(recent_writer: WriteRecentEvents, client: redis.Redis) -> None:
     """Repeats, disorder and the size of batches change nothing; equal times are ordered by their text."""
     events = list(enumerate((50, 10, 40, 40, 20, 40, 60)))
@@ -226,6 +242,7 @@ def test_recent_events_are_the_newest_in_whatever_order(recent_writer: WriteRece
             assert client.zrange(layout.recent_key("u"), 0, -1, withscores=True) == wanted
 
 
+@in_each_way
 def test_arrivals_are_kept_for_a_while_and_are_bounded(recent_writer: WriteRecentEvents, client: redis.Redis) -> None:
     """Each with its number and its tags, whatever characters are in them."""
     product, tags = "p\x1f:;", ("\x1f", "plain")
@@ -240,6 +257,7 @@ def test_arrivals_are_kept_for_a_while_and_are_bounded(recent_writer: WriteRecen
     assert client.zrange(layout.recent_key("a{b}"), 0, -1)[-1] == f"1:2:501:{product}"
 
 
+@in_each_way
 def test_without_counts_by_product_profiles_are_written(
     open_store: Callable[..., RedisStore], client: redis.Redis
 ) -> None:

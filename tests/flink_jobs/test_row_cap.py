@@ -20,6 +20,7 @@ from reccore import encoding, layout
 from reccore.row_cap import RowCap
 from reccore.weights import Weights
 from recsvc.sweep import ScoreSweep
+from tests.redis_modes import in_each_way
 
 STAMP = WeightsStamp(10, '{"view": 1, "add_to_cart": 1, "purchase": 1}')
 WEIGHTS = Weights(("view", "add_to_cart", "purchase"), (1, 1, 1))
@@ -94,6 +95,7 @@ def test_products_are_kept_by_the_same_rule(open_store: Callable[..., RedisStore
     assert (client.get(layout.DROPPED_ITEMS), dropped(client)) == ("2", 0)
 
 
+@in_each_way
 def test_many_crowded_users_of_one_batch(open_store: Callable[..., RedisStore], client: redis.Redis) -> None:
     """More users than are looked at together."""
     store = open_store(cap=RowCap(700))
@@ -104,6 +106,7 @@ def test_many_crowded_users_of_one_batch(open_store: Callable[..., RedisStore], 
     assert dropped(client) == 21
 
 
+@in_each_way
 def test_an_expired_tag_keeps_nobody_out(open_store: Callable[..., RedisStore], client: redis.Redis) -> None:
     """It leaves both hashes at once, without being counted among those for which there was no room."""
     now = int(time.time())
@@ -187,7 +190,7 @@ def test_the_sweep_brings_nothing_back(open_store: Callable[..., RedisStore], cl
             self._real.send_packed_command(packed, **options)
 
     sweep = ScoreSweep(client, sleep=lambda _: None)
-    sweep._connection = Connection(sweep._connection)
+    sweep._ground._connection = Connection(sweep._ground._connection)
     done = sweep.run(STAMP.version, WEIGHTS)
     sweep.close()
     assert done.complete

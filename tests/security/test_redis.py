@@ -15,9 +15,10 @@ import duckdb
 import pytest
 import redis
 
+from flink_jobs.connected_store import connected_store
 from flink_jobs.errors import RedisUnavailableError
 from flink_jobs.recent_events import Written, transactions
-from flink_jobs.redis_store import RedisStore, WeightsStamp
+from flink_jobs.redis_store import WeightsStamp
 from flink_jobs.user_rows import UserRows
 from reccore import layout
 from reccore.event_types import EventTypes
@@ -86,7 +87,7 @@ def url(address: str, user: str, password: str = PASSWORD) -> str:
 
 def write_as_the_job(url: str) -> None:
     """Everything that the job does with Redis."""
-    store = RedisStore.connect(url, patience_seconds=5)
+    store = connected_store(url, patience_seconds=5)
     store.open("WriteProfiles", 1, 0)
     items = ["p1", "2,1,0;1700000000000;;;7:1"]
     shoes = (["shoes", "2,1,0;1700000000000"], ["shoes", "5"])
@@ -100,7 +101,7 @@ def write_as_the_job(url: str) -> None:
     store.commit_statistics(layout.TAG_STATISTICS, layout.TAGS_CHANGED, {"shoes": "[[1,0,0],5]"})
     store.commit_statistics(layout.TOTALS, "", {"read:view-events": "1", "applied:view": "1"})
     assert store.read_catalogue(["p1", "p2"]) == ("", [None, None])
-    again = RedisStore.connect(url, patience_seconds=5)
+    again = connected_store(url, patience_seconds=5)
     again.open("WriteProfiles", 2, 1)  # takes the place of all writers of the other number
     again.close()
     store.close()
@@ -131,7 +132,7 @@ def test_the_service_reads(address: str) -> None:
         assert found.records_in == 1
         assert read_weights_record(of_service, timeout_ms=1_000)["version"] == "7"
         wait_until(lambda: feed.loaded)
-        job = RedisStore.connect(url(address, JOB), patience_seconds=5)
+        job = connected_store(url(address, JOB), patience_seconds=5)
         job.open("WriteStatistics", 1, 0)
         job.commit_statistics(layout.TAG_STATISTICS, layout.TAGS_CHANGED, {"hats": "[[3,0,0],5]"})
         job.close()
@@ -156,7 +157,7 @@ def test_the_sweeper_rewrites(address: str) -> None:
     sweep.close()
     later.close()
     client.close()
-    write_again = RedisStore.connect(url(address, JOB), patience_seconds=5)
+    write_again = connected_store(url(address, JOB), patience_seconds=5)
     write_again.open("WriteProfiles", 1, 0)
     row = UserRows("ann", ["shoes", "2,1,0;1700000000000"], ["shoes", "5"], ["p1"], ["p1", "2,1,0;1700000000000"])
     assert write_again.commit_profiles([row], WeightsStamp(8, STAMP.document)) is None
@@ -341,7 +342,7 @@ def test_wrong_credentials_are_refused(address: str, credentials: str, caplog: p
     with pytest.raises(StoreUnavailable) as read:
         users.user("ann")
     assert not users.ping()
-    writer = RedisStore.connect(wrong, patience_seconds=0.2)
+    writer = connected_store(wrong, patience_seconds=0.2)
     with pytest.raises(RedisUnavailableError) as written:
         writer.open("WriteProfiles", 1, 0)
     writer.close()

@@ -69,12 +69,13 @@ def test_restoring(tmp_path: Path, name: str, mode: str) -> None:
 
 def test_archive_holds_the_packages_at_its_root(tmp_path: Path) -> None:
     """`-pyfs` names the parent of the packages, not the packages."""
-    for name in ("reccore", "zkconfig", "flink_jobs", "recsvc"):
+    for name in ("reccore", "redisaccess", "zkconfig", "flink_jobs", "recsvc"):
         (tmp_path / name / "__pycache__").mkdir(parents=True)
         (tmp_path / name / "__init__.py").write_text("")
         (tmp_path / name / "__pycache__" / "old.pyc").write_text("")
     with zipfile.ZipFile(build_archive(Home.at(tmp_path / "home"), tmp_path)) as archive:
-        assert sorted(archive.namelist()) == ["flink_jobs/__init__.py", "reccore/__init__.py", "zkconfig/__init__.py"]
+        packages = ("flink_jobs", "reccore", "redisaccess", "zkconfig")
+        assert sorted(archive.namelist()) == [f"{name}/__init__.py" for name in packages]
 
 
 def _job(state: str) -> JobState:

@@ -1,0 +1,167 @@
+"""The job's edge to a Redis Cluster (docs/adr/0013-redis-cluster.md).
+
+A transaction of a cluster is of one slot, and users are in as many slots as there are. So each slot has a fence and the
+weights in force of its own, a script compares both and writes what one slot gets, and the scripts of a batch are sent
+to all nodes at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import redis
+from redis.exceptions import AskError, ClusterError, TryAgainError
+
+from flink_jobs.crowded_users import CappedHash
+from flink_jobs.redis_store import DEFAULT_CAPS, RedisStore, WeightsStamp, epoch_floor, script_text
+from flink_jobs.redis_transaction import Command
+from reccore import layout
+from reccore.row_cap import RowCap
+from reccore.slots import SLOTS, slot
+from redisaccess.cluster import ClusterClient
+from redisaccess.links import ClusterLink
+
+_WORDS_A_CALL: Final = 4_000
+"""Lua hands on 8,000 words at most."""
+_SLOTS_A_PACKET: Final = 2_048
+
+
+@dataclass(frozen=True, slots=True)
+class _Script:
+    text: str
+    sha: str
+
+    @classmethod
+    def of(cls, name: str) -> _Script:
+        text = script_text(name)
+        return cls(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+    def call(self, keys: Sequence[str], arguments: Sequence[str]) -> Command:
+        return ("EVALSHA", self.sha, str(len(keys)), *keys, *arguments)
+
+
+class ClusterStore(RedisStore):
+    """Writes what the job computed into a cluster."""
+
+    def __init__(
+        self, client: ClusterClient, *, patience_seconds: float, caps: Mapping[CappedHash, RowCap] = DEFAULT_CAPS
+    ) -> None:
+        super().__init__(client, patience_seconds=patience_seconds, caps=caps)
+        self._link = ClusterLink(client)
+        self._commit_slot, self._take_slot = _Script.of("commit_slot.lua"), _Script.of("take_slot.lua")
+        self._next_epoch = _Script.of("next_epoch.lua")
+        self._statistics = _Script.of("commit_statistics.lua")
+
+    def _first_connection(self) -> None:
+        """Have none: each node is given its own."""
+
+    def disconnect(self) -> None:
+        """Close the connections that writes go over."""
+        self._link.close()
+
+    def read_catalogue(self, product_ids: Sequence[str]) -> tuple[str, list[str | None]]:
+        """Give the catalogue's version and the stored JSON of each product, None for unknown ones.
+
+        The version is read first and raised last: rows that are newer than it are read again, older ones are never
+        taken for newer.
+        """
+
+        def fetch() -> tuple[str, list[str | None]]:
+            version = self._client.get(layout.CATALOG_VERSION) or ""
+            return version, self._client.hmget(layout.CATALOG, list(product_ids)) if product_ids else []
+
+        return self._patiently(fetch)
+
+    def _commit(self, commands: list[Command], stamp: WeightsStamp | None) -> WeightsStamp | list[Any]:
+        """Carry out commands, those of each slot at once, unless a newer writer or newer weights come in between."""
+        of_slot: dict[int, list[int]] = {}
+        for number, command in enumerate(commands):
+            of_slot.setdefault(slot(command[1]), []).append(number)
+        used = ("", "") if stamp is None else (str(stamp.version), stamp.document)
+        calls, places = list[Command](), list[list[int]]()
+        for place, numbers in of_slot.items():
+            pieces = [(number, piece) for number in numbers for piece in _pieces(commands[number])]
+            keys = dict.fromkeys(commands[number][1] for number in numbers)
+            words = [word for _, piece in pieces for word in (str(len(piece)), *piece)]
+            bound = [layout.slot_writes_key(place), *keys]
+            calls.append(self._commit_slot.call(bound, [self._writer, self._epoch, *used, *words]))
+            places.append([number for number, _ in pieces])
+        answers: list[Any] = [None] * len(commands)
+        newest: WeightsStamp | None = None
+        for (outcome, *found), numbers in zip(self._call(self._commit_slot, calls), places, strict=True):
+            if outcome == "fenced":
+                raise self._fenced_off()
+            if outcome == "newer":
+                version, document = found
+                if newest is None or int(version) > newest.version:
+                    newest = WeightsStamp(int(version), document)
+                continue
+            for number, answer in zip(numbers, found, strict=True):
+                answers[number] = answer
+        return answers if newest is None else newest
+
+    def _drop(self, which: CappedHash, user_ids: Sequence[str]) -> None:
+        """Take from crowded users what is beyond the cap, one after the other."""
+        for user_id in user_ids:
+            key = which.key(user_id)
+            try:
+                connection = self._link.connection_of(key)
+                fence = layout.slot_writes_key(slot(key))
+                self._drop_on(connection, fence, which, [user_id])
+            except (AskError, ClusterError, TryAgainError) as exc:
+                raise redis.ConnectionError(f"the cluster is changing: {exc}") from exc
+
+    def _carry_out_drop(self, connection: Any, commands: Sequence[Command], dropped: str) -> bool:
+        """Do so without what counts it, which is in another slot; a failure in between leaves some uncounted."""
+        done = super()._carry_out_drop(connection, [each for each in commands if each[1] != dropped], dropped)
+        if done:
+            for each in commands:
+                if each[1] == dropped:
+                    self._client.execute_command(*each)
+        return done
+
+    def _write_statistics(self, calls: list[tuple[list[str], list[str]]]) -> None:
+        packed = [
+            self._statistics.call(
+                [layout.slot_writes_key(slot(keys[1])), *keys[1:]], [self._writer, self._epoch, *arguments]
+            )
+            for keys, arguments in calls
+        ]
+        if any(answer[0] == "fenced" for answer in self._call(self._statistics, packed)):
+            raise self._fenced_off()
+
+    def _take(self) -> None:
+        """Take the place in every slot, the first time or, if nobody newer has it, again.
+
+        Whoever had it is refused in a slot from when it is taken there, and nothing is written before all of them are.
+        """
+        call = self._next_epoch.call([layout.WRITER_EPOCH], [epoch_floor(time.time())])
+        (epoch,) = self._call(self._next_epoch, [call])
+        arguments = [*self._place, self._epoch, epoch]
+        slots = [slot(layout.TOTALS)] if self._only_statistics else range(SLOTS)
+        for start in range(0, len(slots), _SLOTS_A_PACKET):
+            some = slots[start : start + _SLOTS_A_PACKET]
+            calls = [self._take_slot.call([layout.slot_writes_key(each)], arguments) for each in some]
+            if not all(self._call(self._take_slot, calls)):
+                raise self._fenced_off()
+        self._epoch = epoch
+
+    def _call(self, script: _Script, calls: Sequence[Command]) -> list[Any]:
+        try:
+            return self._link.ask_once(calls)
+        except redis.exceptions.NoScriptError:  # the other nodes may have carried out theirs: all are absolute
+            self._link.ask_every_master(("SCRIPT", "LOAD", script.text))
+            return self._link.ask_once(calls)
+
+
+def _pieces(command: Command) -> Iterator[Command]:
+    """Cut a command of many fields or members into several."""
+    if len(command) <= _WORDS_A_CALL:
+        yield command
+        return
+    for start in range(2, len(command), _WORDS_A_CALL):
+        yield (*command[:2], *command[start : start + _WORDS_A_CALL])

@@ -1,0 +1,33 @@
+"""The store for a URL of Redis."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from flink_jobs.cluster_store import ClusterStore
+from flink_jobs.crowded_users import CappedHash
+from flink_jobs.redis_store import DEFAULT_CAPS, RedisStore
+from reccore.row_cap import RowCap
+from redisaccess.clients import client_of
+from redisaccess.cluster import ClusterClient
+
+_SOCKET_TIMEOUT_SECONDS: Final = 5.0
+
+
+def connected_store(
+    url: str, *, patience_seconds: float, caps: Mapping[CappedHash, RowCap] = DEFAULT_CAPS
+) -> RedisStore:
+    """Make a store, which keeps what ``caps`` allow; connects at the first command."""
+    client = client_of(
+        url,
+        decode_responses=True,
+        socket_timeout=_SOCKET_TIMEOUT_SECONDS,
+        socket_connect_timeout=_SOCKET_TIMEOUT_SECONDS,
+        retry=Retry(NoBackoff(), 0),  # retries are made by the store, in one place
+    )
+    kind = ClusterStore if isinstance(client, ClusterClient) else RedisStore
+    return kind(client, patience_seconds=patience_seconds, caps=caps)

@@ -1,0 +1,25 @@
+"""All keys of a database, wherever they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from redisaccess.cluster import ClusterClient
+
+
+def pages_of_keys(client: Any, *, match: str | None = None, count: int) -> Iterator[list[Any]]:
+    """Give the keys page by page, of a cluster from one master after the other.
+
+    A key that is there all the time is given at least once, unless slots move or a master changes meanwhile.
+    """
+    servers: list[Any] = (
+        [client.server(node) for node in client.masters()] if isinstance(client, ClusterClient) else [client]
+    )
+    for server in servers:
+        cursor = 0
+        while True:
+            cursor, keys = server.scan(cursor, match=match, count=count)
+            yield keys
+            if cursor == 0:
+                break
