@@ -52,6 +52,7 @@ class ClusterStore(RedisStore):
     ) -> None:
         super().__init__(client, patience_seconds=patience_seconds, caps=caps)
         self._link = ClusterLink(client)
+        self._tried: list[str] = []
         self._commit_slot, self._take_slot = _Script.of("commit_slot.lua"), _Script.of("take_slot.lua")
         self._next_epoch = _Script.of("next_epoch.lua")
         self._statistics = _Script.of("commit_statistics.lua")
@@ -141,14 +142,17 @@ class ClusterStore(RedisStore):
         """
         call = self._next_epoch.call([layout.WRITER_EPOCH], [epoch_floor(time.time())])
         (epoch,) = self._call(self._next_epoch, [call])
-        arguments = [*self._place, self._epoch, epoch]
+        # Where a take broke off half-way, some slots have its epoch and the others the one before.
+        ours = f",{','.join((self._epoch, *self._tried))}," if self._epoch else ""
+        self._tried.append(epoch)
+        arguments = [*self._place, ours, epoch]
         slots = [slot(layout.TOTALS)] if self._only_statistics else range(SLOTS)
         for start in range(0, len(slots), _SLOTS_A_PACKET):
             some = slots[start : start + _SLOTS_A_PACKET]
             calls = [self._take_slot.call([layout.slot_writes_key(each)], arguments) for each in some]
             if not all(self._call(self._take_slot, calls)):
                 raise self._fenced_off()
-        self._epoch = epoch
+        self._epoch, self._tried = epoch, []
 
     def _call(self, script: _Script, calls: Sequence[Command]) -> list[Any]:
         try:

@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol
 
 import hiredis
 import redis
-from redis.exceptions import AskError, ClusterError, TryAgainError
+from redis.exceptions import AskError, ClusterError, MovedError, TryAgainError
 
 from reccore.slots import slot
 from redisaccess.cluster import ClusterClient
@@ -132,7 +132,17 @@ class ClusterLink:
         for name, numbers in places.items():
             for number in numbers:
                 answers[number] = self._answer(name)
+        for number, answer in enumerate(answers):
+            if isinstance(answer, AskError) and not isinstance(answer, MovedError):
+                answers[number] = self._follow(answer, commands[number])
         return _checked(answers)
+
+    def _follow(self, moving: AskError, command: Command) -> Any:
+        """Ask the node that a slot is moving to, which has the keys that are not at the old one any more."""
+        name = f"{moving.host}:{moving.port}"
+        self._send(name, [("ASKING",), command])
+        self._answer(name)
+        return self._answer(name)
 
     def _send(self, name: str, commands: Iterable[Command]) -> None:
         packed = b"".join(hiredis.pack_command(each) for each in commands)  # type: ignore[arg-type]
