@@ -11,6 +11,7 @@ import pytest
 
 from deploy.local.parts import SERVERS_OF
 from deploy.local.settings import HANDED_ON, PORTS, Sizes
+from flink_jobs.settings import JOB_NAME
 from reccore import layout
 from reccore.dead_letters import Reason
 from reccore.event_types import EventTypes
@@ -19,8 +20,10 @@ from reccore.metric_names import MetricName
 from reccore.totals import APPLIED_PREFIX, DEAD_PREFIX, READ_PREFIX, UNTAGGED
 from recsvc.metrics import METRICS
 from reweigh.archive.metrics import METRICS as ARCHIVE_METRICS
+from reweigh.archive.run import GROUPS as ARCHIVE_GROUPS
 from reweigh.archive.schema import RATING_SCHEMA, SCHEMA
 from reweigh.archive.settings import SETTINGS
+from reweigh.follow.follower import GROUP as FOLLOW_GROUP
 from reweigh.follow.metrics import METRICS as FOLLOW_METRICS
 from reweigh.rabbitmq.metrics import METRICS as BRIDGE_METRICS
 from reweigh.rabbitmq.settings import SETTINGS as RABBITMQ_SETTINGS
@@ -96,6 +99,14 @@ def test_settings_of_rabbitmq() -> None:
 def test_settings_of_the_archive() -> None:
     """Every setting is in the table."""
     assert set(table("archive.md", "Run it")) == set(SETTINGS)
+
+
+def test_topics_and_groups_that_acls_are_given_for() -> None:
+    """Each topic, and each consumer group that offsets are committed in, is in what the document says of Kafka."""
+    text = (DOCS / "security.md").read_text(encoding="utf-8").partition("\n## Kafka\n")[2].partition("\n## ")[0]
+    types = EventTypes.from_settings({})
+    names = {*types.by_topic, types.dead_letter_topic, *FollowedTopics().names, *ARCHIVE_GROUPS.values(), FOLLOW_GROUP}
+    assert [name for name in sorted({*names, JOB_NAME}) if f"`{name}`" not in text] == []
 
 
 def test_reasons() -> None:
