@@ -19,6 +19,7 @@ from recsvc.openapi import docs_routes
 from recsvc.problems import register_problem_handlers
 from recsvc.product_routes import product_routes
 from recsvc.recommend_routes import recommend_routes
+from recsvc.request_log import log_requests
 from recsvc.services import Services
 from recsvc.settings import Settings
 from recsvc.user_routes import AnyText, user_routes
@@ -54,6 +55,7 @@ def create_app(settings: Settings, services: Services) -> Flask:
     # An id may begin with or hold "//": nothing is redirected to what would be another id.
     app.url_map.merge_slashes = False
     app.url_map.strict_slashes = False
+    log_requests(app)
     multiprocess = "PROMETHEUS_MULTIPROC_DIR" in os.environ
     registry = CollectorRegistry()
     PrometheusMetrics(

@@ -229,7 +229,7 @@ SCHEMAS: dict[str, Any] = {
         results=list_of(object_of(index=INTEGER, status=INTEGER, outcome=STRING)),
     ),
     "Problem": {
-        **object_of(type=STRING, title=STRING, status=INTEGER, detail=STRING),
+        **object_of(type=STRING, title=STRING, status=INTEGER, detail=STRING, request_id=STRING),
         "description": "RFC 9457; `errors` names each wrong member",
     },
 }

@@ -18,6 +18,7 @@ from types import FrameType
 import redis
 
 from recsvc.errors import StoreUnavailable
+from recsvc.log_lines import begin_log
 from recsvc.settings import Settings, settings_from
 from recsvc.sweep import ScoreSweep
 from zkconfig.errors import ConfigUnavailable
@@ -131,7 +132,7 @@ class Sweeper:
 
 def main() -> None:
     """Run until SIGTERM or SIGINT."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    begin_log()
     settings = settings_from()
     client = redis.Redis.from_url(
         settings.redis_url, decode_responses=True, socket_timeout=5.0, socket_connect_timeout=1.0
