@@ -48,8 +48,8 @@ class ConfigAdmission:
         self._keys = keys
         self._limiter = None if limit is None else Limiter(limit)
 
-    def admit(self) -> None:
-        """Let the current request in. Raises ``Problem``: 401, 403, 429.
+    def admit(self) -> str:
+        """Let the current request in, and give the name of its key. Raises ``Problem``: 401, 403, 429.
 
         An address that has used up its limit has no further key looked at, so keys can't be guessed any faster.
         """
@@ -65,6 +65,7 @@ class ConfigAdmission:
             raise Problem(401, "a key is required: Authorization: Bearer … or X-API-Key", headers=headers)
         if name is None:
             raise Problem(403, "the key is not the right one")
+        return name if self._keys else "no key"
 
 
 def limit_requests(app: Flask, settings: Settings) -> None:

@@ -16,9 +16,11 @@ from recsvc.health_routes import health_routes
 from recsvc.ingest_routes import LARGEST_BATCH, ingest_routes
 from recsvc.interest_routes import interest_routes
 from recsvc.openapi import docs_routes
+from recsvc.ops.routes import ops_routes
 from recsvc.problems import register_problem_handlers
 from recsvc.product_routes import product_routes
 from recsvc.recommend_routes import recommend_routes
+from recsvc.request_log import log_requests
 from recsvc.services import Services
 from recsvc.settings import Settings
 from recsvc.user_routes import AnyText, user_routes
@@ -54,6 +56,7 @@ def create_app(settings: Settings, services: Services) -> Flask:
     # An id may begin with or hold "//": nothing is redirected to what would be another id.
     app.url_map.merge_slashes = False
     app.url_map.strict_slashes = False
+    log_requests(app)
     multiprocess = "PROMETHEUS_MULTIPROC_DIR" in os.environ
     registry = CollectorRegistry()
     PrometheusMetrics(
@@ -63,7 +66,7 @@ def create_app(settings: Settings, services: Services) -> Flask:
         defaults_prefix=NO_PREFIX,
         buckets=_BUCKETS,
         registry=registry,
-        excluded_paths=["^/docs/static/", "^/redoc/static/"],
+        excluded_paths=["^/docs/static/", "^/redoc/static/", "^/ops/static/"],
     )
     app.register_blueprint(
         user_routes(services.recommender, services.recent_events, services.ratings, services.features)
@@ -84,6 +87,7 @@ def create_app(settings: Settings, services: Services) -> Flask:
     app.register_blueprint(ingest_routes(services.ingest, services.ratings))
     app.register_blueprint(health_routes(services, registry, multiprocess=multiprocess))
     app.register_blueprint(docs_routes(sorted(services.configurations)))
+    app.register_blueprint(ops_routes(services.ops, admission, registry, multiprocess=multiprocess))
     limit_requests(app, settings)
     app.after_request(_take_types_as_given)
     register_problem_handlers(app)

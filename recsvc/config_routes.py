@@ -34,9 +34,9 @@ def config_routes(configurations: Mapping[str, Configuration], admission: Config
     def change(name: str) -> Response:
         began = time.monotonic()
         configuration = _named(configurations, name)
-        admission.admit()
+        by = admission.admit()
         document = configuration.watcher.kind.parse(read_body(LARGEST_DOCUMENT))
-        done = configuration.publisher.put(document, _expected())
+        done = configuration.publisher.put(document, _expected(), by=by)
         body = {
             name: done.document.as_dict(),
             "version": done.version,

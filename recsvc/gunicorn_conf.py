@@ -25,8 +25,7 @@ limit_request_fields = 64
 limit_request_field_size = 8190
 control_socket_disable = True
 preload_app = False
-accesslog = None
-errorlog = "-"
+logger_class = "recsvc.gunicorn_log.GunicornLog"
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108  a heartbeat must not wait for a disk
 
 # prometheus_client decides when it is imported whether it shares its values between processes.

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from recsvc.errors import IngestUnavailable, StoreUnavailable
 from recsvc.ingest import Message, Placed
+from recsvc.ops.log_offsets import TopicOffsets, shown_letter
 from recsvc.settled_records import Record
 from recsvc.statistics import Collected, Snapshot
 from recsvc.user_store import NOBODY, StoredUser
@@ -153,3 +155,28 @@ class MemorySettledRecords:
 
     def stop(self) -> None:
         """Nothing to let go of."""
+
+
+@dataclass
+class MemoryLogOffsets:
+    """Offsets and dead letters as they are given; fulfils :class:`recsvc.ops.log_offsets.LogOffsets`."""
+
+    known: dict[str, TopicOffsets] = field(default_factory=dict)
+    letters: list[bytes] = field(default_factory=list)
+    up: bool = True
+
+    def offsets(self, topics: Sequence[str]) -> dict[str, TopicOffsets]:
+        """Give what is known."""
+        if not self.up:
+            raise IngestUnavailable("Kafka does not answer")
+        return {name: self.known[name] for name in topics if name in self.known}
+
+    def tail(self, topic: str, most: int) -> list[dict[str, Any]]:  # noqa: ARG002  there is one
+        """Show the last letters."""
+        if not self.up:
+            raise IngestUnavailable("Kafka does not answer")
+        shown = [shown_letter(each, 0, place, 1_700_000_000_000 + place) for place, each in enumerate(self.letters)]
+        return shown[::-1][:most]
+
+    def stop(self) -> None:
+        """Do nothing."""

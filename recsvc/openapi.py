@@ -13,6 +13,7 @@ from reccore.events import LONGEST_ID
 from reccore.ratings import MOST_RATINGS
 from recsvc.catalogue import MOST_PRODUCTS, PRODUCTS
 from recsvc.ingest_routes import LONGEST_REQUEST_ID, MOST_EVENTS
+from recsvc.openapi_ops import ops_paths
 from recsvc.openapi_parts import answer, body, in_path, in_query, operation
 from recsvc.openapi_recommend import recommend_paths
 from recsvc.openapi_shapes import FREE, INTEGER, NUMBER, SCHEMAS, STRING, list_of, object_of, reference
@@ -185,6 +186,7 @@ def document(config_names: list[str]) -> dict[str, Any]:
         "/readyz": {"get": operation("The process can answer", ok, 503)},
         "/health": {"get": operation("State of each dependency", ok)},
         "/metrics": {"get": operation("Prometheus text", text)},
+        **ops_paths(),
     }
     for name in config_names:
         schema = reference("Weights") if name == "weights" else FREE

@@ -281,7 +281,7 @@ SCHEMAS: dict[str, Any] = {
     ),
     "Problem": {
         **perhaps(
-            object_of(type=STRING, title=STRING, status=INTEGER, detail=STRING),
+            object_of(type=STRING, title=STRING, status=INTEGER, detail=STRING, request_id=STRING),
             errors=list_of(object_of(field=STRING, value={}, allowed=STRING)),
         ),
         "description": "RFC 9457; `errors` names each wrong member",

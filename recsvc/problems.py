@@ -11,7 +11,9 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from reccore.errors import RejectedEvent, WeightsError
-from recsvc.errors import FieldError, IngestUnavailable, Problem, StoreUnavailable
+from recsvc.errors import FieldError, IngestUnavailable, Problem, ServiceError, StoreUnavailable
+from recsvc.log_lines import request_id
+from recsvc.request_log import without_values
 from zkconfig.errors import ConfigUnavailable, VersionMismatch
 
 log = logging.getLogger(__name__)
@@ -39,6 +41,8 @@ def problem_response(problem: Problem) -> Response:
     members: dict[str, Any] = dict(problem.members)
     if problem.errors:
         members["errors"] = [each.as_dict() for each in problem.errors]
+    if name := request_id.get():
+        members["request_id"] = name
     body = problem_bytes(problem.status, problem.detail, **members)
     return Response(body, status=problem.status, headers=problem.headers, content_type=PROBLEM_TYPE)
 
@@ -122,5 +126,8 @@ def _ingest_unavailable(exc: Exception) -> Response:
 
 
 def _bug(exc: Exception) -> Response:
-    log.error("%s %s failed", request.method, request.path, exc_info=exc)
+    route = request.url_rule.rule if request.url_rule else "-"
+    what = f"{type(exc).__name__}: {exc}" if isinstance(exc, ServiceError) else type(exc).__name__
+    log.error("%s %s failed: %s", request.method, route, what, extra={"exception": without_values(exc)})
+    log.debug("%s failed", request.path, exc_info=exc)
     return problem_response(Problem(500, "the service failed; its log says why"))

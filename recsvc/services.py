@@ -21,6 +21,9 @@ from recsvc.kafka_publisher import KafkaEventPublisher
 from recsvc.models.feed import ModelFeed, served
 from recsvc.models.model import Model
 from recsvc.models.store import ModelStore
+from recsvc.ops.log_offsets import KafkaLogOffsets
+from recsvc.ops.look import Looks
+from recsvc.ops.parts import Watched, looks_at
 from recsvc.own_writes import OwnWrites
 from recsvc.ratings import Ratings
 from recsvc.recent_events import RecentEvents
@@ -70,6 +73,7 @@ class Services:
     redis_available: Callable[[], bool]
     totals: Callable[[], Totals | None]
     model: Callable[[], Model | None]
+    ops: Looks
     starts: tuple[Callable[[], None], ...] = ()
     stops: tuple[Callable[[], None], ...] = field(default=())
 
@@ -107,6 +111,7 @@ def build_services(
     feed = StatisticsFeed(settings.redis_url, width=len(settings.event_types.names))
     totals = TotalsReader(settings.redis_url, timeout_ms=settings.redis_timeout_ms)
     kafka = publisher or _publisher(settings)
+    offsets = KafkaLogOffsets(settings.kafka_bootstrap, settings.job_group, settings.kafka_access)
     settled = KafkaSettledRecords(settings.kafka_bootstrap, settings.job_group, settings.kafka_access)
     ranking = configurations["ranking"].watcher
     models = ModelFeed(ModelStore(settings.redis_url))
@@ -127,6 +132,18 @@ def build_services(
         if seed is not None:
             weights.offer(*seed)
 
+    ops = looks_at(
+        Watched(
+            totals=totals.read,
+            written_ms=totals.written_ms,
+            statistics=feed,
+            weights=weights,
+            redis_available=store.ping,
+            offsets=offsets,
+            event_types=settings.event_types,
+            flink_rest=settings.flink_rest,
+        )
+    )
     watchers = [each.watcher for each in configurations.values()]
     for watcher in watchers:
         _show_metrics(watcher)
@@ -153,8 +170,10 @@ def build_services(
         redis_available=store.ping,
         totals=totals.read,
         model=lambda: None if models.scorer is None else models.scorer.model,
+        ops=ops,
         starts=(seed_weights, store.start, feed.start, models.start, *(each.start for each in watchers)),
         stops=(
+            offsets.stop,
             totals.stop,
             store.stop,
             feed.stop,
@@ -162,6 +181,7 @@ def build_services(
             *(each.stop for each in watchers),
             kafka.stop,
             settled.stop,
+            ops.stop,
         ),
     )
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from reccore.access import OPEN, KafkaAccess, api_keys_setting, redis_url_setting, zookeeper_auth_setting
 from reccore.errors import SettingError
@@ -32,6 +33,8 @@ class Settings:
     zookeeper_auth: str = field(default="", repr=False)
     redis_url: str = field(default=_LOCAL_REDIS, repr=False)
     kafka_bootstrap: str = "127.0.0.1:9092"
+    flink_rest: str = ""
+    """URL of the JobManager, "" where nobody is to be asked how the job does."""
     kafka_access: KafkaAccess = OPEN
     job_group: str = "reweigh-profile"
     """The consumer group under which the job commits its offsets."""
@@ -72,6 +75,7 @@ def settings_from(environment: Mapping[str, str] | None = None) -> Settings:
         redis_url=redis_url_setting(env, _read_file, _LOCAL_REDIS),
         kafka_bootstrap=text("KAFKA_BOOTSTRAP", "127.0.0.1:9092"),
         kafka_access=KafkaAccess.from_settings(env, _read_file),
+        flink_rest=_url(env, "FLINK_REST"),
         job_group=text("API_JOB_GROUP", "reweigh-profile"),
         config_api_keys=api_keys_setting(env, _read_file),
         read_limit=_rate(env, "API_READ_LIMIT", ""),
@@ -107,6 +111,13 @@ def _choice(env: Mapping[str, str], key: str, allowed: tuple[str, ...]) -> str:
     given = env.get(key) or allowed[0]
     if given not in allowed:
         raise SettingError(key, given, f"one of {', '.join(allowed)}")
+    return given
+
+
+def _url(env: Mapping[str, str], key: str) -> str:
+    given = (env.get(key) or "").rstrip("/")
+    if given and (not given.startswith(("http://", "https://")) or not urlsplit(given).netloc):
+        raise SettingError(key, given, "a URL that begins with http:// or https://")
     return given
 
 

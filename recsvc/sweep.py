@@ -163,7 +163,8 @@ class ScoreSweep:
                     waiting += [part for part in (some[half:], some[:half]) if part]
                 except _OddError as exc:
                     if len(some) == 1:
-                        log.error("user %r is left out: %s", some[0], exc)
+                        log.error("a user is left out, whose stored rows are odd; LOG_LEVEL=debug says who")
+                        log.debug("user %r is left out: %s", some[0], exc)
                     else:
                         waiting += [[user] for user in some]
                 except _MovedError:

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import FrameType
 
 from recsvc.errors import StoreUnavailable
+from recsvc.log_lines import begin_log
 from recsvc.settings import Settings, settings_from
 from recsvc.sweep import ScoreSweep
 from redisaccess.clients import client_of
@@ -154,7 +155,7 @@ class Sweeper:
 
 def main() -> None:
     """Run until SIGTERM or SIGINT."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    begin_log()
     settings = settings_from()
     client = client_of(settings.redis_url, decode_responses=True, socket_timeout=5.0, socket_connect_timeout=1.0)
     coordination = KazooCoordination(settings.zookeeper_hosts, auth=settings.zookeeper_auth)

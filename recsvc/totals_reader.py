@@ -34,6 +34,14 @@ class TotalsReader:
         except (redis.RedisError, ValueError):
             return None
 
+    def written_ms(self) -> int | None:
+        """Give when the job last wrote statistics (epoch ms, by Redis' clock); None: never, or Redis is away."""
+        try:
+            newest = self._redis.xrevrange(layout.CHANGES, count=1)
+        except redis.RedisError:
+            return None
+        return int(newest[0][0].partition("-")[0]) if newest else None
+
     def stop(self) -> None:
         """Close the connections."""
         self._redis.close()

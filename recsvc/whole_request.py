@@ -11,7 +11,7 @@ _LARGEST_HEAD: Final = 32_768
 _LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,9})[ \t]*\r\n", re.IGNORECASE)
 _EXPECTS: Final = re.compile(rb"\r\nexpect:[ \t]*100-continue[ \t]*\r\n", re.IGNORECASE)
 _KEPT: Final = b"\r\nconnection: keep-alive\r\n"
-_NEVER_REFUSED: Final = (b"GET /livez", b"GET /readyz", b"GET /health", b"GET /metrics")
+_NEVER_REFUSED: Final = (b"GET /livez", b"GET /readyz", b"GET /health", b"GET /metrics", b"GET /ops")
 
 
 def is_whole(arrived: bytes) -> bool:

@@ -8,6 +8,7 @@ be answered soon (:meth:`ProblemWorker.enqueue_req`).
 from __future__ import annotations
 
 import html
+import logging
 import re
 import selectors
 import socket
@@ -20,7 +21,10 @@ from gunicorn import util
 from gunicorn.workers.gthread import ThreadWorker
 
 from recsvc.problems import PROBLEM_TYPE, problem_bytes
+from recsvc.request_log import HEADER, new_request_id
 from recsvc.whole_request import LARGEST_LOOK, awaits_continue, is_whole, never_refused, plain_length
+
+log = logging.getLogger(__name__)
 
 _TAGS = re.compile(r"<[^>]*>")
 _COURTESY_SECONDS: Final = 0.0001
@@ -38,10 +42,14 @@ def write_problem(
 ) -> None:
     """Answer in place of gunicorn's HTML page. ``headers`` are further lines, each with its end."""
     detail = _TAGS.sub("", html.unescape(message))[:200] or reason
-    body = problem_bytes(status, detail)
+    name = new_request_id()
+    body = problem_bytes(status, detail, request_id=name)
+    # A flood is told of by its metrics; a line for each refusal would only slow this loop.
+    level = logging.DEBUG if status == 503 else logging.INFO
+    log.log(level, "refused before it had a route", extra={"status": status, "request_id": name})
     head = (
         f"HTTP/1.1 {status} {reason}\r\nConnection: {connection}\r\n"
-        f"Content-Type: {PROBLEM_TYPE}\r\nContent-Length: {len(body)}\r\n{headers}\r\n"
+        f"Content-Type: {PROBLEM_TYPE}\r\nContent-Length: {len(body)}\r\n{HEADER}: {name}\r\n{headers}\r\n"
     )
     util.write_nonblock(sock, head.encode("latin-1") + body)
 

@@ -13,6 +13,7 @@ from types import FrameType
 from typing import Any, Final
 
 from reccore.errors import RejectedEvent
+from recsvc.log_lines import begin_log
 from reweigh.arguments import add_command, add_env, add_group
 from reweigh.errors import need
 from reweigh.lines import AUTO, FORMATS, file_format, read_rows
@@ -118,6 +119,5 @@ def _rabbit_settings(env_file: Path | None) -> Any:
 
 
 def _begin_log() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    for library in ("pika", "recsvc.confluent_publisher"):  # what is of note in them is logged here, in one line
-        logging.getLogger(library).setLevel(logging.CRITICAL)
+    begin_log()
+    logging.getLogger("recsvc.confluent_publisher").setLevel(logging.CRITICAL)  # the bridge tells of it in one line

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Never
 
 from reccore.errors import ReweighError
+from recsvc.log_lines import begin_log
+
+log = logging.getLogger(__name__)
 
 
 def again_and_again(seconds: float, turn: Callable[[], object]) -> Never:
-    """Begin a turn every ``seconds``, or when the last one has ended; one that fails is told of."""
+    """Begin a turn every ``seconds``, or when the last one has ended; one that fails is told of in the log."""
+    begin_log()
     while True:
         began = time.monotonic()
         try:
             turn()
         except ReweighError as exc:
-            print(f"reweigh: {exc}", file=sys.stderr, flush=True)
+            log.error("%s", exc)
         time.sleep(max(0.0, began + seconds - time.monotonic()))
 
 

@@ -23,6 +23,7 @@ from zkconfig.presence import read_members
 from zkconfig.publisher import WeightsPublisher
 
 CONNECT_SECONDS = 10.0
+_BY = "reweigh weights set"
 
 
 def add_weights_commands(subparsers: Any) -> None:
@@ -50,7 +51,7 @@ def set_weights(arguments: argparse.Namespace) -> int:
     try:
         weights = _weights(arguments.weights, _event_types())
         with _connected(arguments) as coordination:
-            done = WeightsPublisher(coordination, _event_types()).put(weights, arguments.if_version)
+            done = WeightsPublisher(coordination, _event_types()).put(weights, arguments.if_version, by=_BY)
     except (VersionMismatch, WeightsError) as exc:
         print(exc, file=sys.stderr)  # noqa: T201
         return 2

@@ -15,12 +15,17 @@ ANY_VERSION = -1
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One node as it was read. ``version`` counts its changes, ``modified`` is the mzxid, ``created`` the czxid."""
+    """One node as it was read.
+
+    ``version`` counts its changes, ``modified`` is the mzxid, ``created`` the czxid, ``created_ms`` when that was
+    (epoch ms, by ZooKeeper's clock).
+    """
 
     data: bytes
     version: int
     modified: int
     created: int
+    created_ms: int
 
 
 @dataclass(frozen=True, slots=True)

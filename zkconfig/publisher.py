@@ -60,21 +60,23 @@ class DocumentPublisher(Generic[D]):
         document: D,
         if_version: int | Collection[int] | None = None,
         *,
+        by: str = "",
         acknowledge_seconds: float = ACKNOWLEDGE_SECONDS,
     ) -> Published[D]:
         """Put a document in force and wait, a second at most, until the registered processes have it.
 
-        ``if_version`` is what must be in force for the change to be made (any of several). Raises ``VersionMismatch``;
+        ``if_version`` is what must be in force for the change to be made (any of several); ``by`` stands in the history
+        for who has made it. Raises ``VersionMismatch``;
         ``ConfigUnavailable`` when ZooKeeper is away, which says so when it is not known whether the change was made.
         """
-        version = self._commit(document, (if_version,) if isinstance(if_version, int) else if_version)
+        version = self._commit(document, (if_version,) if isinstance(if_version, int) else if_version, by)
         if self._watcher is not None:
             self._watcher.offer(document, version)
         acknowledged, members = self._acknowledged(version, acknowledge_seconds)
         self._trim_history()
         return Published(document, version, acknowledged, members)
 
-    def _commit(self, document: D, if_version: Collection[int] | None) -> int:
+    def _commit(self, document: D, if_version: Collection[int] | None, by: str) -> int:
         token, until, sent = uuid.uuid4().hex, time.monotonic() + DEADLINE_SECONDS, False
         while True:
             try:
@@ -85,7 +87,7 @@ class DocumentPublisher(Generic[D]):
                 node, current = self._read()
                 if if_version is not None and current.version not in if_version:
                     raise VersionMismatch(self.kind.name, current.version)
-                operations = self._operations(document, node, current.version, token)
+                operations = self._operations(document, node, current.version, token, by)
                 sent = True
                 return self._coordination.commit(operations)
             except Conflict:
@@ -103,8 +105,8 @@ class DocumentPublisher(Generic[D]):
             raise ConfigUnavailable(f"{self.kind.name}: {why}")
         time.sleep(random.uniform(0.001, 0.02))  # noqa: S311  spreads racing clients
 
-    def _operations(self, document: D, node: Node | None, before: int, token: str) -> list[Operation]:
-        entry = {"document": document.as_dict(), "before": before, "token": token}
+    def _operations(self, document: D, node: Node | None, before: int, token: str, by: str) -> list[Operation]:
+        entry = {"document": document.as_dict(), "before": before, "by": by, "token": token}
         data = self.kind.render(document)
         return [
             *([Create(self.kind.path, b"")] if node is None else []),

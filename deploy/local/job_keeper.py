@@ -25,10 +25,12 @@ from deploy.local.home import Home
 from deploy.local.job import is_outdated, is_stopped_on_purpose, retire, submit
 from deploy.local.settings import Settings, read_settings
 from deploy.local.supervision import Supervisor
+from recsvc.log_lines import begin_log
 
 POLL_SECONDS = 1.0
 STEADY_SECONDS = 60.0
 WARM_SECONDS = 20.0
+
 log = logging.getLogger("job_keeper")
 
 
@@ -135,7 +137,7 @@ def main() -> None:
     """Run until ended."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--home", type=Path, required=True)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    begin_log()
     keep(Home.at(parser.parse_args().home))
 
 

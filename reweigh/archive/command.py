@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
-import logging
+import os
 import signal
 import sys
 import threading
@@ -17,6 +17,7 @@ import msgspec
 import pyarrow.parquet as pq
 
 from reccore.followed_topics import FollowedTopics
+from recsvc.log_lines import LogSettings, begin_log
 from reweigh.archive.compaction import Compactor
 from reweigh.archive.events import EventReader
 from reweigh.archive.log import Log
@@ -37,7 +38,8 @@ from reweigh.settings import chosen_values, read_settings
 def run(options: argparse.Namespace) -> int:
     """`reweigh archive run`: exit code 0 when it was asked to end and everything is written, else 1."""
     settings, archive, reader = read_settings(options.env), _settings(options), _reader(options)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    values, _ = chosen_values(options.env)
+    begin_log(LogSettings.from_settings({**values, **os.environ}))
     ending = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: ending.set())

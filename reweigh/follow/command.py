@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import signal
-import sys
 import threading
 from contextlib import closing
 
+from recsvc.log_lines import LogSettings, begin_log
 from redisaccess.clients import client_of
 from reweigh.follow.follower import Follower
 from reweigh.follow.settings import SETTINGS, follow_settings
@@ -25,7 +24,7 @@ def follow(options: argparse.Namespace) -> int:
     settings, (values, _) = read_settings(options.env), chosen_values(options.env)
     own = {key: os.environ[key] for key in SETTINGS if os.environ.get(key)}
     chosen = follow_settings({**values, **own}, settings.event_types)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    begin_log(LogSettings.from_settings({**values, **os.environ}))
     ending = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: ending.set())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import resource
 import tempfile
 import time
@@ -33,6 +34,8 @@ from reweigh.train.run import train as train_on
 from reweigh.train.sources import read_archive, read_files, read_topics
 from reweigh.verify.log import EventLog
 from reweigh.verify.stored import Stored
+
+log = logging.getLogger(__name__)
 
 
 def train(options: argparse.Namespace) -> int:
@@ -76,10 +79,18 @@ def _once(options: argparse.Namespace, settings: Settings) -> None:
         with closing(ModelStore(settings.required("REDIS_URL"))) as store:
             model = store.publish(model)
     seconds = time.monotonic() - began
-    if options.output == "json":
+    if options.every is not None:
+        _log(model, seconds)
+    elif options.output == "json":
         print(json.dumps(_as_dict(model, seconds), indent=1), flush=True)
     else:
         print("\n".join(_text(trained, model, seconds)), flush=True)
+
+
+def _log(model: Model, seconds: float) -> None:
+    known = {"events": model.training["events"], "people": model.training["people"], "seconds": round(seconds, 1)}
+    published = f"version {model.version} is published" if model.version else "not published (--dry-run)"
+    log.info(published, extra={"version": model.version, "products": len(model.product_ids), **known})
 
 
 def _weights(options: argparse.Namespace, settings: Settings) -> Weights:

@@ -18,6 +18,7 @@ with warnings.catch_warnings():  # kafka-python 3.0 reads its own files in a way
 from deploy.local.stack import Stack
 from reccore.event_types import EventTypes
 from reccore.features import FeatureRules
+from reccore.totals import Totals
 from recsvc.app import create_app
 from recsvc.catalogue import Catalogue
 from recsvc.detailed import Detailed
@@ -25,8 +26,15 @@ from recsvc.features import UserFeatures
 from recsvc.guests import Guests
 from recsvc.ingest import Ingest
 from recsvc.interests import InterestProfiles
-from recsvc.memory import MemoryEventPublisher, MemorySettledRecords, MemoryStatistics, MemoryUserStore
+from recsvc.memory import (
+    MemoryEventPublisher,
+    MemoryLogOffsets,
+    MemorySettledRecords,
+    MemoryStatistics,
+    MemoryUserStore,
+)
 from recsvc.models.scorer import Scorer
+from recsvc.ops.parts import Watched, looks_at
 from recsvc.own_writes import OwnWrites
 from recsvc.ratings import Ratings
 from recsvc.recent_events import RecentEvents
@@ -57,6 +65,9 @@ class Bench:
     services: Services
     scorers: list[Scorer]
     """The last one ranks; none before there is one."""
+    totals: list[Totals | None]
+    """The last ones are those in Redis; None while that is away."""
+    offsets: MemoryLogOffsets
 
     def put_weights(self, **weights: float) -> Any:
         """Change the weights over HTTP; gives the answer."""
@@ -73,6 +84,8 @@ def bench() -> Iterator[Bench]:
     users, statistics, kafka = MemoryUserStore(), MemoryStatistics(Collected(3)), MemoryEventPublisher()
     settled = MemorySettledRecords(kafka)
     scorers: list[Scorer] = []
+    totals: list[Totals | None] = [None]
+    offsets = MemoryLogOffsets()
     configurations = configurations_of(session, weights)
     ranking = configurations["ranking"].watcher
     recommender = Recommender(
@@ -108,15 +121,30 @@ def bench() -> Iterator[Bench]:
         weights=weights,
         statistics_loaded=lambda: statistics.loaded,
         redis_available=users.ping,
-        totals=lambda: None,
+        totals=lambda: totals[-1],
         model=lambda: scorers[-1].model if scorers else None,
+        ops=looks_at(
+            Watched(
+                totals=lambda: totals[-1],
+                written_ms=lambda: 1_700_000_000_500,
+                statistics=statistics,
+                weights=weights,
+                redis_available=users.ping,
+                offsets=offsets,
+                event_types=TYPES,
+                flink_rest="",
+            ),
+            patience_seconds=60,
+        ),
         starts=tuple(each.watcher.start for each in configurations.values()),
-        stops=(weights.stop,),
+        stops=(weights.stop, lambda: services.ops.stop()),
     )
     services.start()
     wait_until(lambda: weights.connected)
     app = create_app(settings, services)
-    yield Bench(app.test_client(), users, statistics, kafka, server, weights, settled, clock, services, scorers)
+    yield Bench(
+        app.test_client(), users, statistics, kafka, server, weights, settled, clock, services, scorers, totals, offsets
+    )
     services.stop()
 
 

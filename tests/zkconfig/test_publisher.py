@@ -13,8 +13,9 @@ from kazoo.client import KazooClient
 from reccore.event_types import EventTypes
 from reccore.weights import Weights, parse_weights
 from tests.waiting import wait_until
-from zkconfig.coordination import Coordination, SetData
+from zkconfig.coordination import Coordination, Create, SetData
 from zkconfig.errors import ConfigUnavailable, VersionMismatch
+from zkconfig.history import read_history
 from zkconfig.kazoo_client import KazooCoordination
 from zkconfig.memory import MemoryCoordination, MemoryServer
 from zkconfig.presence import read_members
@@ -177,3 +178,27 @@ def test_a_change_between_others_sets_wins_only_against_what_it_saw(real_hosts: 
         publisher.put(weights(3), old)
     assert refused.value.current == current == publisher.get().version
     session.stop()
+
+
+def test_the_history_tells_who_when_and_what(connect: Connect) -> None:
+    """The newest first; a version by a client that names nobody is there without its document."""
+    session = connect()
+    publisher = WeightsPublisher(session, TYPES)
+    publisher.ensure_default()
+    default = publisher.get().version
+    first = publisher.put(weights(2), by="key 1").version
+    before = session.read(PATH)
+    assert before is not None
+    foreign = session.commit([SetData(PATH, b'{"view": 3, "cart": 3, "purchase": 5}')])
+    last = publisher.put(weights(4), by="key 2").version
+    session.commit([SetData(HISTORY, b""), Create(f"{HISTORY}/put-", b"by somebody else", sequence=True)])
+    changes = read_history(session, publisher.kind, 20)
+    assert [(each.version, each.by) for each in changes] == [
+        (last, "key 2"), (foreign, ""), (first, "key 1"), (default, ""),
+    ]  # fmt: skip
+    assert [None if each.document is None else each.document["view"] for each in changes] == [4, None, 2, None]
+    assert changes[0].made_ms >= changes[2].made_ms > 1_600_000_000_000
+    assert changes[1].made_ms == 0
+    for view in range(5):
+        publisher.put(weights(view))
+    assert [each.document["view"] for each in read_history(session, publisher.kind, 3) if each.document] == [4, 3, 2]

@@ -1,0 +1,25 @@
+"""The description of the page for operators and of its data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from recsvc.openapi_parts import answer, operation
+from recsvc.openapi_shapes import FREE, STRING
+
+
+def ops_paths() -> dict[str, Any]:
+    """Describe `/ops` and what its script asks for."""
+    page = {"200": {"description": "HTML", "content": {"text/html": {"schema": STRING}}}}
+    letters = operation(
+        "The newest dead letters, with their reasons and the beginning of their contents",
+        {"200": answer("the letters, the newest first; or `error`, what is away", FREE)},
+        *(401, 403, 429),
+    )
+    letters["security"] = [{"bearer": []}, {"key": []}]
+    data = answer("each part, with `error` None or what is away; counters since the start of the service", FREE)
+    return {
+        "/ops": {"get": operation("The page for operators", page)},
+        "/ops/data": {"get": operation("What the page shows, but for the dead letters' contents", {"200": data})},
+        "/ops/dead-letters": {"get": letters},
+    }

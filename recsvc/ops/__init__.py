@@ -1,0 +1,1 @@
+"""`GET /ops`: one page that shows how the whole system does, for those without Grafana."""

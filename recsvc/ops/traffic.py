@@ -1,0 +1,50 @@
+"""Requests by route, as counted by all workers, out of what Prometheus is given."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any, Final
+
+from prometheus_client import REGISTRY, CollectorRegistry
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from recsvc import metrics
+from recsvc.ops.look import Part
+
+# Who watches is no traffic.
+_WATCHING: Final = ("/ops", "/livez", "/readyz", "/health", "/metrics", "/docs", "/redoc", "/openapi.json")
+
+
+def read_traffic(http: CollectorRegistry, *, multiprocess: bool) -> Part:
+    """Give, since the start, ``edges`` (seconds) and by route how many requests took at most each, and the failures.
+
+    ``buckets`` is cumulative, its last number that of all requests; ``errors`` those answered 5xx, ``refused`` 4xx.
+    """
+    registries = [http, REGISTRY]
+    if multiprocess:
+        registries = [CollectorRegistry()]
+        MultiProcessCollector(registries[0])  # type: ignore[no-untyped-call]
+    routes: dict[str, dict[str, Any]] = defaultdict(lambda: {"buckets": defaultdict(int), "errors": 0, "refused": 0})
+    degraded = 0
+    for family in (each for registry in registries for each in registry.collect()):
+        if family.name == metrics.DEGRADED.name.removesuffix("_total"):
+            degraded += sum(int(each.value) for each in family.samples if each.name == metrics.DEGRADED.name)
+        elif family.name == metrics.HTTP_DURATION.name:
+            for sample in family.samples:
+                name = sample.labels.get("url_rule", "")
+                if not name.startswith(_WATCHING):
+                    _count(routes[name], sample.name, sample.labels, int(sample.value))
+    edges = sorted({edge for route in routes.values() for edge in route["buckets"]})
+    for route in routes.values():
+        route["buckets"] = [route["buckets"][edge] for edge in edges]
+    shown = [edge for edge in edges if edge != float("inf")]
+    return {"edges": shown, "routes": {name: routes[name] for name in sorted(routes)}, "degraded_answers": degraded}
+
+
+def _count(route: dict[str, Any], sample: str, labels: dict[str, str], value: int) -> None:
+    if sample.endswith("_bucket"):
+        route["buckets"][float(labels["le"])] += value
+    elif sample.endswith("_count"):
+        status = labels.get("status", "")
+        route["errors"] += value if status.startswith("5") else 0
+        route["refused"] += value if status.startswith("4") else 0

@@ -1,0 +1,86 @@
+"""How far topics go, and the newest dead letters, asked of a real Kafka."""
+
+from __future__ import annotations
+
+import base64
+import json
+import signal
+from collections.abc import Iterator
+
+import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from deploy.local.stack import Stack
+from recsvc.errors import IngestUnavailable
+from recsvc.ops.log_offsets import KafkaLogOffsets, LogOffsets
+from tests.waiting import wait_until
+
+GROUP = "group-of-test-log-offsets"
+LETTERS = "dead-letter-events"
+
+
+@pytest.fixture
+def offsets(stack: Stack) -> Iterator[LogOffsets]:
+    """Asks the broker."""
+    found = KafkaLogOffsets(stack.addresses.kafka, GROUP)
+    yield found
+    found.stop()
+
+
+def letter(number: int) -> bytes:
+    """A message of the dead-letter topic."""
+    place = {"topic": "view-events", "partition": 0, "offset": number, "timestamp": 1}
+    raw = base64.b64encode(f"record {number}".encode()).decode()
+    return json.dumps({"reason": "not_json", "detail": "", **place, "raw": raw}).encode()
+
+
+def test_ends_and_what_the_job_has_committed(stack: Stack, offsets: LogOffsets) -> None:
+    """Sums over the partitions; a topic that there is not is left out, a group that there is not has nothing."""
+    topic = "view-events"
+    before = offsets.offsets([topic])[topic]
+    assert before.committed == 0
+    producer = Producer({"bootstrap.servers": stack.addresses.kafka})
+    for number in range(40):
+        producer.produce(topic, b"x", str(number))
+    assert producer.flush(30) == 0
+    group = {"bootstrap.servers": stack.addresses.kafka, "group.id": GROUP}
+    consumer = Consumer(group)
+    ends = {each: consumer.get_watermark_offsets(TopicPartition(topic, each))[1] for each in range(2)}
+    consumer.commit(offsets=[TopicPartition(topic, each, end) for each, end in ends.items()], asynchronous=False)
+    consumer.close()
+    wait_until(lambda: offsets.offsets([topic, "no-such-topic"]).keys() == {topic})
+    found = offsets.offsets([topic])[topic]
+    assert (found.end, found.committed) == (before.end + 40, sum(ends.values()))
+
+
+def test_the_newest_letters(stack: Stack, offsets: LogOffsets) -> None:
+    """Of all partitions, the newest first, no more than are wanted; none is held back for who asks again."""
+    producer = Producer({"bootstrap.servers": stack.addresses.kafka})
+    for number in range(30):
+        producer.produce(LETTERS, letter(number), str(number), timestamp=2_000_000_000_000 + number)
+    assert producer.flush(30) == 0
+    for _ in range(2):
+        found = offsets.tail(LETTERS, 5)
+        assert [each["text"] for each in found] == [f"record {number}" for number in range(29, 24, -1)]
+        assert found[0]["record"] == "view-events:0:29"
+
+
+def test_a_broker_that_is_away_is_told(stack: Stack, offsets: LogOffsets) -> None:
+    """And asked again once it is back."""
+    offsets.offsets(["view-events"])
+    stack.kill("kafka", signal.SIGSTOP)
+    try:
+        with pytest.raises(IngestUnavailable, match="Kafka does not answer"):
+            offsets.offsets(["view-events"])
+        with pytest.raises(IngestUnavailable, match="Kafka does not answer"):
+            offsets.tail(LETTERS, 5)
+    finally:
+        stack.kill("kafka", signal.SIGCONT)
+
+    def answers() -> bool:
+        try:
+            return bool(offsets.offsets(["view-events"]))
+        except IngestUnavailable:
+            return False
+
+    wait_until(answers, 60)
