@@ -75,6 +75,8 @@ class Presence:
         if self._path and self._coordination.read(self._path) is None:
             self._session = None
         self._register()
+        if self._path and self._coordination.connected:
+            self._remove_lost(but=self.name)
 
     def _register(self) -> None:
         if not self._coordination.connected:
@@ -97,10 +99,13 @@ class Presence:
             self._session = None
             self._register()
 
-    def _remove_lost(self) -> None:
-        """Remove nodes of this process that were made although the answer to that got lost."""
+    def _remove_lost(self, but: str = "") -> None:
+        """Remove nodes of this process that were made although the answer to that got lost, or came too late.
+
+        Such a one would stand for a process that never has new weights, and for a sweeper that is to work before this.
+        """
         for name in self._coordination.children(MEMBERS):
-            if name.startswith(self._prefix):
+            if name.startswith(self._prefix) and name != but:
                 path = f"{MEMBERS}/{name}"
                 node = self._coordination.read(path)
                 if node is not None and self._token.encode() in node.data:

@@ -17,8 +17,8 @@ from reccore.access import OPEN, KafkaAccess
 from recsvc.errors import IngestUnavailable
 
 _ADMIN: Final[Any] = kafka.admin  # its stub leaves out most of what it exports
-_SECONDS: Final = 0.5
-_TAIL_SECONDS: Final = 2.0
+_SECONDS: Final = 2.0
+_TAIL_SECONDS: Final = 5.0
 _TAIL_KIB: Final = 8_192
 LONGEST_TEXT: Final = 500
 
@@ -141,6 +141,8 @@ def _read_tail(consumer: Any, topic: str, most: int) -> list[dict[str, Any]]:
         letters.append(shown_letter(message.value(), message.partition(), message.offset(), message.timestamp()[1]))
         if message.offset() >= last.get(message.partition(), -1):
             last.pop(message.partition(), None)
+    if last:
+        raise IngestUnavailable("Kafka does not answer: the dead letters did not come in time")
     return letters
 
 

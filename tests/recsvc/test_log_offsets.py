@@ -12,7 +12,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 
 from deploy.local.stack import Stack
 from recsvc.errors import IngestUnavailable
-from recsvc.ops.log_offsets import KafkaLogOffsets, LogOffsets
+from recsvc.ops.log_offsets import KafkaLogOffsets, LogOffsets, TopicOffsets
 from tests.waiting import wait_until
 
 GROUP = "group-of-test-log-offsets"
@@ -34,10 +34,25 @@ def letter(number: int) -> bytes:
     return json.dumps({"reason": "not_json", "detail": "", **place, "raw": raw}).encode()
 
 
+def asked(offsets: LogOffsets, *topics: str) -> dict[str, TopicOffsets]:
+    """Ask until there is an answer: a broker that has just started, or was away, may take a moment."""
+    found: list[dict[str, TopicOffsets]] = []
+
+    def answers() -> bool:
+        try:
+            found.append(offsets.offsets(topics))
+        except IngestUnavailable:
+            return False
+        return True
+
+    wait_until(answers, 60)
+    return found[-1]
+
+
 def test_ends_and_what_the_job_has_committed(stack: Stack, offsets: LogOffsets) -> None:
     """Sums over the partitions; a topic that there is not is left out, a group that there is not has nothing."""
     topic = "view-events"
-    before = offsets.offsets([topic])[topic]
+    before = asked(offsets, topic)[topic]
     assert before.committed == 0
     producer = Producer({"bootstrap.servers": stack.addresses.kafka})
     for number in range(40):
@@ -48,9 +63,9 @@ def test_ends_and_what_the_job_has_committed(stack: Stack, offsets: LogOffsets) 
     ends = {each: consumer.get_watermark_offsets(TopicPartition(topic, each))[1] for each in range(2)}
     consumer.commit(offsets=[TopicPartition(topic, each, end) for each, end in ends.items()], asynchronous=False)
     consumer.close()
-    wait_until(lambda: offsets.offsets([topic, "no-such-topic"]).keys() == {topic})
-    found = offsets.offsets([topic])[topic]
-    assert (found.end, found.committed) == (before.end + 40, sum(ends.values()))
+    found = asked(offsets, topic, "no-such-topic")
+    assert found.keys() == {topic}
+    assert (found[topic].end, found[topic].committed) == (before.end + 40, sum(ends.values()))
 
 
 def test_the_newest_letters(stack: Stack, offsets: LogOffsets) -> None:
@@ -59,6 +74,7 @@ def test_the_newest_letters(stack: Stack, offsets: LogOffsets) -> None:
     for number in range(30):
         producer.produce(LETTERS, letter(number), str(number), timestamp=2_000_000_000_000 + number)
     assert producer.flush(30) == 0
+    asked(offsets, LETTERS)
     for _ in range(2):
         found = offsets.tail(LETTERS, 5)
         assert [each["text"] for each in found] == [f"record {number}" for number in range(29, 24, -1)]
@@ -67,7 +83,7 @@ def test_the_newest_letters(stack: Stack, offsets: LogOffsets) -> None:
 
 def test_a_broker_that_is_away_is_told(stack: Stack, offsets: LogOffsets) -> None:
     """And asked again once it is back."""
-    offsets.offsets(["view-events"])
+    asked(offsets, "view-events")
     stack.kill("kafka", signal.SIGSTOP)
     try:
         with pytest.raises(IngestUnavailable, match="Kafka does not answer"):
@@ -76,11 +92,4 @@ def test_a_broker_that_is_away_is_told(stack: Stack, offsets: LogOffsets) -> Non
             offsets.tail(LETTERS, 5)
     finally:
         stack.kill("kafka", signal.SIGCONT)
-
-    def answers() -> bool:
-        try:
-            return bool(offsets.offsets(["view-events"]))
-        except IngestUnavailable:
-            return False
-
-    wait_until(answers, 60)
+    assert asked(offsets, "view-events")

@@ -254,6 +254,23 @@ def test_a_registered_version_never_falls(server: MemoryServer) -> None:
     session.stop()
 
 
+def test_a_registration_that_comes_late_goes_again(server: MemoryServer) -> None:
+    """One that ZooKeeper made after the attempt had been given up for another stands for nobody."""
+    session = MemoryCoordination(server)
+    presence = Presence(session, "sweeper")
+    presence.have("weights", 5)
+    session.start()
+    wait_until(lambda: [each.version for each in read_members(session)] == [5])
+    node = session.read(f"{MEMBERS}/{presence.name}")
+    assert node is not None
+    late = session.create_ephemeral(f"{MEMBERS}/{presence.name[:-10]}", node.data)
+    other = session.create_ephemeral(f"{MEMBERS}/{presence.name[:-10]}", b"{}")
+    presence._look()
+    assert [session.read(path) is None for path in (late, other)] == [True, False]
+    assert [each.name for each in read_members(session)] == [presence.name]
+    session.stop()
+
+
 def test_a_lost_session_is_registered_again(server: MemoryServer, watch: Callable[..., WeightsWatcher]) -> None:
     """The process is listed under its new session, with the version that it has in force."""
     watcher = watch(role="api")

@@ -2,7 +2,7 @@
 // Draws what /ops/data tells. Rates and percentiles are made here, from counters that cover all workers, between two
 // answers: no server has to remember anything for a viewer. Text is only ever set as text, never as markup.
 
-const POLL_MS = 2000, LETTERS_MS = 5000, WINDOW_MS = 15000, KEPT_MS = 120000;
+const POLL_MS = 2000, LETTERS_MS = 5000, WINDOW_MS = 15000, KEPT_MS = 120000, SAMPLES = 3;
 const samples = [];
 const lines = { qps: [], p95: [] };
 let key = null;
@@ -121,7 +121,7 @@ function showRequests(now, part) {
   const rows = Object.entries(found.routes).map(([name, each]) => {
     const number = each.buckets[each.buckets.length - 1] ?? 0;
     const at = (q) => n(number ? duration(quantile(q, part.edges, each.buckets)) : "–");
-    return [name, n((number / found.seconds).toFixed(1)), at(0.5), at(0.95), at(0.99), n(whole(each.errors), each.errors ? "bad" : ""), n(whole(each.refused))];
+    return [name === "None" ? "no such route" : name, n((number / found.seconds).toFixed(1)), at(0.5), at(0.95), at(0.99), n(whole(each.errors), each.errors ? "bad" : ""), n(whole(each.refused))];
   });
   table("requests", rows);
 }
@@ -189,7 +189,7 @@ function verdict(data) {
     if (!data.service.statistics) wrong.push("statistics were not read yet");
   }
   if (data.lag.error) wrong.push("the lag is not known");
-  if (data.job.error) wrong.push("Flink is away");
+  if (data.job.error) wrong.push("Flink does not say how the job does");
   else if (data.job.state && data.job.state !== "RUNNING") wrong.push(`the job is ${data.job.state}`);
   text(at("verdict"), wrong.length ? wrong.join("; ") : "all is well", wrong.length ? "bad" : "good");
 }
@@ -219,7 +219,7 @@ function show(data) {
 function letter(each) {
   const box = document.createElement("div"), about = document.createElement("p"), where = document.createElement("p");
   box.className = "letter";
-  about.textContent = `${each.reason}: ${each.detail}`;
+  about.textContent = each.detail;
   where.className = "quiet";
   where.textContent = `${each.record || "–"}, ${moment(each.read_ms)}${each.bytes ? `, ${whole(each.bytes)} bytes` : ""}`;
   box.append(about, where);
@@ -231,9 +231,22 @@ function letter(each) {
   return box;
 }
 
+function showLetters(letters) {
+  const reasons = new Map();
+  for (const each of letters) reasons.set(each.reason, [...(reasons.get(each.reason) ?? []), each]);
+  const shown = [...reasons].flatMap(([reason, some]) => {
+    const title = document.createElement("h3");
+    title.textContent = reason;
+    return [title, ...some.slice(0, SAMPLES).map(letter)];
+  });
+  at("letters").replaceChildren(...shown);
+  return letters.length ? `out of the newest ${letters.length}, at most ${SAMPLES} of each reason` : "there are none";
+}
+
 async function lookAtLetters() {
   if (key === null) return;
   const asked = key;
+  let pause = LETTERS_MS;
   try {
     const answer = await fetch("/ops/dead-letters", { cache: "no-store", headers: asked ? { "X-API-Key": asked } : {} });
     const found = await answer.json();
@@ -241,14 +254,14 @@ async function lookAtLetters() {
       text(at("letters-said"), found.error ?? found.detail, "bad");
       if (answer.status === 401 || answer.status === 403) key = null;
       at("letters").replaceChildren();
+      pause = POLL_MS;
     } else {
-      text(at("letters-said"), found.letters.length ? `the newest ${found.letters.length}` : "there are none");
-      at("letters").replaceChildren(...found.letters.map(letter));
+      text(at("letters-said"), showLetters(found.letters));
     }
   } catch (error) {
     text(at("letters-said"), `the service does not answer (${error.message})`, "bad");
   }
-  if (key !== null) setTimeout(lookAtLetters, LETTERS_MS);
+  if (key !== null) setTimeout(lookAtLetters, pause);
 }
 
 at("key-form").addEventListener("submit", (event) => {
