@@ -26,7 +26,7 @@ MONITORING = "monitoring.coreos.com/v1"
 
 def manifests(overlay: str) -> list[dict[str, Any]]:
     """Every object of an overlay."""
-    return list(yaml.safe_load_all(rendered_file(overlay).read_text()))
+    return list(yaml.load_all(rendered_file(overlay).read_text(), Loader=yaml.CSafeLoader))
 
 
 def of_kind(overlay: str, kind: str) -> dict[str, dict[str, Any]]:
@@ -78,28 +78,28 @@ def test_what_is_wrong_is_found() -> None:
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_the_flink_operator_takes_the_job(overlay: str, flink_deployment_schema: dict[str, Any]) -> None:
+def test_the_flink_operator_takes_the_job(overlay: str, flink_deployment: jsonschema.Draft202012Validator) -> None:
     """By the definition that the operator's API has in it, but for the version of Flink, which is newer than that."""
     (job,) = of_kind(overlay, "FlinkDeployment").values()
     version = job["spec"].pop("flinkVersion")
     assert re.fullmatch(r"v2_\d", version)
-    jsonschema.validate(job["spec"], flink_deployment_schema)
+    flink_deployment.validate(job["spec"])
     job["spec"]["job"]["upgradeModus"] = "savepoint"
     with pytest.raises(jsonschema.ValidationError, match="upgradeModus"):
-        jsonschema.validate(job["spec"], flink_deployment_schema)
+        flink_deployment.validate(job["spec"])
 
 
 @pytest.fixture(scope="module")
-def flink_deployment_schema() -> dict[str, Any]:
-    """The schema of a FlinkDeployment's `spec`, in which members that it doesn't name are not allowed."""
+def flink_deployment() -> jsonschema.Draft202012Validator:
+    """The judge of a FlinkDeployment's `spec`, in which members that its schema doesn't name are not allowed."""
     fetch_jars(print, lock=OPERATOR_JARS)
     (jar,) = jar_paths("flink-operator", lock=OPERATOR_JARS)
     with zipfile.ZipFile(jar) as content:
-        definition = yaml.safe_load(content.read("META-INF/fabric8/flinkdeployments.flink.apache.org-v1.yml"))
+        text = content.read("META-INF/fabric8/flinkdeployments.flink.apache.org-v1.yml")
+    definition = yaml.load(text, Loader=yaml.CSafeLoader)
     (version,) = definition["spec"]["versions"]
     assert version["name"] == "v1beta1"
-    found: dict[str, Any] = _closed(version["schema"]["openAPIV3Schema"]["properties"]["spec"])
-    return found
+    return jsonschema.Draft202012Validator(_closed(version["schema"]["openAPIV3Schema"]["properties"]["spec"]))
 
 
 def _closed(schema: Any) -> Any:
