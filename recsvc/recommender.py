@@ -154,6 +154,7 @@ class Recommender:
             rows: Collection[Mapping[str, str]] = self._store.counts(wanted) if wanted else []
         except StoreUnavailable:
             degraded = True
+            metrics.fallbacks.labels("redis_away").inc()
             rows = [self._last_seen.recall(each).rows for each in wanted]
         else:
             for user_id, each in zip(wanted, rows, strict=True):
@@ -174,6 +175,7 @@ class Recommender:
         as_of = max((each for each in newest if each is not None), default=None)
         if not own:
             as_of = basis.table.newest_ms(popular)
+        metrics.count_fallbacks(connected=self._weights.connected, own=own, filled=bool(popular))
         return {
             "source": "profile" if own else POPULAR,
             "weights_version": basis.in_force.version,
@@ -261,6 +263,7 @@ class Recommender:
         try:
             user = self._store.user(user_id, items=scorer is not None, ratings=True)
         except StoreUnavailable:
+            metrics.fallbacks.labels("redis_away").inc()
             return self._last_seen.recall(user_id), True
         self._last_seen.remember(user_id, user, with_items=scorer is not None)
         return user, False

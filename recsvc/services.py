@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,6 +29,7 @@ from recsvc.recommender import Recommender
 from recsvc.settings import KAFKA_CLIENTS, Settings
 from recsvc.settled_records import KafkaSettledRecords
 from recsvc.statistics_feed import StatisticsFeed
+from recsvc.stored_figures import StoredFigures, StoredFiguresReader
 from recsvc.totals_reader import TotalsReader
 from recsvc.user_store import RedisUserStore
 from recsvc.weights_record import read_weights_record
@@ -70,6 +72,7 @@ class Services:
     redis_available: Callable[[], bool]
     totals: Callable[[], Totals | None]
     model: Callable[[], Model | None]
+    stored: Callable[[], StoredFigures | None]
     starts: tuple[Callable[[], None], ...] = ()
     stops: tuple[Callable[[], None], ...] = field(default=())
 
@@ -106,6 +109,7 @@ def build_services(
     store = RedisUserStore(settings.redis_url, timeout_ms=settings.redis_timeout_ms)
     feed = StatisticsFeed(settings.redis_url, width=len(settings.event_types.names))
     totals = TotalsReader(settings.redis_url, timeout_ms=settings.redis_timeout_ms)
+    stored = StoredFiguresReader(settings.redis_url, timeout_ms=settings.redis_timeout_ms)
     kafka = publisher or _publisher(settings)
     settled = KafkaSettledRecords(settings.kafka_bootstrap, settings.job_group, settings.kafka_access)
     ranking = configurations["ranking"].watcher
@@ -129,7 +133,7 @@ def build_services(
 
     watchers = [each.watcher for each in configurations.values()]
     for watcher in watchers:
-        _show_metrics(watcher)
+        show_metrics(watcher)
     return Services(
         recommender=recommender,
         own_writes=OwnWrites(store, settled, settings.event_types, counts_products=settings.counts_products),
@@ -153,9 +157,11 @@ def build_services(
         redis_available=store.ping,
         totals=totals.read,
         model=lambda: None if models.scorer is None else models.scorer.model,
+        stored=stored.read,
         starts=(seed_weights, store.start, feed.start, models.start, *(each.start for each in watchers)),
         stops=(
             totals.stop,
+            stored.stop,
             store.stop,
             feed.stop,
             models.stop,
@@ -176,12 +182,18 @@ def _publisher(settings: Settings) -> EventPublisher:
     )
 
 
-def _show_metrics(watcher: DocumentWatcher[Any]) -> None:
+def show_metrics(watcher: DocumentWatcher[Any]) -> None:
+    """Have what a watcher takes and refuses appear in the metrics."""
     if watcher.kind.name == "weights":
-        metrics.weights_version.set(watcher.in_force.version)
+        began_ms = time.time() * 1000
 
         def changed(in_force: InForce[Any]) -> None:
             metrics.weights_version.set(in_force.version)
+            metrics.worker_weights_version.set(in_force.version)
+            if in_force.changed_ms >= began_ms:  # what was changed before could not be used sooner
+                metrics.weights_delay.observe(max(0.0, time.time() - in_force.changed_ms / 1000))
+
+        changed(watcher.in_force)
 
         watcher.on_change.append(changed)
     watcher.on_reject.append(lambda: metrics.rejected_documents.labels(watcher.kind.name).inc())

@@ -15,12 +15,16 @@ ANY_VERSION = -1
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One node as it was read. ``version`` counts its changes, ``modified`` is the mzxid, ``created`` the czxid."""
+    """One node as it was read. ``version`` counts its changes, ``modified`` is the mzxid, ``created`` the czxid.
+
+    ``modified_ms`` is when ZooKeeper took the newest change, by its own clock (epoch ms).
+    """
 
     data: bytes
     version: int
     modified: int
     created: int
+    modified_ms: int
 
 
 @dataclass(frozen=True, slots=True)

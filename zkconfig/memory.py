@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -204,15 +205,19 @@ def _carry_out(nodes: dict[str, Node], operation: Operation, number: int, number
         parent = path.rpartition("/")[0]
         if path in nodes or (parent and parent not in nodes):
             raise Conflict(f"{path} exists, or its parent does not")
-        nodes[path] = Node(operation.data, 0, number, number)
+        nodes[path] = Node(operation.data, 0, number, number, _now_ms())
         return path
     found = nodes.get(operation.path)
     if found is None or operation.version not in (ANY_VERSION, found.version):
         raise Conflict(f"{operation.path} is not as seen")
-    nodes[operation.path] = Node(operation.data, found.version + 1, number, found.created)
+    nodes[operation.path] = Node(operation.data, found.version + 1, number, found.created, _now_ms())
     return operation.path
 
 
 def _child(parent: str, path: str) -> str | None:
     above, _, name = path.rpartition("/")
     return name if above == parent.rstrip("/") and name else None
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -110,6 +110,7 @@ def bench() -> Iterator[Bench]:
         redis_available=users.ping,
         totals=lambda: None,
         model=lambda: scorers[-1].model if scorers else None,
+        stored=lambda: None,
         starts=tuple(each.watcher.start for each in configurations.values()),
         stops=(weights.stop,),
     )
