@@ -21,6 +21,7 @@ from recsvc.stored_metrics import STORED_METRICS
 from reweigh.archive.metrics import METRICS as ARCHIVE_METRICS
 from reweigh.archive.schema import RATING_SCHEMA, SCHEMA
 from reweigh.archive.settings import SETTINGS
+from reweigh.canary.metrics import METRICS as CANARY_METRICS
 from reweigh.follow.metrics import METRICS as FOLLOW_METRICS
 from reweigh.rabbitmq.metrics import METRICS as BRIDGE_METRICS
 from reweigh.rabbitmq.settings import SETTINGS as RABBITMQ_SETTINGS
@@ -77,7 +78,7 @@ def test_no_label_grows_with_users_or_products() -> None:
     """Every label of every table is one whose values are routes, types, reasons, processes and the like."""
     bounded = {"outcome", "topic", "event_type", "reason", "name", "source", "ranking", "limit", "method", "status"}
     bounded |= {"route", "pid", "writer", "action", "trigger", "queue"}
-    tables = (METRICS, STORED_METRICS, BRIDGE_METRICS, ARCHIVE_METRICS, FOLLOW_METRICS)
+    tables = (METRICS, STORED_METRICS, BRIDGE_METRICS, ARCHIVE_METRICS, FOLLOW_METRICS, CANARY_METRICS)
     assert {label for metrics in tables for metric in metrics for label in metric.labels} == bounded
 
 
@@ -96,6 +97,11 @@ def test_columns_and_metrics_of_the_archive() -> None:
 def test_metrics_of_the_follower() -> None:
     """The same of those of `reweigh follow`."""
     check_metrics("Metrics of the follower", FOLLOW_METRICS)
+
+
+def test_metrics_of_the_canary() -> None:
+    """The same of those of `reweigh canary`."""
+    check_metrics("Metrics of the canary", CANARY_METRICS)
 
 
 def test_settings_of_rabbitmq() -> None:
