@@ -124,6 +124,13 @@ recommended_products = Counter(RECOMMENDED.name, RECOMMENDED.meaning, RECOMMENDE
 limited_requests = Counter(LIMITED.name, LIMITED.meaning, LIMITED.labels)
 
 
+# A series that begins with its first count shows no increase: those whose values are known begin at 0.
+for _reason in ("redis_away", "zookeeper_away", "no_profile", "filled_up"):
+    fallbacks.labels(_reason)
+for _limit in ("read", "ingest", "config"):
+    limited_requests.labels(_limit)
+
+
 def count_fallbacks(*, connected: bool, own: bool, filled: bool) -> None:
     """Count what in an answer is not what was asked for, but for Redis: where that is away is noticed elsewhere."""
     if not connected:

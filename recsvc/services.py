@@ -196,4 +196,5 @@ def show_metrics(watcher: DocumentWatcher[Any]) -> None:
         changed(watcher.in_force)
 
         watcher.on_change.append(changed)
-    watcher.on_reject.append(lambda: metrics.rejected_documents.labels(watcher.kind.name).inc())
+    rejected = metrics.rejected_documents.labels(watcher.kind.name)
+    watcher.on_reject.append(rejected.inc)

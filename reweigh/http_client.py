@@ -21,8 +21,8 @@ class Service:
         self._timeout = timeout_seconds
 
     def recommend(self, user_id: str, n: int, after: str = "") -> dict[str, Any]:
-        """``GET /recommend/<user_id>``; ``after`` is the position of an event of which the answer is to tell."""
-        wish = f"&after={quote(after, safe='')}" if after else ""
+        """``GET /recommend/<user_id>``; ``after`` is the place of an event that the answer is to tell of at once."""
+        wish = f"&after={quote(after, safe='')}&wait_ms=0" if after else ""
         return self._call("GET", f"/recommend/{quote(user_id, safe='')}?n={n}{wish}")
 
     def send_event(self, event: Mapping[str, Any]) -> dict[str, Any]:
