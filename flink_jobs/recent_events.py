@@ -6,6 +6,7 @@ repeats nor disorder change what is left.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -50,8 +51,10 @@ class WriteRecentEvents(RedisWriter):
             of_user.is_crowded |= number > most
             if joined is not None:
                 of_user.arrivals.extend(encoding.encode_arrival(number, place + part, joined))
+        began = time.monotonic()
         for commands in transactions(users, most):
             self._store.commit(commands)
+        self._store.note_batch(len(parts), began)
         return done(user_ids)
 
 

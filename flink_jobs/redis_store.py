@@ -16,6 +16,7 @@ from typing import Any, Final, TypeVar
 
 import redis
 
+from flink_jobs.counted_ages import counted_ages
 from flink_jobs.crowded_users import ITEMS, TAGS, CappedHash, in_groups, removals
 from flink_jobs.errors import FencedOffError, RedisRefusedError, RedisUnavailableError
 from flink_jobs.redis_transaction import Command, as_mapping, ask, execute
@@ -23,6 +24,7 @@ from flink_jobs.settings import MOST_PRODUCTS_PER_USER, MOST_TAGS_PER_USER
 from flink_jobs.user_rows import UserRows, transactions
 from reccore import encoding, layout
 from reccore.row_cap import RowCap
+from reccore.write_figures import WriteFigures
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -40,6 +42,7 @@ _PASSING_STATES: Final = (
     "READONLY",
     "TRYAGAIN",
 )
+_SECONDS_BETWEEN_FIGURES: Final = 1.0
 _EPOCH_ORIGIN_SECONDS: Final = 1_704_067_200  # 2024-01-01
 DEFAULT_CAPS: Final = {TAGS: RowCap(MOST_TAGS_PER_USER), ITEMS: RowCap(MOST_PRODUCTS_PER_USER)}
 
@@ -61,12 +64,12 @@ class RedisStore:
     def __init__(
         self, client: Any, *, patience_seconds: float, caps: Mapping[CappedHash, RowCap] = DEFAULT_CAPS
     ) -> None:
-        self._client: Any = client
-        self._patience_seconds, self._caps = patience_seconds, caps
+        self._client, self._patience_seconds, self._caps = client, patience_seconds, caps
         self._commit_statistics = client.register_script(script_text("commit_statistics.lua"))
         self._take_place = client.register_script(script_text("take_place.lua"))
         self._connection: Any = self._first_connection()
         self._writer, self._place, self._epoch, self._only_statistics = "", ("", "", ""), "", False
+        self._figures, self._figures_noted = WriteFigures(), 0.0
 
     def open(self, function: str, subtasks: int, subtask: int, *, only_statistics: bool = False) -> None:
         """Take the place of subtask ``subtask`` of ``subtasks`` of a writing function; who had it is refused.
@@ -76,6 +79,7 @@ class RedisStore:
         self._writer, self._place = f"{function}/{subtasks}/{subtask}", (function, str(subtasks), str(subtask))
         self._only_statistics = only_statistics
         self._patiently(self._take)
+        self._patiently(partial(self._forget_figures, f"{function}/", f"{function}/{subtasks}/"))
 
     def close(self) -> None:
         """Close the connections."""
@@ -113,6 +117,25 @@ class RedisStore:
     def commit(self, commands: list[Command]) -> None:
         """Carry out one transaction. Raises what :meth:`commit_profiles` raises."""
         self._patiently(partial(self._commit, commands, None))
+
+    def note_batch(self, rows: int, began: float, events_ms: Any = None) -> None:
+        """Count a batch whose write began at ``began`` (``time.monotonic``), of events of these times (epoch ms).
+
+        What was counted until now is written down once a second. Raises what :meth:`commit` raises.
+        """
+        now = time.monotonic()
+        self._figures.add_write(rows, now - began)
+        if events_ms is not None:
+            self._figures.event_seconds.add_counted(*counted_ages(events_ms, time.time()))
+        if now - self._figures_noted >= _SECONDS_BETWEEN_FIGURES:
+            self._figures_noted = now
+            self.commit([("HSET", layout.WRITING, self._writer, self._figures.encode())])
+
+    def _forget_figures(self, function: str, ours: str) -> None:
+        """Drop those of writers from when there was another number of subtasks."""
+        writers: list[str] = self._client.hkeys(layout.WRITING)
+        if former := [each for each in writers if each.startswith(function) and not each.startswith(ours)]:
+            self._client.hdel(layout.WRITING, *former)
 
     def _commit(self, commands: list[Command], stamp: WeightsStamp | None) -> WeightsStamp | list[Any]:
         """Carry out one transaction, which Redis refuses when a newer writer or newer weights come in between.

@@ -116,8 +116,11 @@ class WriteProfiles(RedisWriter):
         written_at = math.ceil(time.time()) if self._settings.tag_expiry_seconds else None
         while True:
             weights = self._weights.current()
-            newer = self._store.commit_profiles(self._by_user(columns, numbers, written_at, weights), weights.stamp)
+            users = self._by_user(columns, numbers, written_at, weights)
+            began = time.monotonic()
+            newer = self._store.commit_profiles(users, weights.stamp)
             if newer is None:
+                self._store.note_batch(len(parts), began, newest_ms.to_numpy())
                 return done(numbers)
             self._weights.learn(newer)
 
@@ -182,9 +185,11 @@ class WriteStatistics(RedisWriter):
                 of_products[name[len(PRODUCT) :]] = encoding.encode_product_statistics(numbers, time_ms, tag_list)
             else:
                 totals[name[len(TOTAL) :]] = str(sum(numbers))
+        began = time.monotonic()
         self._store.commit_statistics(layout.PRODUCT_STATISTICS, layout.PRODUCTS_CHANGED, of_products)
         self._store.commit_statistics(layout.TAG_STATISTICS, layout.TAGS_CHANGED, of_tags)
         self._store.commit_statistics(layout.TOTALS, "", totals)
+        self._store.note_batch(len(parts), began)
         return done(keys)
 
 
@@ -196,7 +201,9 @@ class WriteTotals(RedisWriter):
     def eval(self, names: Column, totals: Column) -> Column:
         """Write one batch."""
         values = dict(zip(names.tolist(), map(str, totals.tolist()), strict=True))
+        began = time.monotonic()
         self._store.commit_statistics(layout.TOTALS, "", values)
+        self._store.note_batch(len(values), began)
         return done(names)
 
 

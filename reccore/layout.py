@@ -25,6 +25,7 @@ For everybody (``{stats}`` keeps them in one slot too):
 ``{stats}:totals``               HASH name → count (see :mod:`reccore.totals`)
 ``{stats}:dropped_tags``         integer: how often a tag left a user who had too many (:mod:`reccore.row_cap`)
 ``{stats}:dropped_items``        integer: how often a product left a user who had too many
+``{stats}:writing``              HASH writer → how its writing goes (:mod:`reccore.write_figures`)
 ``{stats}:changes``              STREAM of ``kind`` (``products``, ``tags``) and ``rows`` (JSON, field → value), trimmed
 ``catalog:products``             HASH product → JSON ``{"name", "tags", "price", "category", "tags_since_ms"}``
 ``catalog:details``              HASH product → JSON ``{"description", "attributes"}``, of products that have either
@@ -35,6 +36,7 @@ For everybody (``{stats}`` keeps them in one slot too):
 ``model:version``                the highest number that a model was given
 ``model:blobs``                  HASH version → JSON, name → number of chunks: what is stored or being stored
 ``model:<version>:<name>:<n>``   one chunk of one blob of a model (:mod:`recsvc.models.encoding`)
+``verify:outcome``               HASH ``differences``, ``records``, ``finished_ms``: what `reweigh verify` last found
 ``weights:in_force``             HASH ``version``, ``document``, ``swept``: a batch of an older version is refused
 ``writer:epoch``                 the newest writer's epoch
 ``writer:fence``                 HASH writer → epoch of the one that may write in its place
@@ -61,6 +63,7 @@ TOTALS: Final = "{stats}:totals"
 DROPPED_TAGS: Final = "{stats}:dropped_tags"
 DROPPED_ITEMS: Final = "{stats}:dropped_items"
 CHANGES: Final = "{stats}:changes"
+WRITING: Final = "{stats}:writing"
 PRODUCTS_CHANGED: Final = "products"
 TAGS_CHANGED: Final = "tags"
 CATALOG: Final = "catalog:products"
@@ -73,6 +76,7 @@ MODEL_CURRENT: Final = "model:current"
 MODEL_VERSION: Final = "model:version"
 MODEL_BLOBS: Final = "model:blobs"
 WEIGHTS_IN_FORCE: Final = "weights:in_force"
+VERIFY_OUTCOME: Final = "verify:outcome"
 WRITER_EPOCH: Final = "writer:epoch"
 WRITER_FENCE: Final = "writer:fence"
 

@@ -7,9 +7,10 @@ from typing import Any
 from flask import Blueprint, Response
 from prometheus_client import CollectorRegistry
 
-from recsvc.metrics import process_text, totals_text
+from recsvc.metrics import ModelCollector, TotalsCollector, collected_text, process_text
 from recsvc.problems import json_response
 from recsvc.services import Services
+from recsvc.stored_metrics import StoredCollector
 
 
 def health_routes(services: Services, http_metrics: CollectorRegistry, *, multiprocess: bool) -> Blueprint:
@@ -33,7 +34,8 @@ def health_routes(services: Services, http_metrics: CollectorRegistry, *, multip
 
     @routes.get("/metrics")
     def metrics() -> Response:
-        text = process_text(http_metrics, multiprocess) + totals_text(services.totals, services.model)
+        stored = TotalsCollector(services.totals), StoredCollector(services.stored), ModelCollector(services.model)
+        text = process_text(http_metrics, multiprocess) + collected_text(*stored)
         return Response(text, content_type="text/plain; version=0.0.4; charset=utf-8")
 
     return routes

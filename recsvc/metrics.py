@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter as Tally
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 
-from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, generate_latest
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -50,7 +50,28 @@ REJECTED_WEIGHTS = MetricName(
     "reweigh_rejected_documents_total", "counter", ("name",), "invalid configuration documents refused, by worker sum"
 )
 DEGRADED = MetricName("reweigh_degraded_answers_total", "counter", (), "answers while Redis or ZooKeeper was away")
+FALLBACKS = MetricName(
+    "reweigh_fallbacks_total",
+    "counter",
+    ("reason",),
+    "answers that are not what was asked for: redis_away (users as last seen by this worker), zookeeper_away (weights "
+    "as last known), no_profile (popular products for a user of whom nothing speaks), filled_up (popular products "
+    "behind too few of the user's own)",
+)
+WORKER_VERSION = MetricName(
+    "reweigh_worker_weights_version", "gauge", ("pid",), "version of the weights in force in each worker that runs"
+)
+WEIGHTS_DELAY = MetricName(
+    "reweigh_weights_delay_seconds",
+    "histogram",
+    (),
+    "time from a change of the weights in ZooKeeper, by its clock, to their use in a worker; not in the worker that "
+    "made the change itself",
+)
 INGESTED = MetricName("reweigh_ingested_events_total", "counter", ("outcome",), "events taken over HTTP, by outcome")
+ANSWERS = MetricName(
+    "reweigh_recommend_answers_total", "counter", ("source",), "answers of /recommend by source: profile or popular"
+)
 RECOMMENDED = MetricName(
     "reweigh_recommended_products_total", "counter", ("source",), "products recommended, by the source of their score"
 )
@@ -66,7 +87,7 @@ LIMITED = MetricName(
     "reweigh_limited_requests_total", "counter", ("limit",), "requests refused by a rate limit: read, ingest or config"
 )
 HTTP_DURATION = MetricName(
-    "http_request_duration_seconds", "histogram", ("method", "status", "url_rule"), "duration of requests by route"
+    "http_request_duration_seconds", "histogram", ("method", "status", "route"), "duration of requests by route"
 )
 HTTP_TOTAL = MetricName("http_request_total", "counter", ("method", "status"), "requests")
 
@@ -81,7 +102,11 @@ METRICS = (
     WEIGHTS_VERSION,
     REJECTED_WEIGHTS,
     DEGRADED,
+    FALLBACKS,
+    WORKER_VERSION,
+    WEIGHTS_DELAY,
     INGESTED,
+    ANSWERS,
     RECOMMENDED,
     MODEL_VERSION,
     MODEL_AGE,
@@ -92,17 +117,40 @@ METRICS = (
 )
 
 weights_version = Gauge(WEIGHTS_VERSION.name, WEIGHTS_VERSION.meaning, multiprocess_mode="livemin")
+worker_weights_version = Gauge(WORKER_VERSION.name, WORKER_VERSION.meaning, multiprocess_mode="liveall")
+weights_delay = Histogram(
+    WEIGHTS_DELAY.name, WEIGHTS_DELAY.meaning, buckets=(0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 30.0)
+)
+fallbacks = Counter(FALLBACKS.name, FALLBACKS.meaning, FALLBACKS.labels)
 rejected_documents = Counter(REJECTED_WEIGHTS.name, REJECTED_WEIGHTS.meaning, REJECTED_WEIGHTS.labels)
 degraded_answers = Counter(DEGRADED.name, DEGRADED.meaning)
 ingested_events = Counter(INGESTED.name, INGESTED.meaning, INGESTED.labels)
+recommend_answers = Counter(ANSWERS.name, ANSWERS.meaning, ANSWERS.labels)
 recommended_products = Counter(RECOMMENDED.name, RECOMMENDED.meaning, RECOMMENDED.labels)
 limited_requests = Counter(LIMITED.name, LIMITED.meaning, LIMITED.labels)
 
 
-def count_recommended(sources: Iterable[str]) -> None:
-    """Count the products of an answer, given by what each is there for."""
+# A series that begins with its first count shows no increase: those whose values are known begin at 0.
+for _reason in ("redis_away", "zookeeper_away", "no_profile", "filled_up"):
+    fallbacks.labels(_reason)
+for _limit in ("read", "ingest", "config"):
+    limited_requests.labels(_limit)
+
+
+def count_answer(sources: Sequence[str], *, connected: bool, own: bool, filled: bool) -> None:
+    """Count an answer, its products by what each is there for, and what of it is not what was asked for.
+
+    But for Redis: where that is away is noticed elsewhere.
+    """
+    recommend_answers.labels("profile" if own else "popular").inc()
     for source, count in Tally(sources).items():
         recommended_products.labels(source).inc(count)
+    if not connected:
+        fallbacks.labels("zookeeper_away").inc()
+    if not own:
+        fallbacks.labels("no_profile").inc()
+    elif filled:
+        fallbacks.labels("filled_up").inc()
 
 
 class TotalsCollector(Collector):
@@ -154,11 +202,11 @@ def _family(metric: MetricName, values: dict[str, int]) -> CounterMetricFamily:
     return family
 
 
-def totals_text(read: Callable[[], Totals | None], model: Callable[[], Model | None]) -> bytes:
-    """Give the totals and the model's figures as Prometheus text."""
+def collected_text(*collectors: Collector) -> bytes:
+    """Give what is collected at a scrape as Prometheus text."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(TotalsCollector(read))
-    registry.register(ModelCollector(model))
+    for each in collectors:
+        registry.register(each)
     return generate_latest(registry)
 
 

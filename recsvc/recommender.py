@@ -88,9 +88,8 @@ class Recommender:
 
     def products(self, user: StoredUser, wish: Wish = USUAL) -> list[dict[str, Any]]:
         """Give the products alone that such an answer has."""
-        basis = self._basis(wish)
-        tastes = lambda: _liked(self._row_scores(self._unexpired(user.rows), basis.in_force))  # noqa: E731
-        return self._products(user, tastes, basis)[0]
+        basis, user = self._basis(wish), replace(user, rows=self._unexpired(user.rows))
+        return self._products(user, lambda: _liked(self._row_scores(user.rows, basis.in_force)), basis)[0]
 
     def similar(self, product_id: str, wish: Wish = USUAL) -> dict[str, Any]:
         """Answer ``GET /similar``: what was taken with a product, or where nothing is known of that, by its tags.
@@ -148,6 +147,7 @@ class Recommender:
             rows: Collection[Mapping[str, str]] = self._store.counts(wanted) if wanted else []
         except StoreUnavailable:
             degraded = True
+            metrics.fallbacks.labels("redis_away").inc()
             rows = [self._last_seen.recall(each).rows for each in wanted]
         else:
             for user_id, each in zip(wanted, rows, strict=True):
@@ -163,8 +163,9 @@ class Recommender:
         scores = self._row_scores(rows, basis.in_force)
         liked = _liked(scores)
         products, popular = self._products(user, lambda: liked, basis)
-        own = bool(liked) or any(each["source"] not in (TAGS, POPULAR) for each in products)
-        metrics.count_recommended(each["source"] for each in products)
+        sources = [each["source"] for each in products]
+        own = bool(liked) or not {TAGS, POPULAR}.issuperset(sources)
+        metrics.count_answer(sources, connected=self._weights.connected, own=own, filled=bool(popular))
         as_of = self._newest(user) if own else basis.table.newest_ms(popular)
         return {
             "source": "profile" if own else POPULAR,
@@ -266,6 +267,7 @@ class Recommender:
         try:
             user = self._store.user(user_id, items=scorer is not None, ratings=True)
         except StoreUnavailable:
+            metrics.fallbacks.labels("redis_away").inc()
             return self._last_seen.recall(user_id), True
         self._last_seen.remember(user_id, user, with_items=scorer is not None)
         return user, False

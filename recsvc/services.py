@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,6 +32,7 @@ from recsvc.recommender import Recommender
 from recsvc.settings import KAFKA_CLIENTS, Settings
 from recsvc.settled_records import KafkaSettledRecords
 from recsvc.statistics_feed import StatisticsFeed
+from recsvc.stored_figures import StoredFigures, StoredFiguresReader
 from recsvc.totals_reader import TotalsReader
 from recsvc.user_store import RedisUserStore
 from recsvc.weights_record import read_weights_record
@@ -74,6 +76,7 @@ class Services:
     totals: Callable[[], Totals | None]
     model: Callable[[], Model | None]
     ops: Looks
+    stored: Callable[[], StoredFigures | None]
     starts: tuple[Callable[[], None], ...] = ()
     stops: tuple[Callable[[], None], ...] = field(default=())
 
@@ -110,6 +113,7 @@ def build_services(
     store = RedisUserStore(settings.redis_url, timeout_ms=settings.redis_timeout_ms)
     feed = StatisticsFeed(settings.redis_url, width=len(settings.event_types.names))
     totals = TotalsReader(settings.redis_url, timeout_ms=settings.redis_timeout_ms)
+    stored = StoredFiguresReader(settings.redis_url, timeout_ms=settings.redis_timeout_ms)
     kafka = publisher or _publisher(settings)
     offsets = KafkaLogOffsets(settings.kafka_bootstrap, settings.job_group, settings.kafka_access)
     settled = KafkaSettledRecords(settings.kafka_bootstrap, settings.job_group, settings.kafka_access)
@@ -146,7 +150,7 @@ def build_services(
     )
     watchers = [each.watcher for each in configurations.values()]
     for watcher in watchers:
-        _show_metrics(watcher)
+        show_metrics(watcher)
     return Services(
         recommender=recommender,
         own_writes=OwnWrites(store, settled, settings.event_types, counts_products=settings.counts_products),
@@ -171,10 +175,12 @@ def build_services(
         totals=totals.read,
         model=lambda: None if models.scorer is None else models.scorer.model,
         ops=ops,
+        stored=stored.read,
         starts=(seed_weights, store.start, feed.start, models.start, *(each.start for each in watchers)),
         stops=(
             offsets.stop,
             totals.stop,
+            stored.stop,
             store.stop,
             feed.stop,
             models.stop,
@@ -196,12 +202,19 @@ def _publisher(settings: Settings) -> EventPublisher:
     )
 
 
-def _show_metrics(watcher: DocumentWatcher[Any]) -> None:
+def show_metrics(watcher: DocumentWatcher[Any]) -> None:
+    """Have what a watcher takes and refuses appear in the metrics."""
     if watcher.kind.name == "weights":
-        metrics.weights_version.set(watcher.in_force.version)
+        began_ms = time.time() * 1000
 
         def changed(in_force: InForce[Any]) -> None:
             metrics.weights_version.set(in_force.version)
+            metrics.worker_weights_version.set(in_force.version)
+            if in_force.changed_ms >= began_ms:  # what was changed before could not be used sooner
+                metrics.weights_delay.observe(max(0.0, time.time() - in_force.changed_ms / 1000))
+
+        changed(watcher.in_force)
 
         watcher.on_change.append(changed)
-    watcher.on_reject.append(lambda: metrics.rejected_documents.labels(watcher.kind.name).inc())
+    rejected = metrics.rejected_documents.labels(watcher.kind.name)
+    watcher.on_reject.append(rejected.inc)

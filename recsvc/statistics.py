@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from reccore.canary import CANARY
+
 Integers = npt.NDArray[np.int64]
 Indices = npt.NDArray[np.intp]
 
@@ -93,7 +95,7 @@ class Collected:
     catalog_tags: dict[str, tuple[str, ...]] = field(default_factory=dict)
     described: dict[str, Described] = field(default_factory=dict)
     catalogue_ids: tuple[str, ...] = ()
-    removed: frozenset[str] = frozenset()
+    removed: frozenset[str] = frozenset({CANARY})
     _structure: ProductStructure | None = None
 
     def put_product(self, product_id: str, row: Sequence[Any]) -> None:
@@ -106,14 +108,15 @@ class Collected:
 
     def put_tag(self, tag: str, row: Sequence[Any]) -> None:
         """Take everybody's row of a tag ``[counts, newest event ms]``."""
-        self.tags[tag] = tuple(row[0])
+        if tag != CANARY:
+            self.tags[tag] = tuple(row[0])
 
     def put_catalog(self, products: Mapping[str, Mapping[str, Any]], removed: Iterable[str] = ()) -> None:
         """Take the whole catalogue; its tags stand before those learned from events.
 
         What was removed from it is shown to nobody, whatever events tell of it.
         """
-        self.removed = frozenset(removed)
+        self.removed = frozenset({*removed, CANARY})
         self.described = {key: Described.from_row(each) for key, each in products.items()}
         self.catalogue_ids = tuple(sorted(products))
         self.catalog_tags = {key: tuple(each["tags"]) for key, each in products.items() if each.get("tags") is not None}

@@ -16,6 +16,7 @@ from reweigh import commands
 from reweigh.archive_commands import add_archive_commands
 from reweigh.arguments import add_command, add_env, add_group, not_negative, positive
 from reweigh.bridge_commands import add_bridge_commands
+from reweigh.canary_command import add_canary_command
 from reweigh.catalog_commands import add_catalog_commands
 from reweigh.feature_commands import add_feature_commands
 from reweigh.lines import AUTO, FORMATS
@@ -84,6 +85,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_data(subparsers)
     _add_load(subparsers)
     add_bridge_commands(subparsers)
+    add_canary_command(subparsers)
     add_catalog_commands(subparsers)
     add_feature_commands(subparsers)
     _add_eval(subparsers)

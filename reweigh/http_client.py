@@ -20,9 +20,14 @@ class Service:
         self._api_key = api_key
         self._timeout = timeout_seconds
 
-    def recommend(self, user_id: str, n: int) -> dict[str, Any]:
-        """``GET /recommend/<user_id>``."""
-        return self._call("GET", f"/recommend/{quote(user_id, safe='')}?n={n}")
+    def recommend(self, user_id: str, n: int, after: str = "") -> dict[str, Any]:
+        """``GET /recommend/<user_id>``; ``after`` is the place of an event that the answer is to tell of at once."""
+        wish = f"&after={quote(after, safe='')}&wait_ms=0" if after else ""
+        return self._call("GET", f"/recommend/{quote(user_id, safe='')}?n={n}{wish}")
+
+    def send_event(self, event: Mapping[str, Any]) -> dict[str, Any]:
+        """``POST /update``: where the event stands in Kafka."""
+        return self._call("POST", "/update", dict(event))
 
     def weights(self) -> dict[str, Any]:
         """``GET /api/config/weights``: the weights in force and their version."""

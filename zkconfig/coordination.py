@@ -15,10 +15,9 @@ ANY_VERSION = -1
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One node as it was read.
+    """One node as it was read. ``version`` counts its changes, ``modified`` is the mzxid, ``created`` the czxid.
 
-    ``version`` counts its changes, ``modified`` is the mzxid, ``created`` the czxid, ``created_ms`` when that was
-    (epoch ms, by ZooKeeper's clock).
+    ``created_ms`` and ``modified_ms`` are when ZooKeeper made it and took the newest change, by its clock (epoch ms).
     """
 
     data: bytes
@@ -26,6 +25,7 @@ class Node:
     modified: int
     created: int
     created_ms: int
+    modified_ms: int
 
 
 @dataclass(frozen=True, slots=True)

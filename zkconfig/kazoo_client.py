@@ -202,4 +202,4 @@ def digest_options(auth: str) -> dict[str, Any]:
 
 
 def _as_node(data: bytes, stat: ZnodeStat) -> Node:
-    return Node(data, stat.version, stat.mzxid, stat.czxid, stat.ctime)
+    return Node(data, stat.version, stat.mzxid, stat.czxid, stat.ctime, stat.mtime)

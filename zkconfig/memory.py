@@ -205,15 +205,19 @@ def _carry_out(nodes: dict[str, Node], operation: Operation, number: int, number
         parent = path.rpartition("/")[0]
         if path in nodes or (parent and parent not in nodes):
             raise Conflict(f"{path} exists, or its parent does not")
-        nodes[path] = Node(operation.data, 0, number, number, int(time.time() * 1000))
+        nodes[path] = Node(operation.data, 0, number, number, now := _now_ms(), now)
         return path
     found = nodes.get(operation.path)
     if found is None or operation.version not in (ANY_VERSION, found.version):
         raise Conflict(f"{operation.path} is not as seen")
-    nodes[operation.path] = Node(operation.data, found.version + 1, number, found.created, found.created_ms)
+    nodes[operation.path] = Node(operation.data, found.version + 1, number, found.created, found.created_ms, _now_ms())
     return operation.path
 
 
 def _child(parent: str, path: str) -> str | None:
     above, _, name = path.rpartition("/")
     return name if above == parent.rstrip("/") and name else None
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -32,11 +32,15 @@ RECORD_TRIES = 10
 
 @dataclass(frozen=True, slots=True)
 class InForce(Generic[D]):
-    """A document, the version that names it, and whether it is known: False for a default that nobody confirmed."""
+    """A document, the version that names it, and whether it is known: False for a default that nobody confirmed.
+
+    ``changed_ms`` is when ZooKeeper took it (epoch ms); 0 where that was not read with it.
+    """
 
     document: D
     version: int
     known: bool
+    changed_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +112,8 @@ class DocumentWatcher(Generic[D]):
         """Take a document that was just written by this process, without waiting for ZooKeeper to tell of it."""
         self._take(document, version)
 
-    def _value(self, document: D, version: int, *, known: bool) -> InForce[D]:
-        return InForce(document, version, known)
+    def _value(self, document: D, version: int, *, known: bool, changed_ms: int = 0) -> InForce[D]:
+        return InForce(document, version, known, changed_ms)
 
     def _connection_came(self) -> None:
         if not self._ensured:
@@ -133,7 +137,7 @@ class DocumentWatcher(Generic[D]):
             found = last_good.decode(self.kind, node)
             if found is not None:
                 self._recorded = max(self._recorded, found[1])
-                self._take(*found)
+                self._take(*found, node.modified_ms if node else 0)
         except Exception:
             log.exception("the last good %s could not be read", self.kind.name)
 
@@ -157,7 +161,7 @@ class DocumentWatcher(Generic[D]):
             # A server that lags behind catches up. An ensemble that was made anew has restarted its numbers: then the
             # remembered version has to be forgotten by hand, which docs/weights.md describes.
             log.error("%s has version %d, behind the known %d", self.kind.path, node.modified, self._in_force.version)
-        self._take(document, node.modified)
+        self._take(document, node.modified, node.modified_ms)
         if node.modified > self._recorded:
             self.coordination.submit(self._record)
 
@@ -177,13 +181,13 @@ class DocumentWatcher(Generic[D]):
         for call in self.on_reject:
             call()
 
-    def _take(self, document: D, version: int) -> None:
+    def _take(self, document: D, version: int, changed_ms: int = 0) -> None:
         # Several threads come here: who tells others does so before the next may take, or they would hear an older
         # version last.
         with self._changed:
             if version <= self._in_force.version and self._in_force.known:
                 return
-            taken = self._value(document, version, known=True)
+            taken = self._value(document, version, known=True, changed_ms=changed_ms)
             self._in_force = taken
             self._changed.notify_all()
             if self._presence is not None:
@@ -236,8 +240,8 @@ class WeightsWatcher(DocumentWatcher[Weights]):
         assert isinstance(taken, WeightsInForce)  # noqa: S101  made by `_value` only
         return taken
 
-    def _value(self, document: Weights, version: int, *, known: bool) -> WeightsInForce:
-        return WeightsInForce(document, version, known)
+    def _value(self, document: Weights, version: int, *, known: bool, changed_ms: int = 0) -> WeightsInForce:
+        return WeightsInForce(document, version, known, changed_ms)
 
 
 def open_watcher(

@@ -14,6 +14,7 @@ from deploy.local.errors import StackError
 from deploy.local.follower import follower_server
 from deploy.local.home import Home
 from deploy.local.job import is_outdated
+from deploy.local.monitoring import canary_server, monitoring_servers
 from deploy.local.server import Server
 from deploy.local.service import api_server, sweeper_server
 from deploy.local.settings import Settings
@@ -31,14 +32,21 @@ SERVERS_OF = {
     "rabbitmq": ("rabbitmq",),
     "bridge": ("bridge",),
     "archive": ("archive", "archive_ratings"),
+    "monitoring": ("prometheus", "alertmanager", "node_exporter"),
+    "canary": ("canary",),
 }
 ALL_PARTS = tuple(SERVERS_OF)
-OPTIONAL_PARTS = {"STACK_RABBITMQ": ("rabbitmq", "bridge"), "STACK_ARCHIVE": ("archive",)}
+OPTIONAL_PARTS = {
+    "STACK_RABBITMQ": ("rabbitmq", "bridge"),
+    "STACK_ARCHIVE": ("archive",),
+    "STACK_MONITORING": ("monitoring", "canary"),
+}
 """Those that run only where they are asked for, by the variable that asks."""
 DEFAULT_PARTS = tuple(part for part in ALL_PARTS if not any(part in parts for parts in OPTIONAL_PARTS.values()))
 # Those that need the topics wait for them; everything else starts at the same time.
-AFTER_TOPICS = ("api", "sweeper", "follower", "job_keeper", "bridge", "archive", "archive_ratings")
+AFTER_TOPICS = ("api", "sweeper", "follower", "job_keeper", "bridge", "archive", "archive_ratings", "canary")
 STOP_ORDER = (
+    ("prometheus", "alertmanager", "node_exporter", "canary"),
     ("job_keeper", "sweeper", "api", "follower", "bridge", "archive", "archive_ratings"),
     ("taskmanager", "jobmanager"),
     ("kafka", "redis", "zookeeper", "rabbitmq"),
@@ -55,6 +63,10 @@ PORTS_OF = {
     "archive": ("archive_metrics",),
     "archive_ratings": ("archive_ratings_metrics",),
     "follower": ("follower_metrics",),
+    "prometheus": ("prometheus",),
+    "alertmanager": ("alertmanager",),
+    "node_exporter": ("node_exporter",),
+    "canary": ("canary_metrics",),
 }
 
 
@@ -95,6 +107,10 @@ def all_servers(
         servers.append(bridge_server(ports["bridge_metrics"], {**stack_env, **rabbitmq_environment(addresses)}))
     if "archive" in parts:
         servers += archive_servers(home, ports, stack_env)
+    if "monitoring" in parts:
+        servers += monitoring_servers(home, ports, parts, sizes.alert_speed)
+    if "canary" in parts:
+        servers.append(canary_server(home, ports["canary_metrics"], stack_env))
     return servers
 
 

@@ -1,4 +1,4 @@
-"""RabbitMQ, one server: the one that is installed, else the one of Debian's packages (`debian_rabbitmq.py`).
+"""RabbitMQ, one server: the one that is installed, else the one of Debian's packages (`debian_packages.py`).
 
 Erlang is started as it is, not by RabbitMQ's scripts: these change the user, read files in /etc, and start `epmd`, a
 daemon that outlives everything. A single server needs neither that nor a port for other servers.
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.local.debian_rabbitmq import unpack_packages, unpacked_folder
+from deploy.local.debian_packages import RABBITMQ
 from deploy.local.errors import StackError
 from deploy.local.home import Home
 from deploy.local.ports import HOST
@@ -57,7 +57,7 @@ def provide(tell: Callable[[str], None]) -> None:
         StackError: It can't be had.
     """
     if installed() is None:
-        unpack_packages(tell)
+        RABBITMQ.unpack(tell)
 
 
 def installation() -> Installation:
@@ -66,7 +66,7 @@ def installation() -> Installation:
     Raises:
         StackError: There is neither.
     """
-    found = installed() or installed(unpacked_folder(), path=os.devnull)
+    found = installed() or installed(RABBITMQ.root, path=os.devnull)
     if found is None:
         raise StackError("RabbitMQ is neither installed nor unpacked in the cache; `STACK_RABBITMQ=on make up` gets it")
     return found

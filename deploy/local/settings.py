@@ -29,6 +29,10 @@ PORTS = (
     "archive_metrics",
     "archive_ratings_metrics",
     "follower_metrics",
+    "prometheus",
+    "alertmanager",
+    "node_exporter",
+    "canary_metrics",
 )
 # Settings of job and service that the stack hands on as they are.
 HANDED_ON = (
@@ -67,6 +71,7 @@ class Sizes:
     parallelism: int = 1
     partitions: int = 4
     checkpoint_interval_ms: int = 2000
+    alert_speed: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from deploy.local import jars, java, rabbitmq
+from deploy.local import jars, java, prometheus, rabbitmq
 from deploy.local.addresses import Addresses, rabbitmq_environment, stack_environment, write_stack_env
 from deploy.local.errors import StackError
 from deploy.local.home import Home
@@ -40,7 +40,7 @@ class Stack:
     Args:
         home: Its folder, by default `.local` of the checkout. Two stacks need two folders.
         parts: Which of zookeeper, kafka, redis, flink, api, sweeper, job to run; by default all of these; rabbitmq,
-            bridge and archive are further ones.
+            bridge, archive, monitoring and canary are further ones.
         environment: Where settings are read, by default the process's own environment.
         tell: Is given each line about the progress.
     """
@@ -104,6 +104,8 @@ class Stack:
                 jars.fetch_jars(self._progress.say)
             if "rabbitmq" in self.parts:
                 rabbitmq.provide(self._progress.say)
+            if "monitoring" in self.parts:
+                prometheus.provide(self._progress.say)
             if "job" in self.parts:
                 self.home.job_stopped.unlink(missing_ok=True)
             servers = self.servers()

@@ -11,6 +11,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
+from reccore.canary import CANARY
 from reweigh.train.interactions import Interactions, Person
 
 _MEMORY: Final = "1000MB"
@@ -74,6 +75,7 @@ class EventTable:
 
         Of each of ``most_people`` the oldest 80 % stay known, one at least.
         """
+        self.database.execute("DELETE FROM events WHERE user_id = ? OR product_id = ?", [CANARY, CANARY])
         for statement in (_SAMPLE.format(most=most_people), _HELD.format(known=_KNOWN), _NUMBERED):
             self.database.execute(statement)
         ((events,),) = self.database.sql("SELECT count(*) FROM events").fetchall()

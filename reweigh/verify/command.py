@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
@@ -10,10 +11,12 @@ from typing import Final
 from reweigh.archive.log import Log
 from reweigh.archive.settings import ArchiveSettings
 from reweigh.archive.store import open_store
+from reweigh.errors import CommandError
 from reweigh.progress import Bars
 from reweigh.settings import Settings
 from reweigh.verify.archived import ArchivedLog
 from reweigh.verify.log import EventLog
+from reweigh.verify.report import sums
 from reweigh.verify.run import Outcome, Plan, Verification, Weights
 from reweigh.verify.stored import Stored
 from zkconfig.cli import connected
@@ -48,9 +51,19 @@ def verify(
     stored = Stored(settings.required("REDIS_URL"))
     try:
         with _weights(settings) as weights, Bars() as bars:
-            return Verification(plan, log, stored, weights, bars.tell).run()
+            outcome = Verification(plan, log, stored, weights, bars.tell).run()
+        _note(stored, outcome)
+        return outcome
     finally:
         stored.close()
+
+
+def _note(stored: Stored, outcome: Outcome) -> None:
+    """Leave the outcome where the service's metrics find it; a Redis user who may only read goes without."""
+    try:
+        stored.note_outcome(len(outcome.comparison.differences), sums(outcome).read, time.time_ns() // 1_000_000)
+    except CommandError as exc:
+        print(f"reweigh: the metrics of the service will not show this outcome: {exc}", file=sys.stderr)
 
 
 def _archived(topics: EventLog, archive: ArchiveSettings) -> ArchivedLog:

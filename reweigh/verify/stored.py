@@ -44,12 +44,14 @@ _HOUSEKEEPING: Final = frozenset(
         "{stats}:changes",
         "{stats}:dropped_items",
         "{stats}:dropped_tags",
+        "{stats}:writing",
         "catalog:products",
         "catalog:details",
         "catalog:removed",
         "catalog:version",
         "follow:offsets",
         "publishing:recommendations",
+        "verify:outcome",
         "weights:in_force",
         "writer:epoch",
         "writer:fence",
@@ -104,6 +106,11 @@ class Stored:
         for product_id, since in self._ask(lambda: self._client.hgetall("catalog:removed")).items():
             products[product_id] = CatalogueTags([], int(since))
         return products
+
+    def note_outcome(self, differences: int, records: int, finished_ms: int) -> None:
+        """Leave what was found for the service's metrics. Raises :class:`CommandError`, also without the right to."""
+        fields = {"differences": differences, "records": records, "finished_ms": finished_ms}
+        self._ask(lambda: self._client.hset("verify:outcome", mapping=fields), "the outcome can't be noted")
 
     def read_into(self, database: duckdb.DuckDBPyConnection, tell: Callable[[int, int], None]) -> None:
         """Read every key into tables of ``database``; ``tell`` is given keys read and how many there are."""
@@ -173,11 +180,11 @@ class Stored:
 
         return cast("list[Any]", self._ask(execute))
 
-    def _ask(self, action: Callable[[], Any]) -> Any:
+    def _ask(self, action: Callable[[], Any], problem: str = "what Redis holds can't be read") -> Any:
         try:
             return action()
         except redis.RedisError as exc:
-            raise CommandError(f"what Redis holds can't be read: {exc}") from exc
+            raise CommandError(f"{problem}: {exc}") from exc
 
 
 class _Keys:

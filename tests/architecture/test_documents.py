@@ -19,10 +19,12 @@ from reccore.followed_topics import FollowedTopics
 from reccore.metric_names import MetricName
 from reccore.totals import APPLIED_PREFIX, DEAD_PREFIX, READ_PREFIX, UNTAGGED
 from recsvc.metrics import METRICS
+from recsvc.stored_metrics import STORED_METRICS
 from reweigh.archive.metrics import METRICS as ARCHIVE_METRICS
 from reweigh.archive.run import GROUPS as ARCHIVE_GROUPS
 from reweigh.archive.schema import RATING_SCHEMA, SCHEMA
 from reweigh.archive.settings import SETTINGS
+from reweigh.canary.metrics import METRICS as CANARY_METRICS
 from reweigh.follow.follower import GROUP as FOLLOW_GROUP
 from reweigh.follow.metrics import METRICS as FOLLOW_METRICS
 from reweigh.rabbitmq.metrics import METRICS as BRIDGE_METRICS
@@ -48,7 +50,7 @@ def check_metrics(heading: str, metrics: Iterable[MetricName]) -> None:
     for each in metrics:
         labels = ", ".join(f"`{label}`" for label in each.labels)
         rows[each.name] = f"| `{each.name}` | {each.kind} | {labels} | {each.meaning} |"
-    assert table("data_dictionary.md", heading) == rows
+    assert table("metrics.md", heading) == rows
 
 
 def test_redis_keys() -> None:
@@ -59,6 +61,7 @@ def test_redis_keys() -> None:
     keys |= {layout.ratings_key(user), layout.interests_key(user), layout.about_interests_key(user)}
     keys |= {layout.recommendations_key(user), layout.PUBLISHING}
     keys |= {layout.PRODUCT_STATISTICS, layout.TAG_STATISTICS, layout.TOTALS, layout.DROPPED_TAGS, layout.CHANGES}
+    keys |= {layout.WRITING, layout.VERIFY_OUTCOME}
     keys |= {layout.CATALOG_DETAILS, layout.CATALOG_REMOVED, layout.FOLLOWED}
     keys |= {layout.MODEL_CURRENT, layout.MODEL_VERSION, layout.MODEL_BLOBS}
     keys |= {layout.model_blob_key("<version>", "<name>", "<n>"), re.sub(r"\d+", "<tag>", layout.slot_writes_key(0))}
@@ -70,8 +73,17 @@ def test_redis_keys() -> None:
 
 
 def test_metrics() -> None:
-    """Name, kind, labels and meaning of every metric are in the data dictionary."""
-    check_metrics("Metrics", METRICS)
+    """Name, kind, labels and meaning of every metric are on the page of metrics."""
+    check_metrics("Metrics of the service", METRICS)
+    check_metrics("Metrics of Redis and the job's writing", STORED_METRICS)
+
+
+def test_no_label_grows_with_users_or_products() -> None:
+    """Every label of every table is one whose values are routes, types, reasons, processes and the like."""
+    bounded = {"outcome", "topic", "event_type", "reason", "name", "source", "ranking", "limit", "method", "status"}
+    bounded |= {"route", "pid", "writer", "action", "trigger", "queue"}
+    tables = (METRICS, STORED_METRICS, BRIDGE_METRICS, ARCHIVE_METRICS, FOLLOW_METRICS, CANARY_METRICS)
+    assert {label for metrics in tables for metric in metrics for label in metric.labels} == bounded
 
 
 def test_metrics_of_the_bridge() -> None:
@@ -89,6 +101,11 @@ def test_columns_and_metrics_of_the_archive() -> None:
 def test_metrics_of_the_follower() -> None:
     """The same of those of `reweigh follow`."""
     check_metrics("Metrics of the follower", FOLLOW_METRICS)
+
+
+def test_metrics_of_the_canary() -> None:
+    """The same of those of `reweigh canary`."""
+    check_metrics("Metrics of the canary", CANARY_METRICS)
 
 
 def test_settings_of_rabbitmq() -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, cast
 
+import numpy as np
 import pandas as pd
 import pytest
 import redis
@@ -22,6 +24,7 @@ from reccore import encoding, layout
 from reccore.row_cap import RowCap
 from reccore.slots import slot
 from reccore.tag_list import escape_all, join_tags
+from reccore.write_figures import decode_figures
 from tests.redis_modes import in_each_way
 
 STAMP = WeightsStamp(10, '{"view": 1}')
@@ -187,6 +190,20 @@ def test_other_writers_do_not_stop_a_batch(open_store: Callable[..., RedisStore]
         stopping.set()
         meddler.join()
     assert client.hget(layout.profile_key("u"), "tag") == "199"
+
+
+def test_figures_of_writers(open_store: Callable[..., RedisStore], client: redis.Redis) -> None:
+    """Each writer notes its own, and those from when there was another number of subtasks go."""
+    for subtask in range(2):
+        open_store(subtask, 2).note_batch(3, time.monotonic(), np.array([time.time_ns() // 1_000_000]))
+    assert sorted(client.hkeys(layout.WRITING)) == ["test/2/0", "test/2/1"]
+    store = open_store(0, 1)
+    assert client.hkeys(layout.WRITING) == []
+    for _ in range(2):  # the second batch comes too soon after the first to be noted
+        store.note_batch(700, time.monotonic(), np.array([1_000, time.time_ns() // 1_000_000 + 60_000]))
+    figures = decode_figures(client.hget(layout.WRITING, "test/1/0") or "")
+    assert [sum(of.counts) for _, of in figures.named()] == [1, 1, 1]
+    assert figures.write_rows.total == 700
 
 
 def test_refusal_for_good_fails_at_once(open_store: Callable[..., RedisStore], client: redis.Redis) -> None:

@@ -40,6 +40,9 @@ class Listener:
         """Take statistics."""
         self.statistics[key] = values
 
+    def note_batch(self, rows: int, began: float, events_ms: Any = None) -> None:
+        """Take note of nothing."""
+
 
 class Weights:
     """Weights that learn newer ones when they are told of them."""

@@ -9,7 +9,7 @@ import pytest
 
 from deploy.local import Stack, StackError, rabbitmq
 from deploy.local.__main__ import _default_parts
-from deploy.local.debian_rabbitmq import unpack_packages
+from deploy.local.debian_packages import RABBITMQ
 from deploy.local.parts import DEFAULT_PARTS
 from deploy.local.processes import processes_of
 
@@ -47,7 +47,7 @@ def test_without_apt_it_is_said_what_to_install(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("REWEIGH_CACHE", str(tmp_path / "cache"))
     with pytest.raises(StackError, match="install rabbitmq-server"):
-        unpack_packages(print)
+        RABBITMQ.unpack(print)
 
 
 def test_packages_that_can_not_be_had_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,7 +58,7 @@ def test_packages_that_can_not_be_had_are_told(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("REWEIGH_CACHE", str(tmp_path / "cache"))
     with pytest.raises(StackError, match=r"apt-get update failed.*\n.*no such release"):
-        unpack_packages(lambda _: None)
+        RABBITMQ.unpack(lambda _: None)
     assert list((tmp_path / "cache").iterdir()) == []
 
 

@@ -136,6 +136,7 @@ def bench() -> Iterator[Bench]:
             ),
             patience_seconds=60,
         ),
+        stored=lambda: None,
         starts=tuple(each.watcher.start for each in configurations.values()),
         stops=(weights.stop, lambda: services.ops.stop()),
     )

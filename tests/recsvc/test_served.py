@@ -279,5 +279,5 @@ def test_metrics_are_those_of_all_workers(port: int, database: redis.Redis) -> N
     ):
         assert line in text
     assert "user-3" not in text
-    assert 'url_rule="/recommend/<anytext:user_id>"' in text
+    assert 'route="/recommend/<anytext:user_id>"' in text
     assert "reweigh_weights_version " in text

@@ -1,0 +1,77 @@
+"""What the service tells of Redis itself at a scrape: how large it is, how writing goes, what was verified."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import redis
+
+from reccore import layout
+from reccore.write_figures import WriteFigures, decode_figures
+
+_DRAWN: Final = 500
+"""Keys drawn to estimate the number of users: a millisecond of Redis at each scrape."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What `reweigh verify` last found: differences (or more), the records it counted, and when (epoch s)."""
+
+    differences: int
+    records: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFigures:
+    """Keys and bytes of the database, users by estimate, how each writer's writing goes, and the last verification."""
+
+    keys: int
+    used_bytes: int
+    users: float
+    writing: Mapping[str, WriteFigures]
+    verified: Verified | None
+
+
+class StoredFiguresReader:
+    """Reads them; quick to give up, because a scrape must not wait for Redis."""
+
+    def __init__(self, url: str, *, timeout_ms: int) -> None:
+        seconds = timeout_ms / 1000
+        self._redis: Any = redis.Redis.from_url(
+            url, socket_timeout=seconds, socket_connect_timeout=seconds, decode_responses=True, max_connections=4
+        )
+
+    def read(self) -> StoredFigures | None:
+        """Give the figures, None when Redis is away."""
+        try:
+            with self._redis.pipeline(transaction=False) as pipeline:
+                pipeline.dbsize()
+                pipeline.info("memory")
+                pipeline.hgetall(layout.WRITING)
+                pipeline.hgetall(layout.VERIFY_OUTCOME)
+                for _ in range(_DRAWN):
+                    pipeline.randomkey()
+                keys, memory, writing, verified, *drawn = pipeline.execute()
+            profiles = sum((key or "").startswith(layout.PROFILE_PREFIX) for key in drawn)
+            return StoredFigures(
+                keys=keys,
+                used_bytes=memory["used_memory"],
+                users=keys * profiles / len(drawn),
+                writing={writer: decode_figures(text) for writer, text in sorted(writing.items())},
+                verified=_verified(verified),
+            )
+        except (redis.RedisError, ValueError, KeyError):
+            return None
+
+    def stop(self) -> None:
+        """Close the connections."""
+        self._redis.close()
+
+
+def _verified(fields: Mapping[str, str]) -> Verified | None:
+    if not fields:
+        return None
+    return Verified(int(fields["differences"]), int(fields["records"]), int(fields["finished_ms"]) / 1000)

@@ -1,0 +1,1 @@
+"""`reweigh canary`: an event of its own every few seconds, timed until it is in an answer."""

@@ -1,0 +1,108 @@
+"""The alert rules: each fires when it should and only then, says what it must, and has its section in the runbook."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from deploy.local import prometheus
+from tests.grafana.alert_cases import CASES, Case
+
+ROOT = Path(__file__).resolve().parents[2]
+RULES = sorted((ROOT / "grafana" / "prometheus" / "rules").glob("*.yml"))
+RUNBOOK = (ROOT / "docs" / "runbook.md").read_text(encoding="utf-8")
+PARTS = ("Meaning", "Impact", "Diagnosis", "Mitigation")
+
+
+def alerts() -> dict[str, dict[str, Any]]:
+    """Every alert by its name."""
+    groups = [group for file in RULES for group in YAML(typ="safe").load(file)["groups"]]
+    rules = [rule for group in groups for rule in group["rules"] if "alert" in rule]
+    return {rule["alert"]: rule for rule in rules}
+
+
+def sections() -> dict[str, str]:
+    """The sections of the runbook by their headings."""
+    found = re.split(r"^## (\w+)$", RUNBOOK, flags=re.MULTILINE)
+    return dict(zip(found[1::2], found[2::2], strict=True))
+
+
+def commands(section: str) -> list[str]:
+    """The lines of a section's shell blocks, each a command."""
+    blocks = re.findall(r"^```sh\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
+    return [line for block in blocks for line in block.splitlines() if line]
+
+
+@pytest.fixture(scope="module")
+def promtool() -> str:
+    """The real one."""
+    prometheus.provide(lambda _: None)
+    return str(prometheus.program("promtool"))
+
+
+def _as_test(case: Case) -> dict[str, Any]:
+    firing = f'count(ALERTS{{alertname="{case.alert}",alertstate="firing"}})'
+    expected = [{"labels": "{}", "value": case.fires}] if case.fires else []
+    return {
+        "interval": "1m",
+        "input_series": [{"series": name, "values": values} for name, values in case.series.items()],
+        "promql_expr_test": [{"expr": firing, "eval_time": f"{case.at}m", "exp_samples": expected}],
+    }
+
+
+def test_each_fires_when_it_should_and_only_then(promtool: str, tmp_path: Path) -> None:
+    """By Prometheus' own tester; each alert has cases of both kinds."""
+    assert {case.alert for case in CASES if case.fires} == set(alerts())
+    assert {case.alert for case in CASES if not case.fires} == set(alerts())
+    file = tmp_path / "cases.yml"
+    content = {"rule_files": [str(each) for each in RULES], "evaluation_interval": "1m"}
+    YAML(typ="safe").dump({**content, "tests": [_as_test(case) for case in CASES]}, file)
+    done = subprocess.run(
+        (promtool, "test", "rules", str(file)), capture_output=True, text=True, check=False, timeout=200
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_rules_are_well_formed(promtool: str) -> None:
+    """As Prometheus reads them."""
+    done = subprocess.run((promtool, "check", "rules", *map(str, RULES)), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("name", alerts())
+def test_each_says_what_whoever_is_woken_needs(name: str) -> None:
+    """How bad it is, what it is, and where to read on."""
+    rule = alerts()[name]
+    assert rule["labels"]["severity"] in ("page", "ticket", "info")
+    assert {"summary", "description", "runbook_url"} <= rule["annotations"].keys()
+    assert rule["annotations"]["runbook_url"] == f"docs/runbook.md#{name.lower()}"
+
+
+def test_the_runbook_has_a_section_for_each_alert() -> None:
+    """In full, and for no other."""
+    assert set(sections()) == set(alerts())
+    for name, section in sections().items():
+        headings = re.findall(r"^\*\*(\w+)\.\*\*", section, re.MULTILINE)
+        assert tuple(headings) == PARTS, name
+        assert commands(section), name
+
+
+def test_the_commands_of_the_runbook_exist() -> None:
+    """The programs are there, targets of make are in the Makefile, `reweigh` knows its subcommands."""
+    from reweigh.cli import build_parser
+
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for command in {line for section in sections().values() for line in commands(section)}:
+        program, *arguments = command.split()
+        if program == "make":
+            assert re.search(rf"^{arguments[0]}:", makefile, re.MULTILINE), command
+        elif program == "reweigh":
+            build_parser().parse_args(arguments)
+        else:
+            assert shutil.which(program), command
