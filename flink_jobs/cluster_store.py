@@ -142,9 +142,10 @@ class ClusterStore(RedisStore):
         """
         call = self._next_epoch.call([layout.WRITER_EPOCH], [epoch_floor(time.time())])
         (epoch,) = self._call(self._next_epoch, [call])
-        # Where a take broke off half-way, some slots have its epoch and the others the one before.
-        ours = f",{','.join((self._epoch, *self._tried))}," if self._epoch else ""
+        # Where a take broke off half-way, some slots have its epoch and the others the one before. So it is with this
+        # one when a node, such as a replica that was just promoted, has to be given the script first.
         self._tried.append(epoch)
+        ours = f",{','.join((self._epoch, *self._tried))}," if self._epoch else ""
         arguments = [*self._place, ours, epoch]
         slots = [slot(layout.TOTALS)] if self._only_statistics else range(SLOTS)
         for start in range(0, len(slots), _SLOTS_A_PACKET):

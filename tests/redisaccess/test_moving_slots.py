@@ -98,6 +98,18 @@ def read_everybody(service: RedisUserStore, count: int) -> None:
     assert service.available
 
 
+def test_a_node_that_lacks_the_scripts(ground: Ground) -> None:
+    """As one that was just made a master: the writer gives it the scripts, and keeps its place."""
+    with closing(connected_store(ground.url, patience_seconds=60)) as store:
+        store.open("test", 1, 0)
+        for action in (store._take, lambda: store.commit_profiles(rows(7), STAMP)):
+            with ground.servers[1].admin() as admin:
+                admin.script_flush()
+            action()
+    with ground.client() as client:
+        assert [client.hget(layout.profile_key(user), "tag") for user in USERS] == ["7"] * len(USERS)
+
+
 def test_a_pass_is_not_complete_when_a_slot_has_moved(ground: Ground) -> None:
     """Since its users may have gone from a node that was still to be scanned to one that was scanned already."""
     with closing(connected_store(ground.url, patience_seconds=60)) as store:
