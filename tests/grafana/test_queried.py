@@ -151,7 +151,10 @@ def test_every_objective_is_measured(loaded: Stack) -> None:
 
 
 def test_the_commands_of_the_runbook_work(loaded: Stack, tmp_path: Path) -> None:
-    """As they are printed, from a folder that has the stack as ``.local``; what looks at the checkout's own stack is told of this one."""
+    """As they are printed, from a folder that has the stack as ``.local``.
+
+    What looks at the checkout's own stack is told of this one.
+    """
     (tmp_path / ".local").symlink_to(loaded.home.path)
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, **loaded.env, "PATH": path}
