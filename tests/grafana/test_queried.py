@@ -32,6 +32,7 @@ SETTINGS = {"REWEIGH_ALERT_SPEED": "20", "ARCHIVE_FLUSH_SECONDS": "1"}
 TYPES = ("view", "view", "view", "add_to_cart", "purchase")
 TOPICS = {"view": "view-events", "add_to_cart": "add-to-cart-events", "purchase": "purchase-events"}
 PATIENCE = 180.0
+pytestmark = pytest.mark.timeout(1_200)  # the first test waits for the whole stack, a training and a verification
 
 
 @pytest.fixture(scope="module")
