@@ -71,6 +71,10 @@ bench: $(STAMP) ## the benchmarks
 faults: $(STAMP) ## the fault matrix: everything that may break is broken, and the whole of Redis compared
 	@$(BIN)/python -m faults $(ROWS)
 
+.PHONY: alerts
+alerts: $(STAMP) ## broker stopped, Redis paused, bad weights: three alerts seen firing in a real Prometheus (some minutes)
+	@$(BIN)/python -m pytest -n 0 --timeout 1800 tests/grafana/provoked_alerts.py
+
 .PHONY: format
 format: $(STAMP) ## format and fix what can be fixed by itself
 	@$(BIN)/ruff format .

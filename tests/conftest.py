@@ -23,7 +23,7 @@ settings.load_profile("reweigh")
 _NUMBERS = itertools.count()
 
 
-_LONGEST = ("end_to_end", "bench", "security", "stack", "rabbitmq")
+_LONGEST = ("end_to_end", "grafana", "bench", "security", "stack", "rabbitmq")
 """The packages whose tests take longest, in the order in which they are begun."""
 
 

@@ -125,7 +125,7 @@ def _alertmanager(home: Home, port: int) -> Server:
         program=Program(
             name="alertmanager",
             argv=(
-                str(prometheus.program("alertmanager")),
+                *prometheus.alertmanager_command(),
                 f"--config.file={ALERTMANAGER}",
                 f"--storage.path={folder}",
                 f"--web.listen-address={HOST}:{port}",

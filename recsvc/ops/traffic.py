@@ -31,7 +31,7 @@ def read_traffic(http: CollectorRegistry, *, multiprocess: bool) -> Part:
             degraded += sum(int(each.value) for each in family.samples if each.name == metrics.DEGRADED.name)
         elif family.name == metrics.HTTP_DURATION.name:
             for sample in family.samples:
-                name = sample.labels.get("url_rule", "")
+                name = sample.labels.get("route", "")
                 if not name.startswith(_WATCHING):
                     _count(routes[name], sample.name, sample.labels, int(sample.value))
     edges = sorted({edge for route in routes.values() for edge in route["buckets"]})

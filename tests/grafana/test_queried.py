@@ -32,6 +32,7 @@ SETTINGS = {"REWEIGH_ALERT_SPEED": "20", "ARCHIVE_FLUSH_SECONDS": "1"}
 TYPES = ("view", "view", "view", "add_to_cart", "purchase")
 TOPICS = {"view": "view-events", "add_to_cart": "add-to-cart-events", "purchase": "purchase-events"}
 PATIENCE = 180.0
+pytestmark = pytest.mark.timeout(1_200)  # the first test waits for the whole stack, a training and a verification
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +152,10 @@ def test_every_objective_is_measured(loaded: Stack) -> None:
 
 
 def test_the_commands_of_the_runbook_work(loaded: Stack, tmp_path: Path) -> None:
-    """As in a shell in the checkout; what looks at the checkout's own stack is told of this one."""
+    """As they are printed, from a folder that has the stack as ``.local``.
+
+    What looks at the checkout's own stack is told of this one.
+    """
     (tmp_path / ".local").symlink_to(loaded.home.path)
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, **loaded.env, "PATH": path}
