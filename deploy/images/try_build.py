@@ -30,7 +30,7 @@ CHECKS = {
             "-c",
             "import recsvc.app, reweigh.archive.run, reweigh.train.run, reweigh.verify.run, reweigh.follow",
         ),
-        ("gunicorn", "--check-config", "--config", "python:recsvc.gunicorn_conf", "recsvc.wsgi:app"),
+        ("sh", "-c", "mkdir /tmp/metrics && PROMETHEUS_MULTIPROC_DIR=/tmp/metrics python -c 'import recsvc.wsgi'"),
         ("sh", "-c", "test $(id -u) = 10001 && ! touch /opt/reweigh/x"),
         ("sh", "-c", "touch /tmp/alive && healthcheck /tmp/alive 60"),
     ),
