@@ -33,6 +33,8 @@ HOUSEKEEPING = {
     layout.CATALOG_VERSION,
     layout.FOLLOWED,
     layout.PUBLISHING,
+    layout.VERIFY_OUTCOME,
+    layout.WRITING,
 }
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import redis
 
-from deploy.local import Stack
+from deploy.local import Stack, flink
 from deploy.local.cluster_jobs import cancel, list_jobs
 from deploy.local.job import build_archive, job_command
 from reccore import layout
@@ -26,7 +26,7 @@ from recsvc.ingest import Message, Placed
 from reweigh.kafka import end_offsets
 from tests.security.broker import PASSWORD, USER, SecuredBroker
 from tests.security.test_redis import JOB, acl_lines
-from tests.servers import flink, fresh_stack
+from tests.servers import fresh_stack
 from tests.waiting import wait_until
 from zkconfig.kazoo_client import KazooCoordination
 from zkconfig.presence import read_members
