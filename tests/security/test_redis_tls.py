@@ -14,8 +14,8 @@ from urllib.parse import quote
 import pytest
 import redis
 
+from flink_jobs.connected_store import connected_store
 from flink_jobs.errors import RedisUnavailableError
-from flink_jobs.redis_store import RedisStore
 from recsvc.user_store import RedisUserStore
 from reweigh.cli import main
 from reweigh.doctor import check_redis
@@ -51,7 +51,7 @@ def server() -> Iterator[Reached]:
 def test_job_service_and_commands_speak_tls(server: Reached, tmp_path: Path) -> None:
     """What one has written by way of TLS is there."""
     url = server.url(server.own)
-    job = RedisStore.connect(url, patience_seconds=20)
+    job = connected_store(url, patience_seconds=20)
     job.open("WriteProfiles", 1, 0)
     job.close()
     service = RedisUserStore(url, timeout_ms=10_000)
@@ -75,7 +75,7 @@ def test_a_server_that_is_not_known_is_refused(server: Reached, how: str) -> Non
         "no TLS": f"redis://127.0.0.1:{server.port}/0",
     }[how]
     with pytest.raises(RedisUnavailableError):
-        RedisStore.connect(url, patience_seconds=0.5).open("WriteProfiles", 1, 0)
+        connected_store(url, patience_seconds=0.5).open("WriteProfiles", 1, 0)
     service = RedisUserStore(url, timeout_ms=2_000)
     service.start()
     assert not service.ping()
