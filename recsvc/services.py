@@ -205,7 +205,7 @@ def _publisher(settings: Settings) -> EventPublisher:
 def show_metrics(watcher: DocumentWatcher[Any]) -> None:
     """Have what a watcher takes and refuses appear in the metrics."""
     if watcher.kind.name == "weights":
-        began_ms = time.time() * 1000
+        began_ms = int(time.time() * 1000)  # as ZooKeeper rounds it
 
         def changed(in_force: InForce[Any]) -> None:
             metrics.weights_version.set(in_force.version)

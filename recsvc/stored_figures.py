@@ -9,7 +9,9 @@ from typing import Any, Final
 import redis
 
 from reccore import layout
+from reccore.redis_url import CLUSTER, parse_redis_url
 from reccore.write_figures import WriteFigures, decode_figures
+from redisaccess.clients import client_of
 
 _DRAWN: Final = 500
 """Keys drawn to estimate the number of users: a millisecond of Redis at each scrape."""
@@ -40,12 +42,15 @@ class StoredFiguresReader:
 
     def __init__(self, url: str, *, timeout_ms: int) -> None:
         seconds = timeout_ms / 1000
-        self._redis: Any = redis.Redis.from_url(
+        self._redis: Any = client_of(
             url, socket_timeout=seconds, socket_connect_timeout=seconds, decode_responses=True, max_connections=4
         )
+        self._is_cluster = parse_redis_url(url).kind == CLUSTER
 
     def read(self) -> StoredFigures | None:
-        """Give the figures, None when Redis is away."""
+        """Give the figures; None when Redis is away, and of a cluster, whose nodes tell of themselves only."""
+        if self._is_cluster:
+            return None
         try:
             with self._redis.pipeline(transaction=False) as pipeline:
                 pipeline.dbsize()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from kazoo.client import KazooClient
 from xdist.scheduler import LoadScopeScheduling
 
 from deploy.local import Stack
+from recsvc.log_lines import JsonLines, TextLines
 from tests.servers import fresh_stack
 
 # No test asserts a time: machines are shared.
@@ -50,6 +52,18 @@ def nothing_left_running() -> Iterator[None]:
     yield
     left = [child for child in psutil.Process().children(recursive=True) if _runs(child)]
     assert not left, f"still running: {left}"
+
+
+@pytest.fixture(autouse=True)
+def log_as_before() -> Iterator[None]:
+    """A command that a test runs sets the log of the whole process: what others see of it stays as it was."""
+    root = logging.getLogger()
+    level = root.level
+    yield
+    root.setLevel(level)
+    logging.captureWarnings(capture=False)
+    for handler in [each for each in root.handlers if isinstance(each.formatter, JsonLines | TextLines)]:
+        root.removeHandler(handler)
 
 
 @pytest.fixture(scope="session")

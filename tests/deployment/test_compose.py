@@ -95,7 +95,7 @@ def test_commands_are_commands(compose: dict[str, Any]) -> None:
         for command in commands
         if command[0] == "reweigh"
     ]
-    assert {options.command for options in understood} == {"topics", "follow", "train", "archive", "bridge"}
+    assert {options.command for options in understood} == {"topics", "follow", "canary", "train", "archive", "bridge"}
 
 
 def test_redis_is_set_as_in_the_local_stack(compose: dict[str, Any]) -> None:

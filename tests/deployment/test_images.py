@@ -122,15 +122,16 @@ def test_the_job_image_holds_what_the_job_is_made_of() -> None:
 def test_every_module_that_a_container_runs_is_in_its_image() -> None:
     """The service image copies every package that the console script and the service import."""
     copied = set(re.findall(r"^COPY (\w+) \1$", (IMAGES / "service" / "Dockerfile").read_text(), re.MULTILINE))
-    assert copied == {"reccore", "zkconfig", "recsvc", "reweigh"}
+    assert copied == {"reccore", "redisaccess", "zkconfig", "recsvc", "reweigh"}
 
 
 def test_files_beside_the_code_are_packaged() -> None:
     """What is read from beside a module, the build puts into the wheel."""
     text = (ROOT / "pyproject.toml").read_text()
     suffixes = {file.suffix for package in (*PACKAGES, "recsvc", "reweigh") for file in (ROOT / package).rglob("*.*")}
-    assert suffixes - {".py", ".pyc"} == {".lua"}
+    assert suffixes - {".py", ".pyc"} == {".lua", ".html", ".css", ".js", ".svg"}
     assert '"*" = ["*.lua"' in text
+    assert 'recsvc = ["ops/static/*"]' in text
 
 
 def test_flink_in_a_container_is_set_as_in_the_local_stack(tmp_path: Path) -> None:

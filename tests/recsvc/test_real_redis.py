@@ -256,6 +256,7 @@ def test_what_is_none_of_ours_costs_nobody_else_the_sweep(
     database: redis.Redis, sweep: ScoreSweep, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A key of another type, and counts that nobody can read, are left out by name; all others get their scores."""
+    caplog.set_level("DEBUG", "recsvc.sweep")
     for number in range(50):
         put_user(database, f"user-{number}", {"shoes": "1,0,0;5"})
     database.set(layout.counts_key("text instead of counts"), "x")
