@@ -17,6 +17,8 @@ from pathlib import Path
 from deploy.local.java import java_home
 
 _STORE_PASSWORD = "keystore"
+_CLOSING_SECONDS = 0.5
+"""So long the loop goes on, so that what it has been told to close, handshakes that failed among it, is closed."""
 _SALT = 20
 """Bytes before and after what is protected: a salt, and a digest."""
 
@@ -75,6 +77,7 @@ def tls_before(host: str, port: int, own: Certificate) -> Iterator[int]:
     context.load_cert_chain(own.certificate, own.key)
     bound: Future[tuple[int, asyncio.AbstractEventLoop]] = Future()
     ending = asyncio.Event()
+    writers: list[asyncio.StreamWriter] = []
 
     async def copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         try:
@@ -88,6 +91,7 @@ def tls_before(host: str, port: int, own: Certificate) -> Iterator[int]:
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there, back = await asyncio.open_connection(host, port)
+        writers.extend((writer, back))
         await asyncio.gather(copy(reader, back), copy(there, writer))
 
     async def run() -> None:
@@ -95,6 +99,9 @@ def tls_before(host: str, port: int, own: Certificate) -> Iterator[int]:
         bound.set_result((server.sockets[0].getsockname()[1], asyncio.get_running_loop()))
         await ending.wait()
         server.close()
+        for writer in writers:
+            writer.transport.abort()
+        await asyncio.sleep(_CLOSING_SECONDS)
 
     thread = threading.Thread(target=lambda: asyncio.run(run()))
     thread.start()
