@@ -78,7 +78,7 @@ def test_the_service_reads_what_the_job_writes(ground: Ground, store: RedisStore
         assert all(each.purchased == {"bought"} for each in service.users(USERS))
         assert service.histories(USERS, 9, 5) == [[("0:0:1:p", 5)]] * len(USERS)
         assert set(service.some_users(2_000)) <= set(USERS)
-        assert len(service.some_users(2_000)) > len(USERS) / 4
+        assert service.some_users(2_000)  # few on a cluster, most of whose keys are those of the slots
         assert [dict(each) for each in service.counts(["nobody", "ü"])] == [{}, {"tag": "62,1,0;7"}]
     finally:
         service.stop()
