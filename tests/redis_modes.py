@@ -23,6 +23,8 @@ from tests.waiting import wait_until
 
 SERVICE = "reweigh"
 _PATIENCE = 60.0
+_ATTEMPTS = 3
+_CLUSTER = "cluster-enabled yes"
 
 
 @dataclass
@@ -71,19 +73,30 @@ def servers_started() -> Iterator[Any]:
     started: list[subprocess.Popen[bytes]] = []
     with tempfile.TemporaryDirectory(prefix="test-redis-", ignore_cleanup_errors=True) as folder:
 
-        def start(*lines: str, sentinel: bool = False) -> Server:
+        def attempt(*lines: str, sentinel: bool) -> Server | str:
             port = free_port()
-            home = Path(folder) / str(port)
-            home.mkdir()
+            home = Path(tempfile.mkdtemp(prefix=f"{port}-", dir=folder))
+            # The members of a cluster meet on a port of their own: 10,000 higher unless named, where it may be taken.
+            meeting = [f"cluster-port {free_port()}"] if _CLUSTER in lines else []
             file = home / "redis.conf"
-            file.write_text("\n".join((f"bind {HOST}", f"port {port}", f'dir "{home}"', *lines, "")))
+            file.write_text("\n".join((f"bind {HOST}", f"port {port}", f'dir "{home}"', *meeting, *lines, "")))
             argv = [str(executable()), str(file), *(["--sentinel"] if sentinel else [])]
             with (home / "log").open("wb") as log:
                 process = subprocess.Popen(argv, stdout=log, stderr=subprocess.STDOUT)
             started.append(process)
             server = Server(process, port)
-            wait_until(lambda: _answers(server), _PATIENCE, what=f"a Redis answers on {port}")
-            return server
+            what = f"a Redis answers on {port}"
+            wait_until(lambda: _answers(server) or process.poll() is not None, _PATIENCE, what=what)
+            if process.poll() is None:
+                return server
+            return (home / "log").read_text()
+
+        def start(*lines: str, sentinel: bool = False) -> Server:
+            for _ in range(_ATTEMPTS):  # a port that was free when it was chosen may be taken a moment later
+                outcome = attempt(*lines, sentinel=sentinel)
+                if isinstance(outcome, Server):
+                    return outcome
+            raise AssertionError(f"none of {_ATTEMPTS} servers stayed up; the last one's log:\n{outcome}")
 
         try:
             yield start
@@ -122,7 +135,7 @@ def watched_by_sentinels() -> Iterator[Ground]:
 @contextmanager
 def cluster(replicas: int = 0) -> Iterator[Ground]:
     """Three masters, which share the slots, and as many times three replicas."""
-    options = ('save ""', "cluster-enabled yes", "cluster-node-timeout 2000", "cluster-replica-validity-factor 0")
+    options = ('save ""', _CLUSTER, "cluster-node-timeout 2000", "cluster-replica-validity-factor 0")
     with servers_started() as start:
         servers = [start(*options) for _ in range(3 + 3 * replicas)]
         first, masters = servers[0], servers[:3]
@@ -130,9 +143,11 @@ def cluster(replicas: int = 0) -> Iterator[Ground]:
         for number, (low, high) in enumerate(itertools.pairwise(bounds)):
             with masters[number].admin() as admin:
                 admin.execute_command("CLUSTER ADDSLOTSRANGE", low, high - 1)
+        with first.admin() as admin:
+            meeting = admin.config_get("cluster-port")["cluster-port"]
         for each in servers[1:]:
             with each.admin() as admin:
-                admin.execute_command("CLUSTER MEET", HOST, first.port)
+                admin.execute_command("CLUSTER MEET", HOST, first.port, meeting)
         wait_until(lambda: all(_is_whole(each, len(servers)) for each in servers), _PATIENCE, what="they are a cluster")
         for number, each in enumerate(servers[3:]):
             with masters[number % 3].admin() as admin:
