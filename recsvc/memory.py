@@ -177,6 +177,3 @@ class MemoryLogOffsets:
             raise IngestUnavailable("Kafka does not answer")
         shown = [shown_letter(each, 0, place, 1_700_000_000_000 + place) for place, each in enumerate(self.letters)]
         return shown[::-1][:most]
-
-    def stop(self) -> None:
-        """Do nothing."""

@@ -18,6 +18,7 @@ from recsvc.features import UserFeatures
 from recsvc.guests import Guests
 from recsvc.ingest import EventPublisher, Ingest
 from recsvc.interests import InterestProfiles
+from recsvc.job_group import JobGroup
 from recsvc.kafka_publisher import KafkaEventPublisher
 from recsvc.models.feed import ModelFeed, served
 from recsvc.models.model import Model
@@ -115,8 +116,8 @@ def build_services(
     totals = TotalsReader(settings.redis_url, timeout_ms=settings.redis_timeout_ms)
     stored = StoredFiguresReader(settings.redis_url, timeout_ms=settings.redis_timeout_ms)
     kafka = publisher or _publisher(settings)
-    offsets = KafkaLogOffsets(settings.kafka_bootstrap, settings.job_group, settings.kafka_access)
-    settled = KafkaSettledRecords(settings.kafka_bootstrap, settings.job_group, settings.kafka_access)
+    group = JobGroup(settings.kafka_bootstrap, settings.job_group, settings.kafka_access)
+    settled = KafkaSettledRecords(group)
     ranking = configurations["ranking"].watcher
     models = ModelFeed(ModelStore(settings.redis_url))
     recommender = Recommender(
@@ -143,7 +144,7 @@ def build_services(
             statistics=feed,
             weights=weights,
             redis_available=store.ping,
-            offsets=offsets,
+            offsets=KafkaLogOffsets(group),
             event_types=settings.event_types,
             flink_rest=settings.flink_rest,
         )
@@ -178,7 +179,6 @@ def build_services(
         stored=stored.read,
         starts=(seed_weights, store.start, feed.start, models.start, *(each.start for each in watchers)),
         stops=(
-            offsets.stop,
             totals.stop,
             stored.stop,
             store.stop,

@@ -5,17 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 import confluent_kafka as kafka
-import confluent_kafka.admin
 
-from reccore.access import OPEN, KafkaAccess
 from recsvc.errors import IngestUnavailable
 from recsvc.ingest import Placed
-
-_ADMIN: Final[Any] = kafka.admin  # its stub leaves out most of what it exports
-_SECONDS: Final = 2.0
+from recsvc.job_group import SECONDS, JobGroup, unavailable
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,32 +36,16 @@ class SettledRecords(Protocol):
 
 
 class KafkaSettledRecords:
-    """Connects when it is first asked, so after any fork. ``group`` is the one under which the job commits offsets."""
+    """Connects when it is first asked, so after any fork."""
 
-    def __init__(self, bootstrap: str, group: str, access: KafkaAccess = OPEN) -> None:
-        self._options = {
-            "bootstrap.servers": bootstrap,
-            "log_level": 0,
-            "socket.connection.setup.timeout.ms": 1_000,
-            **access.librdkafka_options(),
-        }
+    def __init__(self, group: JobGroup) -> None:
         self._group = group
         self._lock = threading.Lock()
-        self._admin: Any = None
         self._consumer: Any = None
 
     def is_settled(self, place: Placed) -> bool:
         """Whether the offset that the job has committed is beyond the record: it commits them with its checkpoints."""
-        partition = kafka.TopicPartition(place.topic, place.partition)
-        request = kafka.ConsumerGroupTopicPartitions(self._group, [partition])
-        with self._lock:
-            if self._admin is None:
-                self._admin = _ADMIN.AdminClient(self._options)
-            try:
-                future = self._admin.list_consumer_group_offsets([request], request_timeout=_SECONDS)[self._group]
-                (found,) = future.result(_SECONDS).topic_partitions
-            except (kafka.KafkaException, TimeoutError) as exc:
-                raise IngestUnavailable(f"Kafka does not answer: {exc}") from exc
+        (found,) = self._group.committed([kafka.TopicPartition(place.topic, place.partition)])
         return bool(found.offset > place.offset)
 
     def record(self, place: Placed) -> Record | None:
@@ -73,12 +53,12 @@ class KafkaSettledRecords:
         at = kafka.TopicPartition(place.topic, place.partition, place.offset)
         with self._lock:
             if self._consumer is None:
-                options = {"group.id": f"{self._group}-looked-up", "enable.auto.commit": False}
+                options = {"group.id": f"{self._group.name}-looked-up", "enable.auto.commit": False}
                 further = {"auto.offset.reset": "error", "enable.partition.eof": True}
-                self._consumer = kafka.Consumer({**self._options, **options, **further})
+                self._consumer = kafka.Consumer({**self._group.options, **options, **further})
             try:
                 self._consumer.assign([at])
-                deadline = time.monotonic() + _SECONDS
+                deadline = time.monotonic() + SECONDS
                 while (left := deadline - time.monotonic()) > 0:
                     message = self._consumer.poll(left)
                     if message is None or (message.topic(), message.partition()) != (place.topic, place.partition):
@@ -87,7 +67,7 @@ class KafkaSettledRecords:
                         return None
                     return Record(message.value(), message.timestamp()[1])
             except kafka.KafkaException as exc:
-                raise IngestUnavailable(f"Kafka does not answer: {exc}") from exc
+                raise unavailable(exc) from exc
             finally:
                 self._consumer.unassign()
         raise IngestUnavailable("Kafka does not answer")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 import json
 import signal
-from collections.abc import Iterator
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from deploy.local.stack import Stack
 from recsvc.errors import IngestUnavailable
+from recsvc.job_group import JobGroup
 from recsvc.ops.log_offsets import KafkaLogOffsets, LogOffsets, TopicOffsets
 from tests.waiting import wait_until
 
@@ -20,11 +20,9 @@ LETTERS = "dead-letter-events"
 
 
 @pytest.fixture
-def offsets(stack: Stack) -> Iterator[LogOffsets]:
+def offsets(stack: Stack) -> LogOffsets:
     """Asks the broker."""
-    found = KafkaLogOffsets(stack.addresses.kafka, GROUP)
-    yield found
-    found.stop()
+    return KafkaLogOffsets(JobGroup(stack.addresses.kafka, GROUP))
 
 
 def letter(number: int) -> bytes:

@@ -10,6 +10,7 @@ from confluent_kafka import Consumer, TopicPartition
 from recsvc.confluent_publisher import ConfluentEventPublisher
 from recsvc.errors import IngestUnavailable
 from recsvc.ingest import Message, Placed
+from recsvc.job_group import JobGroup
 from recsvc.memory import MemoryEventPublisher, MemorySettledRecords
 from recsvc.settled_records import KafkaSettledRecords, SettledRecords
 
@@ -31,7 +32,7 @@ def real(bootstrap: str) -> Iterator[Case]:
     publisher = ConfluentEventPublisher(bootstrap, most_in_flight=10, timeout_ms=5_000)
     (placed,) = publisher.publish([Message("view-events", b"u", b"value")])
     publisher.stop()
-    settled = KafkaSettledRecords(bootstrap, GROUP)
+    settled = KafkaSettledRecords(JobGroup(bootstrap, GROUP))
     assert isinstance(placed, Placed)
 
     def commit(offset: int) -> None:
@@ -73,7 +74,7 @@ def test_a_record_is_read_where_there_is_one(case: Case) -> None:
 
 def test_kafka_may_be_away() -> None:
     """That is said within a few seconds."""
-    settled = KafkaSettledRecords("127.0.0.1:1", GROUP)
+    settled = KafkaSettledRecords(JobGroup("127.0.0.1:1", GROUP))
     try:
         with pytest.raises(IngestUnavailable):
             settled.is_settled(Placed("view-events", 0, 0))
