@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from reccore.ratings import decode_rated
+from reccore.encoding import newest_of_rows
+from reccore.ratings import decode_rated, newest_rated
 from reccore.weights import Weights
 from recsvc.models.scorer import Scored
 from recsvc.reasons import Weighed, of_model, weighed
@@ -38,6 +39,12 @@ class History:
         rating = self._ratings.get(product_id)
         acts = weighed(self._weights.names, self._items.get(product_id), self._weights.values)
         return acts if rating is None else [*acts, rating]
+
+
+def newest_of(user: StoredUser) -> int | None:
+    """Give the time (epoch ms) of the newest that is known of the user."""
+    rows = (newest_of_rows(each.values()) for each in (user.rows, user.items))
+    return max((each for each in (*rows, newest_rated(user.ratings.values())) if each is not None), default=None)
 
 
 def _rated(text: str, weight: float) -> Weighed:

@@ -9,13 +9,12 @@ from typing import Any, Final
 
 from reccore.encoding import decode_counts, newest_of_rows
 from reccore.ranking import RankedProduct, rank_tags
-from reccore.ratings import newest_rated
 from reccore.scoring import score
 from reccore.timestamps import iso_8601
 from reccore.weights import Weights
 from recsvc import metrics
 from recsvc.errors import Problem, StoreUnavailable
-from recsvc.history import History
+from recsvc.history import History, newest_of
 from recsvc.models.scorer import Scorer
 from recsvc.numbers import number
 from recsvc.ranking_table import RankingTable
@@ -88,7 +87,7 @@ class Recommender:
 
     def products(self, user: StoredUser, wish: Wish = USUAL) -> list[dict[str, Any]]:
         """Give the products alone that such an answer has."""
-        basis, user = self._basis(wish), replace(user, rows=self._unexpired(user.rows))
+        basis, user = self._basis(wish), self._now_of(user)
         return self._products(user, lambda: _liked(self._row_scores(user.rows, basis.in_force)), basis)[0]
 
     def similar(self, product_id: str, wish: Wish = USUAL) -> dict[str, Any]:
@@ -159,28 +158,22 @@ class Recommender:
         return {"weights_version": in_force.version, "degraded": degraded, "profiles": profiles}
 
     def _answer(self, user: StoredUser, basis: _Basis, degraded: bool) -> dict[str, Any]:
-        rows = self._unexpired(user.rows)
-        scores = self._row_scores(rows, basis.in_force)
+        user = self._now_of(user)
+        scores = self._row_scores(user.rows, basis.in_force)
         liked = _liked(scores)
         products, popular = self._products(user, lambda: liked, basis)
         sources = [each["source"] for each in products]
         own = bool(liked) or not {TAGS, POPULAR}.issuperset(sources)
         metrics.count_answer(sources, connected=self._weights.connected, own=own, filled=bool(popular))
-        as_of = self._newest(user) if own else basis.table.newest_ms(popular)
+        as_of = newest_of(user) if own else basis.table.newest_ms(popular)
         return {
             "source": "profile" if own else POPULAR,
             "weights_version": basis.in_force.version,
             "as_of": None if as_of is None else iso_8601(as_of),
             "degraded": degraded or not self._weights.connected,
-            "tags": self._tags(rows, scores, basis),  # also those that the weights in force make nothing of
+            "tags": self._tags(user.rows, scores, basis),  # also those that the weights in force make nothing of
             "products": products,
         }
-
-    def _newest(self, user: StoredUser) -> int | None:
-        """Give the time (epoch ms) of the newest that is known of the user."""
-        rows = (self._unexpired(each).values() for each in (user.rows, user.items))
-        newest = [*map(newest_of_rows, rows), newest_rated(user.ratings.values())]
-        return max((each for each in newest if each is not None), default=None)
 
     def _products(
         self, user: StoredUser, liked: Callable[[], Mapping[str, float]], basis: _Basis
@@ -212,7 +205,6 @@ class Recommender:
         scorer, wish = basis.scorer, basis.wish
         if scorer is None or not (user.items or user.ratings):
             return []
-        user = replace(user, items=self._unexpired(user.items))
         scores = self._row_scores(user.items, basis.in_force)
         history = History(user, scores, basis.in_force.weights, basis.settings.rating_weight)
         mask = self._masks.of(scorer.model.product_ids, basis.snapshot, wish.wanted)
@@ -271,6 +263,10 @@ class Recommender:
             return self._last_seen.recall(user_id), True
         self._last_seen.remember(user_id, user, with_items=scorer is not None)
         return user, False
+
+    def _now_of(self, user: StoredUser) -> StoredUser:
+        """Give a user without what has expired."""
+        return replace(user, rows=self._unexpired(user.rows), items=self._unexpired(user.items))
 
     def _unexpired(self, rows: Mapping[str, str]) -> Mapping[str, str]:
         if not self._tag_expiry_seconds:
