@@ -79,12 +79,11 @@ class StoredCollector(Collector):
 
 
 def _histograms(writing: Mapping[str, WriteFigures]) -> Iterator[Metric]:
-    for metric in (EVENT_SECONDS, WRITE_SECONDS, WRITE_ROWS):
+    metrics = {"event_seconds": EVENT_SECONDS, "write_seconds": WRITE_SECONDS, "write_rows": WRITE_ROWS}
+    for name, metric in metrics.items():
         family = HistogramMetricFamily(metric.name, metric.meaning, labels=list(metric.labels))
         for writer, figures in writing.items():
-            buckets = {EVENT_SECONDS: figures.event_seconds, WRITE_SECONDS: figures.write_seconds}.get(
-                metric, figures.write_rows
-            )
+            buckets = dict(figures.named())[name]
             if sum(buckets.counts):  # most writers have no events of their own
                 family.add_metric([writer], buckets.cumulative(), buckets.total)
         yield family

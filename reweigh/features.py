@@ -25,6 +25,7 @@ from reweigh.settings import read_settings
 
 _USERS_A_CALL: Final = 200
 _KEYS_A_SCAN: Final = 1_000
+_CATEGORY: Final = "category"
 
 
 class Features:
@@ -58,8 +59,8 @@ class Features:
         columns: list[tuple[str, Any]] = [("user_id", pa.string()), ("product_id", pa.string())]
         counts, averages = self._rules.of_product[:2], self._rules.of_product[2:]
         columns += [(name, pa.int64()) for name in counts] + [(name, pa.float64()) for name in averages]
-        for group, column in (("category", "category"), *((name, f"attribute_{name}") for name in self._attributes)):
-            columns += [(column, pa.string()), *((name, pa.int64()) for name in group_names(group))]
+        for group in (_CATEGORY, *self._attributes):
+            columns += [(_column(group), pa.string()), *((name, pa.int64()) for name in group_names(group))]
         columns.append((LAST_INTERACTION, pa.timestamp("ms", "UTC")))
         self.schema = pa.schema(columns)
 
@@ -101,7 +102,7 @@ class Features:
         """Give what each product belongs to: by category, and by attribute."""
         catalogue = self._ask(self._redis.hgetall, CATALOG).items()
         categories = {product: category for product, row in catalogue if (category := self._category(row)) is not None}
-        groups: dict[str, dict[str, str]] = {"category": categories, **{name: {} for name in self._attributes}}
+        groups: dict[str, dict[str, str]] = {_CATEGORY: categories, **{name: {} for name in self._attributes}}
         if self._attributes:
             for product, details in self._ask(lambda: dict(self._redis.hscan_iter(CATALOG_DETAILS))).items():
                 for name, value in attribute_values(details, self._attributes).items():
@@ -129,7 +130,7 @@ class Features:
             row: dict[str, Any] = {"user_id": user_id, "product_id": product_id, **self._rules.product(item)}
             for name, members in groups.items():
                 if (value := members.get(product_id)) is not None:
-                    row |= {name if name == "category" else f"attribute_{name}": value, **counted[name][value]}
+                    row |= {_column(name): value, **counted[name][value]}
             yield {**row, LAST_INTERACTION: newest_ms}
 
     def _everybody(self) -> Iterator[str]:
@@ -163,3 +164,8 @@ class Features:
             return action(*arguments, **options)
         except redis.RedisError as exc:
             raise CommandError(f"what Redis holds can't be read: {exc}") from exc
+
+
+def _column(group: str) -> str:
+    """Name the column that says which group of that kind a product is in."""
+    return group if group == _CATEGORY else f"attribute_{group}"
