@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 
 import redis
@@ -20,6 +21,7 @@ from flink_jobs.crowded_users import CappedHash
 from flink_jobs.redis_store import DEFAULT_CAPS, RedisStore, WeightsStamp, epoch_floor, script_text
 from flink_jobs.redis_transaction import Command
 from reccore import layout
+from reccore.namespaces import LIVE, Namespace
 from reccore.row_cap import RowCap
 from reccore.slots import SLOTS, slot
 from redisaccess.cluster import ClusterClient
@@ -45,12 +47,23 @@ class _Script:
 
 
 class ClusterStore(RedisStore):
-    """Writes what the job computed into a cluster."""
+    """Writes what the job computed into a cluster: the live keys, or those of a namespace beside them.
+
+    The catalogue, the weights in force and the epoch are one for all of them.
+    """
 
     def __init__(
-        self, client: ClusterClient, *, patience_seconds: float, caps: Mapping[CappedHash, RowCap] = DEFAULT_CAPS
+        self,
+        client: ClusterClient,
+        *,
+        patience_seconds: float,
+        caps: Mapping[CappedHash, RowCap] = DEFAULT_CAPS,
+        namespace: Namespace = LIVE,
     ) -> None:
-        super().__init__(client, patience_seconds=patience_seconds, caps=caps)
+        self._key = namespace.key
+        self._stored_as = {which: _within(namespace, which) for which in caps}
+        of_stored = {self._stored_as[which]: cap for which, cap in caps.items()}
+        super().__init__(client, patience_seconds=patience_seconds, caps={**caps, **of_stored})
         self._link = ClusterLink(client)
         self._tried: list[str] = []
         self._commit_slot, self._take_slot = _Script.of("commit_slot.lua"), _Script.of("take_slot.lua")
@@ -77,8 +90,17 @@ class ClusterStore(RedisStore):
 
         return self._patiently(fetch)
 
+    def _forget_figures(self, function: str, ours: str) -> None:
+        writers: list[str] = self._client.hkeys(self._key(layout.WRITING))
+        if former := [each for each in writers if each.startswith(function) and not each.startswith(ours)]:
+            self._client.hdel(self._key(layout.WRITING), *former)
+
+    def _writes_key(self, number: int) -> str:
+        return self._key(layout.slot_writes_key(number))
+
     def _commit(self, commands: list[Command], stamp: WeightsStamp | None) -> WeightsStamp | list[Any]:
         """Carry out commands, those of each slot at once, unless a newer writer or newer weights come in between."""
+        commands = [(name, self._key(key), *words) for name, key, *words in commands]
         of_slot: dict[int, list[int]] = {}
         for number, command in enumerate(commands):
             of_slot.setdefault(slot(command[1]), []).append(number)
@@ -88,7 +110,7 @@ class ClusterStore(RedisStore):
             pieces = [(number, piece) for number in numbers for piece in _pieces(commands[number])]
             keys = dict.fromkeys(commands[number][1] for number in numbers)
             words = [word for _, piece in pieces for word in (str(len(piece)), *piece)]
-            bound = [layout.slot_writes_key(place), *keys]
+            bound = [self._writes_key(place), *keys]
             calls.append(self._commit_slot.call(bound, [self._writer, self._epoch, *used, *words]))
             places.append([number for number, _ in pieces])
         answers: list[Any] = [None] * len(commands)
@@ -107,12 +129,12 @@ class ClusterStore(RedisStore):
 
     def _drop(self, which: CappedHash, user_ids: Sequence[str]) -> None:
         """Take from crowded users what is beyond the cap, one after the other."""
+        stored = self._stored_as[which]
         for user_id in user_ids:
-            key = which.key(user_id)
+            key = stored.key(user_id)
             try:
                 connection = self._link.connection_of(key)
-                fence = layout.slot_writes_key(slot(key))
-                self._drop_on(connection, fence, which, [user_id])
+                self._drop_on(connection, self._writes_key(slot(key)), stored, [user_id])
             except (AskError, ClusterError, TryAgainError) as exc:
                 raise redis.ConnectionError(f"the cluster is changing: {exc}") from exc
 
@@ -128,7 +150,7 @@ class ClusterStore(RedisStore):
     def _write_statistics(self, calls: list[tuple[list[str], list[str]]]) -> None:
         packed = [
             self._statistics.call(
-                [layout.slot_writes_key(slot(keys[1])), *keys[1:]], [self._writer, self._epoch, *arguments]
+                [self._writes_key(slot(keys[1])), *map(self._key, keys[1:])], [self._writer, self._epoch, *arguments]
             )
             for keys, arguments in calls
         ]
@@ -150,7 +172,7 @@ class ClusterStore(RedisStore):
         slots = [slot(layout.TOTALS)] if self._only_statistics else range(SLOTS)
         for start in range(0, len(slots), _SLOTS_A_PACKET):
             some = slots[start : start + _SLOTS_A_PACKET]
-            calls = [self._take_slot.call([layout.slot_writes_key(each)], arguments) for each in some]
+            calls = [self._take_slot.call([self._writes_key(each)], arguments) for each in some]
             if not all(self._call(self._take_slot, calls)):
                 raise self._fenced_off()
         self._epoch, self._tried = epoch, []
@@ -161,6 +183,16 @@ class ClusterStore(RedisStore):
         except redis.exceptions.NoScriptError:  # the other nodes may have carried out theirs: all are absolute
             self._link.ask_every_master(("SCRIPT", "LOAD", script.text))
             return self._link.ask_once(calls)
+
+
+def _within(namespace: Namespace, which: CappedHash) -> CappedHash:
+    """Give the same hashes as a namespace has them."""
+
+    def named(key: Callable[[str], str], user_id: str) -> str:
+        return namespace.key(key(user_id))
+
+    beside = tuple(partial(named, key) for key in which.beside)
+    return replace(which, key=partial(named, which.key), beside=beside, dropped=namespace.key(which.dropped))
 
 
 def _pieces(command: Command) -> Iterator[Command]:

@@ -12,7 +12,8 @@ from reccore.access import OPEN, KafkaAccess, redis_url_setting, zookeeper_auth_
 from reccore.errors import SettingError
 from reccore.event_types import EventTypes
 from reccore.metadata_numbers import DURATIONS, MetadataNumbers
-from reccore.redis_url import parse_redis_url
+from reccore.namespaces import Namespace
+from reccore.redis_url import CLUSTER, parse_redis_url
 
 JOB_NAME = "reweigh-profile"
 SEVEN_DAYS_SECONDS = 604_800
@@ -40,6 +41,8 @@ class JobSettings:
     """Empty: where the cluster's configuration says."""
     catalog_database: int = -1
     """Number of the Redis database that holds the catalogue; -1: that of ``redis_url``."""
+    redis_namespace: str = ""
+    """On a cluster: the name under which all is written beside the live keys; empty: these themselves."""
     start_from_ms: int = 0
     """Records of an earlier Kafka time are left out."""
     archived_prefix: str = ""
@@ -92,7 +95,7 @@ def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> 
     for name, value in {**places, "redis_url": access["redis_url"]}.items():
         if not value:
             parser.error(f"--{name.replace('_', '-')} (or {name.upper()} in the environment) is required")
-    names = {name: getattr(given, name) for name in ("group_id", "job_name", "checkpoint_dir", "archived_prefix")}
+    names = {name: getattr(given, name) for name in _NAMES}
     settings = JobSettings(
         **places, **access, **names, event_types=event_types, metadata_numbers=metadata_numbers, **numbers
     )
@@ -100,6 +103,13 @@ def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> 
         _ = settings.catalog_url
     except ValueError as exc:
         parser.error(f"--catalog-database {settings.catalog_database}: {exc}")
+    if settings.redis_namespace:
+        try:
+            _ = Namespace(settings.redis_namespace)
+        except ValueError as exc:
+            parser.error(f"--redis-namespace: {exc}")
+        if parse_redis_url(settings.redis_url).kind != CLUSTER:
+            parser.error("--redis-namespace: only a Redis Cluster has namespaces; a server has further databases")
     return settings
 
 
@@ -114,6 +124,7 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     text("--group-id", default=_DEFAULTS["group_id"], help="consumer group that shows the lag")
     text("--job-name", default=_DEFAULTS["job_name"], help="what the JobManager calls it")
     text("--checkpoint-dir", default=_DEFAULTS["checkpoint_dir"], help="URL; default: the cluster's")
+    text("--redis-namespace", default="", help="on a Redis Cluster: write beside the live keys, under this name")
     text("--archived-prefix", default="", help="read the topics of these names, too; see archived_records.py")
     for name, what in _TOPICS.items():
         text(f"--{name.lower().replace('_', '-')}", default=environment.get(name, ""), help=what)
@@ -177,6 +188,7 @@ _ACCESS = {
     "KAFKA_SASL_PASSWORD_FILE": "a file that holds the password for Kafka",
     "KAFKA_SSL_CA_FILE": "PEM certificates of who signs the brokers'",
 }
+_NAMES = ("group_id", "job_name", "checkpoint_dir", "archived_prefix", "redis_namespace")
 _DEFAULTS = {each.name: each.default for each in fields(JobSettings)}
 _NUMBERS: tuple[tuple[str, int, str], ...] = (
     ("parallelism", 1, "subtasks of each step"),

@@ -24,6 +24,7 @@ from flink_jobs.user_rows import UserRows
 from flink_jobs.worker_process import quieten_worker_process
 from reccore import encoding, layout
 from reccore.event_types import PURCHASE
+from reccore.namespaces import Namespace
 from reccore.row_cap import RowCap
 from reccore.scoring import format_score, score
 from reccore.tag_list import MARK, split_tags, unescape_all
@@ -61,6 +62,7 @@ class RedisWriter(ScalarFunction):  # type: ignore[misc]
                 TAGS: RowCap(self._settings.most_tags_per_user, self._settings.tag_expiry_seconds),
                 ITEMS: RowCap(self._settings.most_products_per_user, self._settings.tag_expiry_seconds),
             },
+            namespace=Namespace(self._settings.redis_namespace),
         )
         self._store.open(
             type(self).__name__,

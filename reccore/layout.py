@@ -42,6 +42,7 @@ For everybody (``{stats}`` keeps them in one slot too):
 ``writer:fence``                 HASH writer → epoch of the one that may write in its place
 ``{<tag>}:writes``               on a cluster, for each slot: HASH ``version``, ``document`` as in ``weights:in_force``,
                                  and writer → epoch as in ``writer:fence``, which bind the writes to keys of the slot
+``rebuilt:<name>:{<tag>}:<key>`` on a cluster: what is rebuilt beside the live ``<key>`` (:mod:`reccore.namespaces`)
 ``recommendations:<id>``         STRING: the user's list that was computed ahead, the JSON of its message
 ``publishing:recommendations``   HASH ``cursor``, ``published``, ``began``: how far an unfinished publication is
 ``follow:offsets``               HASH ``topic:partition`` → offset after the last record that was carried into Redis

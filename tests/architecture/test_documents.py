@@ -17,6 +17,7 @@ from reccore.dead_letters import Reason
 from reccore.event_types import EventTypes
 from reccore.followed_topics import FollowedTopics
 from reccore.metric_names import MetricName
+from reccore.namespaces import PREFIX
 from reccore.totals import APPLIED_PREFIX, DEAD_PREFIX, READ_PREFIX, UNTAGGED
 from recsvc.metrics import METRICS
 from recsvc.stored_metrics import STORED_METRICS
@@ -66,6 +67,7 @@ def test_redis_keys() -> None:
     keys |= {layout.MODEL_CURRENT, layout.MODEL_VERSION, layout.MODEL_BLOBS}
     keys |= {layout.model_blob_key("<version>", "<name>", "<n>"), re.sub(r"\d+", "<tag>", layout.slot_writes_key(0))}
     keys |= {layout.CATALOG, layout.CATALOG_VERSION, layout.WEIGHTS_IN_FORCE, layout.WRITER_EPOCH, layout.WRITER_FENCE}
+    keys.add(f"{PREFIX}<name>:{{<tag>}}:<key>")
     rows = table("data_dictionary.md", "Redis")
     assert set(rows) == keys
     for name in (READ_PREFIX, APPLIED_PREFIX, DEAD_PREFIX, UNTAGGED):
