@@ -16,7 +16,8 @@ from bench.errors import BenchmarkError
 from bench.report import Cell, Report
 from bench.workbench import Workbench
 from bench.written import POLL_SECONDS, totals
-from reweigh.replay import Done, Replay, Wish
+from reweigh.replay import Replay
+from reweigh.wish import Done, Wish
 
 PARTS = ("zookeeper", "kafka", "redis", "flink", "api", "sweeper", "job")
 RECORDS, RECORDS_QUICK = 5_000_000, 100_000

@@ -14,7 +14,8 @@ from faults.proxy import ProxiedStack
 from faults.readers import Readers
 from faults.run import Run, demand
 from faults.watching import Watching
-from reweigh.replay import Replay, Wish
+from reweigh.replay import Replay
+from reweigh.wish import Wish
 
 LONGER_THAN_A_WRITER_WAITS = 7
 """Seconds: so a writer sends its batch again, not knowing whether it was written."""

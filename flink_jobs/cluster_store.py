@@ -17,6 +17,7 @@ import redis
 from redis.exceptions import AskError, ClusterError, TryAgainError
 
 from flink_jobs.crowded_users import CappedHash
+from flink_jobs.errors import FencedOffError
 from flink_jobs.redis_store import DEFAULT_CAPS, RedisStore, WeightsStamp, epoch_floor, script_text
 from flink_jobs.redis_transaction import Command
 from reccore import layout
@@ -158,8 +159,11 @@ class ClusterStore(RedisStore):
         ours = f",{','.join((self._epoch, *self._tried))}," if self._epoch else ""
         arguments = [*self._place, ours, epoch]
         slots = [slot(layout.TOTALS)] if self._only_statistics else range(SLOTS)
-        if not all(self._take_slot.in_slots(self._link, slots, arguments, keys=self._bound_by)):
-            raise self._fenced_off()
+        for answer in self._take_slot.in_slots(self._link, slots, arguments, keys=self._bound_by):
+            if answer == "barred":
+                raise FencedOffError("a rebuild is taking the place of what is live: `reweigh replay` goes on with it")
+            if not answer:
+                raise self._fenced_off()
         self._epoch, self._tried = epoch, []
 
 

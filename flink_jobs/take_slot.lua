@@ -3,7 +3,9 @@
 -- KEYS  what binds writes to the slot
 -- ARGV  name of the writing function, its number of subtasks, this subtask's number, the epochs that the one who takes the
 --       place again has or has tried to get, as ',1,2,', or '' for a new one, and the new epoch
--- Gives the new epoch, or '' when somebody newer has the place that was to be taken again.
+-- Gives the new epoch, '' when somebody newer has the place that was to be taken again, or 'barred' until what was rebuilt
+-- has taken the place of all live keys.
+if redis.call('HGET', KEYS[1], 'exchange') then return 'barred' end
 local ours = ARGV[1] .. '/' .. ARGV[2] .. '/'
 local fence = redis.call('HGET', KEYS[1], ours .. ARGV[3])
 if ARGV[4] ~= '' and fence and not string.find(ARGV[4], ',' .. fence .. ',', 1, true) then return '' end

@@ -41,7 +41,9 @@ For everybody (``{stats}`` keeps them in one slot too):
 ``writer:epoch``                 the newest writer's epoch
 ``writer:fence``                 HASH writer → epoch of the one that may write in its place
 ``{<tag>}:writes``               on a cluster, for each slot: HASH ``version``, ``document`` as in ``weights:in_force``,
-                                 and writer → epoch as in ``writer:fence``, which bind the writes to keys of the slot
+                                 and writer → epoch as in ``writer:fence``, which bind the writes to keys of the slot;
+                                 ``exchange`` bars it, beside the live keys ``rebuild`` says that nothing is lost
+``rebuild:exchange``             on a cluster HASH ``namespace``, ``savepoint``: what is taking the live keys' place
 ``rebuilt:<name>:{<tag>}:<key>`` on a cluster: what is rebuilt beside the live ``<key>`` (:mod:`reccore.namespaces`)
 ``recommendations:<id>``         STRING: the user's list that was computed ahead, the JSON of its message
 ``publishing:recommendations``   HASH ``cursor``, ``published``, ``began``: how far an unfinished publication is
@@ -77,6 +79,7 @@ MODEL_CURRENT: Final = "model:current"
 MODEL_VERSION: Final = "model:version"
 MODEL_BLOBS: Final = "model:blobs"
 WEIGHTS_IN_FORCE: Final = "weights:in_force"
+EXCHANGE: Final = "rebuild:exchange"
 VERIFY_OUTCOME: Final = "verify:outcome"
 WRITER_EPOCH: Final = "writer:epoch"
 WRITER_FENCE: Final = "writer:fence"
@@ -92,6 +95,7 @@ _BESIDE: Final = re.compile(
     r"|\{\d+\}:(?P<what_too>[a-z]+):user[:_]profile:(?P<braces>.+)",
     re.DOTALL,
 )
+_SLOT_WRITES: Final = re.compile(r"\{\d+\}:writes")
 
 
 def profile_key(user_id: str) -> str:
@@ -194,6 +198,11 @@ def _taken_apart(key: str) -> tuple[str, str]:
 def _user_of(key: str, what: str) -> str | None:
     user_id, found = _taken_apart(key)
     return user_id if found == what and _beside(user_id, what) == key else None
+
+
+def is_slot_writes_key(key: str) -> bool:
+    """Whether a key binds writes to a slot."""
+    return _SLOT_WRITES.fullmatch(key) is not None
 
 
 def slot_writes_key(number: int) -> str:

@@ -44,9 +44,9 @@ class Namespace:
         return found["key"] if found["name"] == self.name else None
 
     @property
-    def pattern(self) -> str:
-        """What the names of all keys match that are stored here, for ``SCAN``."""
-        return f"{PREFIX}{self.name}:*" if self.name else "*"
+    def beginning(self) -> str:
+        """What the names of all keys begin with that are stored here."""
+        return f"{PREFIX}{self.name}:" if self.name else ""
 
 
 LIVE: Final = Namespace()

@@ -191,11 +191,13 @@ class ScoreSweep:
         in_force = self._ground.in_force_key(keys[0])
         reads: list[Command] = [("HGETALL", key) for key in keys]
         watch: Command = ("WATCH", in_force, *keys)
-        answers = exchange(self._connection, [watch, ("HGET", in_force, "version"), *reads])
-        if answers[1] is None or int(answers[1]) != version:
+        state: list[Command] = [("HGET", in_force, field) for field in ("version", "exchange")]
+        _, now, exchanged_for, *found = exchange(self._connection, [watch, *state, *reads])
+        # During an exchange (of a cluster) other users take the place of these, who are not in line yet.
+        if now is None or int(now) != version or exchanged_for is not None:
             self._forget()
             raise _MovedError
-        stored = [as_mapping(each) for each in answers[2:]]
+        stored = [as_mapping(each) for each in found]
         if len(users) > 1 and sum(map(len, stored)) > ROWS_AT_ONCE:
             self._forget()
             raise _TooMuchError
@@ -243,7 +245,7 @@ class ScoreSweep:
 
 
 class _MovedError(Exception):
-    """Newer weights are in force."""
+    """Newer weights are in force, or what was rebuilt is taking the place of what is live."""
 
 
 class _TooMuchError(Exception):

@@ -45,12 +45,13 @@ class SlotScript:
         arguments: Sequence[str],
         *,
         keys: Callable[[int], Sequence[str]] = lambda number: [slot_writes_key(number)],
+        at_once: int = _SLOTS_A_PACKET,
         again: bool = False,
     ) -> Iterator[Any]:
         """Carry it out on ``keys`` of each slot, some thousand at once; gives the answers.
 
         By default they are what binds the writes of the slot.
         """
-        for start in range(0, len(slots), _SLOTS_A_PACKET):
-            some = slots[start : start + _SLOTS_A_PACKET]
+        for start in range(0, len(slots), at_once):
+            some = slots[start : start + at_once]
             yield from self.carry_out(link, [self.call(keys(each), arguments) for each in some], again=again)

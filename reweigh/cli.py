@@ -53,7 +53,8 @@ Exit code 0: nothing differs; 1: something does, or it can't be told, since the 
 
 _REPLAY: Final = """Count the complete log anew with a second job, at full speed, into the Redis database beside the
 live one, while the live job and the service go on; then stop the old job, exchange the two databases at once, and go on
-from the new job's state.
+from the new job's state. On a Redis Cluster it counts under other keys, which take the place of the live ones slot by
+slot; if that is interrupted, the same command goes on with it.
 
 For Redis that has lost its data, another list of event types or another window, a job that can't read its old state.
 Exit code 1: it could not be done, or with --check: what is live differs."""
@@ -198,6 +199,12 @@ def _add_verify(subparsers: Any) -> None:
         default="topics",
         help="archive: read there what it holds (ARCHIVE_URL), and from Kafka what came after",
     )
+    verify.add_argument(
+        "--namespace",
+        default="",
+        metavar="NAME",
+        help="compare what a replay has kept on a Redis Cluster under this name",
+    )
     verify.add_argument("--output", choices=("text", "json"), default="text")
     add_env(verify)
 
@@ -241,10 +248,12 @@ def _add_replay(subparsers: Any) -> None:
         subparsers, "replay", "count the whole log anew beside the live system", commands.replay, _REPLAY
     )
     replay.add_argument("--check", action="store_true", help="rebuild and compare with what is live; change nothing")
-    replay.add_argument("--keep", action="store_true", help="leave the rebuilt database as it is; change nothing else")
+    replay.add_argument("--keep", action="store_true", help="leave what is rebuilt as it is; change nothing else")
+    replay.add_argument("--drop", action="store_true", help="remove what was kept under --namespace; no more")
     replay.add_argument(
         "--database", type=not_negative, metavar="N", help="Redis database to rebuild in; default: the next one"
     )
+    replay.add_argument("--namespace", metavar="NAME", help="on a Redis Cluster: the name under which to rebuild")
     replay.add_argument(
         "--from",
         dest="since",

@@ -200,7 +200,9 @@ def verify(options: argparse.Namespace) -> int:
     archive = None
     if options.log == "archive":
         archive = need("reweigh.archive.settings", "archive").read_archive_settings(options.env)
-    outcome = verifying.verify(read_settings(options.env), options.group, options.window_seconds, archive)
+    outcome = verifying.verify(
+        read_settings(options.env), options.group, options.window_seconds, archive, options.namespace
+    )
     if options.output == "json":
         print(json.dumps(report.as_dict(outcome), indent=1))
     else:
@@ -235,9 +237,13 @@ def replay(options: argparse.Namespace) -> int:
     from_archive = options.since == "archive"
     archive = need("reweigh.archive.settings", "archive")
     stack = _stack(local, options.home)
-    wish = replaying.Wish(
+    if options.drop:
+        replaying.drop(stack, options.namespace)
+        return 0
+    wish = need("reweigh.wish", "data").Wish(
         check=options.check,
         database=options.database,
+        namespace=options.namespace,
         keep=options.keep,
         from_ms=0 if from_archive else _since(options.since),
         archive=archive.read_archive_settings(stack.home.stack_env).url if from_archive else None,
@@ -246,6 +252,9 @@ def replay(options: argparse.Namespace) -> int:
         signal.signal(number, lambda ending, _frame: sys.exit(128 + ending))
     with progress.Bars() as bars:
         done = replaying.Replay(stack, wish, bars.tell, bars.say).run()
+    if done.was_rebuilt_before:
+        print("live: what the earlier replay had counted anew")
+        return 0
     print(
         f"{done.records:,} records counted anew in {done.seconds:.1f} s, with the start of the second job; "
         f"{done.rate:,.0f} a second once it ran"

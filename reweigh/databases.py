@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Final, TypeVar, cast
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, TypeVar
 
 import redis
 
-from reccore import encoding, layout
+from reccore import layout
 from reccore.redis_url import parse_redis_url
 from redisaccess.clients import client_of
 from reweigh.errors import CommandError
-from reweigh.one_database import refuse_cluster
+from reweigh.progress import Tell
+from reweigh.sides import contents, pairs_of, read_records
 
 T = TypeVar("T")
 
@@ -26,21 +29,6 @@ _KEPT: Final = (
     layout.CATALOG_VERSION,
 )
 """What is in Redis but does not follow from the events. Offsets come first: what is written meanwhile comes again."""
-_NOT_COMPARED: Final = frozenset(
-    {
-        *_KEPT,
-        layout.CHANGES,
-        layout.DROPPED_ITEMS,
-        layout.DROPPED_TAGS,
-        layout.PUBLISHING,
-        layout.VERIFY_OUTCOME,
-        layout.WEIGHTS_IN_FORCE,
-        layout.WRITING,
-        layout.WRITER_EPOCH,
-        layout.WRITER_FENCE,
-        _BEING_REBUILT,
-    }
-)
 _KEYS_A_CALL: Final = 500
 
 
@@ -51,14 +39,28 @@ class Databases:
     """
 
     def __init__(self, url: str, beside: int | None = None) -> None:
-        refuse_cluster(url, "reweigh replay", "it has one database only, so nothing can be rebuilt beside the live one")
         parsed = parse_redis_url(url)
         self._live_number = parsed.database
         self._number = self._live_number + 1 if beside is None else beside
         if self._number == self._live_number:
             raise CommandError(f"database {self._number} is the live one")
-        self.url_beside = parsed.with_database(self._number)
-        self.live, self.beside = _client(url), _client(self.url_beside)
+        self._url_beside = parsed.with_database(self._number)
+        self.live, self.beside = _client(url), _client(self._url_beside)
+
+    @property
+    def place(self) -> str:
+        """Say where it is rebuilt."""
+        return f"database {self._number} of Redis"
+
+    @property
+    def job_url(self) -> str:
+        """Give the ``REDIS_URL`` of the job that rebuilds."""
+        return self._url_beside
+
+    @property
+    def job_options(self) -> tuple[str, ...]:
+        """Give the options by which that job reads the live catalogue."""
+        return ("--catalog-database", str(self._live_number))
 
     def close(self) -> None:
         """Disconnect."""
@@ -68,7 +70,7 @@ class Databases:
     def prepare(self) -> None:
         """Empty the database beside, which nobody else may use, and mark it as ours."""
         if _asked(self.live.info, "cluster").get("cluster_enabled"):
-            raise CommandError("a Redis Cluster has one database only, so nothing can be rebuilt beside it")
+            raise CommandError("REDIS_URL names one node of a Redis Cluster: redis+cluster://… names the cluster")
         if _asked(self.beside.dbsize) and not _asked(self.beside.exists, _BEING_REBUILT):
             raise CommandError(
                 f"database {self._number} of Redis is not empty, and no rebuild of ours has filled it: empty it, or "
@@ -78,14 +80,21 @@ class Databases:
         _asked(self.beside.set, _BEING_REBUILT, 1)
 
     @property
-    def live_number(self) -> int:
-        """Number of the live database."""
-        return self._live_number
-
-    @property
     def has_catalogue(self) -> bool:
         """Whether the live database holds a catalogue."""
         return bool(_asked(self.live.exists, layout.CATALOG))
+
+    def unfinished(self) -> Path | None:
+        """Give None: the databases are exchanged at once."""
+        return None
+
+    def begin(self, savepoint: Path) -> None:  # noqa: ARG002 (the exchange is over when this returns)
+        """Exchange the two."""
+        self.copy_what_is_kept()
+        self.swap()
+
+    def finish(self, tell: Tell) -> None:
+        """Do nothing: all is done at once."""
 
     def copy_what_is_kept(self) -> None:
         """Copy what is not rebuilt: the catalogue, and ratings and interests of all users.
@@ -157,8 +166,7 @@ class Databases:
 
     def read_by_rebuild(self) -> int:
         """Count the records that the rebuilding job has read, by its totals."""
-        totals = cast("dict[str, str]", _asked(self.beside.hgetall, layout.TOTALS))
-        return sum(int(count) for name, count in totals.items() if name.startswith("read:"))
+        return read_records(_asked(self.beside.hgetall, layout.TOTALS))
 
     def weights_versions(self) -> tuple[str | None, str | None]:
         """Give the versions of the weights in force, in the live database and in the one beside."""
@@ -167,14 +175,12 @@ class Databases:
 
     def pairs(self, keys: Iterable[str] | None = None) -> Iterator[tuple[str, Any, Any]]:
         """Give each key that one of them holds, or each of ``keys``, with what is live and what is beside."""
-        chosen = {*self._keys(self.live), *self._keys(self.beside)} if keys is None else set(keys)
-        compared = (
-            key for key in chosen - _NOT_COMPARED if not (layout.is_model_key(key) or layout.is_followed_key(key))
-        )
-        wanted = sorted(key for key in compared if not layout.is_arrivals_key(key))
-        for start in range(0, len(wanted), _KEYS_A_CALL):
-            some = wanted[start : start + _KEYS_A_CALL]
-            yield from zip(some, _contents(self.live, some), _contents(self.beside, some), strict=True)
+        chosen = {*self._keys(self.live), *self._keys(self.beside)} - {_BEING_REBUILT} if keys is None else set(keys)
+
+        def of_side(client: Any, some: list[str]) -> list[Any]:
+            return _asked(contents, client, some)
+
+        return pairs_of(chosen, partial(of_side, self.live), partial(of_side, self.beside))
 
     def _keys(self, client: Any) -> set[str]:
         return _asked(lambda: set(client.scan_iter(count=_KEYS_A_CALL)))
@@ -186,32 +192,6 @@ def _is_vector(key: str) -> bool:
 
 def _client(url: str) -> Any:
     return client_of(url, decode_responses=True, socket_timeout=60.0, socket_connect_timeout=10.0)
-
-
-def _contents(client: Any, keys: list[str]) -> list[Any]:
-    """Read keys of any type; of rows of counts only what follows from the events."""
-
-    def read() -> list[Any]:
-        with client.pipeline(transaction=False) as pipeline:
-            for key in keys:
-                pipeline.type(key)
-            types = pipeline.execute()
-            for key, kind in zip(keys, types, strict=True):
-                if kind == "zset":
-                    pipeline.zrange(key, 0, -1, withscores=True)
-                else:
-                    readers = {"hash": pipeline.hgetall, "set": pipeline.smembers, "string": pipeline.get}
-                    readers.get(kind, pipeline.dump)(key)
-            return list(pipeline.execute())
-
-    return [
-        {name: encoding.compared_part(row) for name, row in each.items()} if _has_rows(key) and each else each
-        for key, each in zip(keys, _asked(read), strict=True)
-    ]
-
-
-def _has_rows(key: str) -> bool:
-    return layout.user_of_counts_key(key) is not None or layout.user_of_items_key(key) is not None
 
 
 def _asked(action: Callable[..., T], *arguments: object) -> T:

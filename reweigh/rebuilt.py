@@ -16,7 +16,7 @@ from reccore import encoding, layout
 from reccore.errors import RejectedEvent
 from reccore.event_types import EventTypes
 from reccore.events import parse_event
-from reweigh.databases import Databases
+from reweigh.sides import Sides
 from reweigh.verify.log import EventLog, Offsets
 
 _STATISTICS: Final = (layout.PRODUCT_STATISTICS, layout.TAG_STATISTICS)
@@ -116,12 +116,12 @@ class Comparer:
 
 
 def different_keys(
-    databases: Databases, comparer: Comparer, log: EventLog, begin: Offsets, event_types: EventTypes
+    sides: Sides, comparer: Comparer, log: EventLog, begin: Offsets, event_types: EventTypes
 ) -> tuple[tuple[str, ...], int]:
     """Give the keys that differ, and how many records beyond ``begin`` had to be left out with what they concern."""
     nothing = Moved()
-    odd = [key for key, live, rebuilt in databases.pairs() if comparer.differs(key, live, rebuilt, nothing)]
-    again = list(databases.pairs(odd))
+    odd = [key for key, live, rebuilt in sides.pairs() if comparer.differs(key, live, rebuilt, nothing)]
+    again = list(sides.pairs(odd))
     moved = moved_since(log, begin, log.ends(), event_types)  # whatever was read just now is of events before these
     return tuple(key for key, live, rebuilt in again if comparer.differs(key, live, rebuilt, moved)), moved.records
 

@@ -1,82 +1,58 @@
 """`reweigh replay`: everything counted anew from the complete log, beside the live system, which it then replaces.
 
-A second job with a consumer group and checkpoints of its own writes into the Redis database beside the live one. Once
-it has caught up, the live job is stopped, the second one is stopped with a savepoint, the databases are exchanged (one
-command of Redis, for all its clients at once), and the live job goes on from that savepoint. Readers notice nothing
-but the moment in between in which new events wait.
+A second job with a consumer group and checkpoints of its own writes into the Redis database beside the live one, on a
+cluster under other keys. Once it has caught up, the live job is stopped, the second one is stopped with a savepoint,
+what is live and what was rebuilt are exchanged (databases by one command of Redis, for all its clients at once; keys
+slot by slot), and the live job goes on from that savepoint. Readers notice nothing but the moment in between in which
+new events wait.
 """
 
 from __future__ import annotations
 
 import fcntl
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from deploy.local import Stack
 from deploy.local.cluster_jobs import JOB_NAME, cancel, free_slots, list_jobs, stop_running
 from deploy.local.errors import StackError
-from deploy.local.job import submit, submit_beside, take_over
+from deploy.local.job import submit_beside
 from deploy.local.second_taskmanager import SecondTaskManager
 from deploy.local.settings import read_settings
 from deploy.local.topics import create_topics
 from flink_jobs.settings import MOST_PRODUCTS_PER_USER, MOST_TAGS_PER_USER
-from reweigh.databases import Databases
+from reweigh.beside import sides_of
 from reweigh.errors import CommandError, need
+from reweigh.live_job import SAVEPOINT_SECONDS, LiveJob
+from reweigh.one_database import refuse_cluster
 from reweigh.progress import Tell
 from reweigh.rebuild_source import RebuildSource
 from reweigh.rebuilt import Comparer, different_keys
+from reweigh.sides import Sides
 from reweigh.topics import Topics
+from reweigh.wish import Done, Wish
 
 JOB: Final = "reweigh-replay"
 _POLL_SECONDS: Final = 0.3
 _STUCK_SECONDS: Final = 180.0
-_SAVEPOINT_SECONDS: Final = 120.0
-_START_SECONDS: Final = 180.0
 _COVERED_AFTER_SECONDS: Final = 5.0
 _CLOSE_BEHIND: Final = 5_000
 """Records: so close behind the end the live job may be stopped, since the rest takes a second or so."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
-    """What is wanted.
-
-    Args:
-        check: Rebuild and compare, change nothing.
-        database: The number of the Redis database to rebuild in; default: the one after the live one.
-        keep: Leave the rebuilt database as it is, change nothing else.
-        from_ms: Leave out records of an earlier Kafka time; only with ``check`` or ``keep``.
-        archive: Where the archive is that has what Kafka does not hold any more; None: Kafka has to hold everything.
-    """
-
-    check: bool = False
-    database: int | None = None
-    keep: bool = False
-    from_ms: int = 0
-    archive: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """What was done.
-
-    Records counted by the time that the end was near, in how many seconds with the start of the second job, how many a
-    second without it, and for how long new events waited at the exchange.
-    """
-
-    records: int
-    seconds: float
-    rate: float
-    waiting_seconds: float = 0.0
-    differences: tuple[str, ...] = ()
-    left_out: int = 0
-    """Records that arrived while it was compared: what they concern was left out."""
+def drop(stack: Stack, namespace: str | None) -> None:
+    """Remove what an earlier replay was to keep on a cluster. Raises :class:`CommandError`."""
+    if namespace is None:
+        raise CommandError("--drop needs --namespace: which one is to be removed")
+    with closing(sides_of(stack.env["REDIS_URL"], namespace=namespace)) as sides:
+        if sides.unfinished() is not None:
+            raise CommandError("an exchange was interrupted: `reweigh replay` has to finish it first")
+        sides.drop()
 
 
 class Replay:
@@ -85,7 +61,9 @@ class Replay:
     def __init__(self, stack: Stack, wish: Wish, tell: Tell, say: Callable[[str], None]) -> None:
         self._stack, self._wish, self._tell, self._say = stack, wish, tell, say
         self._env, self._settings = stack.env, stack.settings
+        refuse_cluster(self._env["REDIS_URL"], "reweigh replay", "it has not been run there from end to end")
         self._rest, self._bootstrap = self._env["FLINK_REST"], self._env["KAFKA_BOOTSTRAP"]
+        self._live_job = LiveJob(stack, say, lambda: self._wait_until_gone("the live job has ended"))
         self._folder = stack.home.flink / "replay"
         self._helpers = ExitStack()
         """What the second job needs; it ends before the live job goes on."""
@@ -107,7 +85,7 @@ class Replay:
         return source
 
     def run(self) -> Done:
-        """Rebuild, and do with it what is wished."""
+        """Rebuild, and do with it what is wished; where an exchange was interrupted, finish that first or instead."""
         try:
             with self._alone():
                 done = self._run()
@@ -118,15 +96,15 @@ class Replay:
             raise CommandError(str(exc)) from exc
 
     def _run(self) -> Done:
+        if (waiting := self._finish_earlier()) is not None and self._replaces:
+            return Done(0, 0.0, 0.0, waiting, was_rebuilt_before=True)
         if create_topics(self._bootstrap, self._settings):  # of a further event type
             self._topics.wait_for_leaders(self._settings.topics)
         self._source.refuse_unless_complete()
-        databases = Databases(self._env["REDIS_URL"], self._wish.database)
-        with ExitStack() as afterwards:
-            afterwards.callback(databases.close)
+        with self._sides() as sides, ExitStack() as afterwards:
             self._end_earlier()
-            databases.prepare()
-            if not databases.has_catalogue:
+            sides.prepare()
+            if not sides.has_catalogue:
                 self._say("there is no catalogue in Redis: events that name no tags will have none")
             afterwards.callback(self._topics.delete_group, self._group)
             afterwards.callback(self._source.end)
@@ -139,22 +117,38 @@ class Replay:
                 self._helpers.enter_context(SecondTaskManager(self._stack, self._settings.sizes.parallelism))
             afterwards.callback(self._end_second_job)
             began = time.monotonic()
-            before, _ = databases.weights_versions()
-            self._submit(databases, options)
-            records = self._wait_until_read(databases, None)
+            before, *_ = sides.weights_versions()
+            self._submit(sides, options)
+            records = self._wait_until_read(sides, None)
             ended = time.monotonic()
             first_at, first = self._first_seen
             done = Done(records, ended - began, (records - first) / max(ended - first_at, _POLL_SECONDS))
             if self._wish.check:
-                differences, left_out = self._compare(databases, before)
+                differences, left_out = self._compare(sides, before)
                 done = replace(done, differences=differences, left_out=left_out)
-                databases.drop()
+                sides.drop()
             elif self._wish.keep:
-                self._stop_second_job(databases)
-                databases.keep()
+                self._stop_second_job(sides)
+                sides.keep()
             else:
-                done = replace(done, waiting_seconds=self._take_over(databases))
+                done = replace(done, waiting_seconds=self._take_over(sides))
             return done
+
+    def _finish_earlier(self) -> float | None:
+        """Finish an exchange that was interrupted when there was no way back; gives the seconds, None without one."""
+        with self._sides() as sides:
+            savepoint, began = sides.unfinished(), time.monotonic()
+            if savepoint is None:
+                return None
+            self._say("an earlier replay was interrupted in its exchange, which is finished now")
+            with self._live_job.stopped():
+                self._live_job.goes_on_from(savepoint)
+                sides.finish(self._tell)
+            self._live_job.start()
+            return time.monotonic() - began
+
+    def _sides(self) -> closing[Sides]:
+        return closing(sides_of(self._env["REDIS_URL"], self._wish.database, self._wish.namespace))
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -167,33 +161,36 @@ class Replay:
             yield
 
     @property
+    def _replaces(self) -> bool:
+        return not self._wish.check and not self._wish.keep
+
+    @property
     def _live_settings_differ(self) -> bool:
         """Whether the rebuild has replaced the live one under other settings than the stack was started with."""
-        replaced = not self._wish.check and not self._wish.keep
-        return replaced and read_settings(self._stack.home, {}) != self._settings
+        return self._replaces and read_settings(self._stack.home, {}) != self._settings
 
-    def _submit(self, databases: Databases, options: tuple[str, ...]) -> None:
-        self._say(f"a second job counts the log anew into {databases.url_beside}")
+    def _submit(self, sides: Sides, options: tuple[str, ...]) -> None:
+        self._say(f"a second job counts the log anew into {sides.place}")
         submit_beside(
             self._stack.home,
-            {**self._env, "REDIS_URL": databases.url_beside},
+            {**self._env, "REDIS_URL": sides.job_url},
             self._settings,
             (
                 "--job-name", JOB,
                 "--group-id", self._group,
                 "--dead-letter-topic", self._dead_letters,
                 "--checkpoint-dir", self._folder.as_uri(),
-                "--catalog-database", str(databases.live_number),
+                *sides.job_options,
                 *options,
             ),
             self._stack.home.log / "replay-submit.log",
         )  # fmt: skip
 
-    def _wait_until_read(self, databases: Databases, records: int | None) -> int:
+    def _wait_until_read(self, sides: Sides, records: int | None) -> int:
         """Wait until so many records are read, or without a number, until it is close behind the end."""
         last, moved_at = -1, time.monotonic()
         while True:
-            read, end = databases.read_by_rebuild(), self._source.records() if records is None else records
+            read, end = sides.read_by_rebuild(), self._source.records() if records is None else records
             self._tell("records counted anew", read, end)
             if end == 0 or (read >= (end - _CLOSE_BEHIND if records is None else end) and read > 0):
                 return read
@@ -210,25 +207,25 @@ class Replay:
                 )
             time.sleep(_POLL_SECONDS)
 
-    def _stop_second_job(self, databases: Databases) -> Path:
+    def _stop_second_job(self, sides: Sides) -> Path:
         """Let it read what there is by now, and stop it; Redis then holds all that its savepoint covers."""
-        self._wait_until_read(databases, self._source.records())
-        savepoint = stop_running(self._rest, _SAVEPOINT_SECONDS, JOB, self._folder)
+        self._wait_until_read(sides, self._source.records())
+        savepoint = stop_running(self._rest, SAVEPOINT_SECONDS, JOB, self._folder)
         if savepoint is None:
             raise CommandError("the second job is gone; nothing was changed")
-        self._wait_until(lambda: not _exists(self._rest, JOB), "the second job has ended")
+        self._wait_until_gone("the second job has ended", JOB)
         return savepoint
 
-    def _compare(self, databases: Databases, weights_before: str | None) -> tuple[tuple[str, ...], int]:
+    def _compare(self, sides: Sides, weights_before: str | None) -> tuple[tuple[str, ...], int]:
         """Compare the two, but for what events concern that only the live job has seen."""
         ends = self._source.reading.ends()
         self._wait_until(
             lambda: self._source.is_covered(self._group, ends), "the second job has a checkpoint of all there was"
         )
-        self._stop_second_job(databases)
+        self._stop_second_job(sides)
         begin = self._source.log.committed(self._group)
         self._wait_until(lambda: self._source.is_covered(JOB_NAME, begin), "the live job has applied what was rebuilt")
-        scores = {weights_before} == set(databases.weights_versions())
+        scores = {weights_before} == set(sides.weights_versions())
         handed_on = self._settings.handed_on
         comparer = Comparer(
             scores=scores,
@@ -239,46 +236,31 @@ class Replay:
         )
         if not scores:
             self._say("the weights have changed meanwhile: stored scores are not compared")
-        return different_keys(databases, comparer, self._source.log, begin, self._settings.event_types)
+        return different_keys(sides, comparer, self._source.log, begin, self._settings.event_types)
 
-    def _take_over(self, databases: Databases) -> float:
-        home = self._stack.home
-        self._say("stopping the live job")
+    def _take_over(self, sides: Sides) -> float:
         began = time.monotonic()
-        with self._stack.alone():  # `make up` would start the live job again
-            home.job_stopped.write_text(str(os.getpid()))
-            try:
-                try:
-                    stop_running(self._rest, _SAVEPOINT_SECONDS)
-                except StackError as exc:
-                    self._say(f"{exc}; it is cancelled")
-                    cancel(self._rest)
-                self._wait_until(lambda: not _exists(self._rest), "the live job has ended")
-                savepoint = self._stop_second_job(databases)
-                self._helpers.close()
-                databases.copy_what_is_kept()
-                databases.swap()
-                take_over(home, self._env, self._settings, savepoint)
-                self._source.is_live = True
-                self._say("the databases are exchanged")
-            except BaseException:
-                home.job_stopped.unlink(missing_ok=True)
-                raise
-        if self._live_settings_differ:
-            return time.monotonic() - began  # the keeper has to be told of them first
-        home.job_stopped.unlink(missing_ok=True)
-        if self._stack.pid("job_keeper"):
-            self._stack.wait_ready("job_keeper", _START_SECONDS)
-        else:
-            submit(home, self._env, self._settings, home.log / "job-submit.log")
+        with self._live_job.stopped():
+            savepoint = self._stop_second_job(sides)
+            self._helpers.close()
+            sides.begin(savepoint)
+            self._live_job.goes_on_from(savepoint)
+            self._source.is_live = True
+            sides.finish(self._tell)
+            self._say("what was rebuilt is live")
+        if not self._live_settings_differ:  # else the keeper has to be told of them first
+            self._live_job.start()
         return time.monotonic() - began
 
     def _wait_until(self, condition: Callable[[], bool], what: str) -> None:
-        deadline = time.monotonic() + _SAVEPOINT_SECONDS
+        deadline = time.monotonic() + SAVEPOINT_SECONDS
         while not condition():
             if time.monotonic() > deadline:
-                raise CommandError(f"not within {_SAVEPOINT_SECONDS:.0f} s: {what}")
+                raise CommandError(f"not within {SAVEPOINT_SECONDS:.0f} s: {what}")
             time.sleep(0.1)
+
+    def _wait_until_gone(self, what: str, name: str = JOB_NAME) -> None:
+        self._wait_until(lambda: not _exists(self._rest, name), what)
 
     def _end_earlier(self) -> None:
         """End what an earlier rebuild has left that was interrupted."""
@@ -288,10 +270,10 @@ class Replay:
     def _end_second_job(self) -> None:
         if _exists(self._rest, JOB):
             cancel(self._rest, JOB)
-            self._wait_until(lambda: not _exists(self._rest, JOB), "the second job has ended")
+            self._wait_until_gone("the second job has ended", JOB)
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def _exists(rest: str, name: str | None = None) -> bool:
-    jobs = list_jobs(rest, name) if name else list_jobs(rest)
+def _exists(rest: str, name: str) -> bool:
+    jobs = list_jobs(rest, name)
     return jobs is None or any(job.exists for job in jobs)

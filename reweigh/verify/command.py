@@ -27,11 +27,16 @@ _SWITCH_SECONDS: Final = 0.0005
 
 
 def verify(
-    settings: Settings, group: str, window_seconds: int | None, archive: ArchiveSettings | None = None
+    settings: Settings,
+    group: str,
+    window_seconds: int | None,
+    archive: ArchiveSettings | None = None,
+    namespace: str = "",
 ) -> Outcome:
     """Verify the deployment that ``settings`` names; progress goes to standard error.
 
-    With an archive, what that holds is read there, and from Kafka only what came after.
+    With an archive, what that holds is read there, and from Kafka only what came after. With a namespace, what was
+    rebuilt on a cluster under that name is compared instead of what is live.
     """
     plan = Plan(
         topics=settings.event_types.topics,
@@ -48,11 +53,12 @@ def verify(
     access = settings.kafka_access.librdkafka_options()
     topics = EventLog(settings.required("KAFKA_BOOTSTRAP"), plan.topics.values(), access)
     log = topics if archive is None else _archived(topics, archive)
-    stored = Stored(settings.required("REDIS_URL"))
+    stored = Stored(settings.required("REDIS_URL"), namespace)
     try:
         with _weights(settings) as weights, Bars() as bars:
             outcome = Verification(plan, log, stored, weights, bars.tell).run()
-        _note(stored, outcome)
+        if not namespace:
+            _note(stored, outcome)
         return outcome
     finally:
         stored.close()

@@ -36,6 +36,7 @@ _NOT_FROM_EVENTS: Final = re.compile(
     r"|\{\d+\}:writes",  # what a cluster has in each slot
     re.DOTALL,
 )
+_BESIDE_LIVE: Final = re.compile(r"rebuilt:(?P<name>[a-z0-9_-]+):\{\d+\}:(?P<key>.+)", re.DOTALL)
 _NOT_COUNTED: Final = ("arrivals", "ratings")
 """The first are kept for a minute, for whoever waits for an event; the others come from a topic of their own."""
 _STATISTICS: Final = ("{stats}:products", "{stats}:tags", "{stats}:totals")
@@ -51,6 +52,7 @@ _HOUSEKEEPING: Final = frozenset(
         "catalog:version",
         "follow:offsets",
         "publishing:recommendations",
+        "rebuild:exchange",
         "verify:outcome",
         "weights:in_force",
         "writer:epoch",
@@ -74,20 +76,32 @@ CREATE OR REPLACE TABLE stored_others (key VARCHAR);
 
 
 class Stored:
-    """Reads one Redis database. Raises :class:`CommandError` when it can't."""
+    """Reads one Redis database; of a cluster what is live, or what a replay has kept under the name ``namespace``.
 
-    def __init__(self, url: str) -> None:
+    Raises :class:`CommandError` when it can't.
+    """
+
+    def __init__(self, url: str, namespace: str = "") -> None:
+        self._namespace = namespace
+        self._names: dict[str, str] = {}
         try:
             self._client: Any = client_of(url, decode_responses=True, socket_timeout=60.0, socket_connect_timeout=10.0)
         except ValueError:  # its text may hold a part of the password
             raise CommandError("REDIS_URL is no URL of Redis") from None
+        if namespace and not isinstance(self._client, ClusterClient):
+            raise CommandError(f"--namespace {namespace}: only a Redis Cluster has namespaces")
 
     def close(self) -> None:
         """Disconnect."""
         self._client.close()
 
     def weights_in_force(self) -> tuple[int, int]:
-        """Give the version of the weights that writers use, and the version that all stored scores have."""
+        """Give the version of the weights that writers use, and the version that all stored scores have (-1: none)."""
+        if self._namespace:  # nobody brings it in line: each slot knows what its scores are of
+            names = list(self._pages(f"rebuilt:{self._namespace}:{{*}}:writes"))
+            of_slots = {each for each in self._pipelined([("HGET", name, "version") for name in names]) if each}
+            version = int(self._ask(lambda: self._client.hget("weights:in_force", "version")) or -1)
+            return version, version if of_slots <= {str(version)} else -1
         fields = self._ask(lambda: self._client.hmget("weights:in_force", ["version", "swept"]))
         return int(fields[0] or -1), int(fields[1] or -1)
 
@@ -126,21 +140,21 @@ class Stored:
             tell(read, total)
         items = _Table(database, "stored_items")
         for some in _batched(keys.items, _USERS_AT_ONCE):
-            answers = self._pipelined([("HGETALL", key) for key, _ in some])
+            answers = self._of_keys("HGETALL", [key for key, _ in some])
             for (_, user), found in zip(some, answers, strict=True):
                 items.add(repeat(user, len(found)), found, found.values())
             read += len(some)
             tell(read, total)
         purchases = _Table(database, "stored_purchases")
         for bought in _batched(keys.purchases, _KEYS_A_CALL):
-            answers = self._pipelined([("SMEMBERS", key) for key, _ in bought])
+            answers = self._of_keys("SMEMBERS", [key for key, _ in bought])
             for (_, user), found in zip(bought, answers, strict=True):
                 purchases.add(repeat(user, len(found)), found)
             read += len(bought)
             tell(read, total)
         recent = _Table(database, "stored_recent")
         for some in _batched(keys.recent, _KEYS_A_CALL):
-            answers = self._pipelined([("ZRANGE", key, "0", "-1", "WITHSCORES") for key, _ in some])
+            answers = self._of_keys("ZRANGE", [key for key, _ in some], "0", "-1", "WITHSCORES")
             recent.add([user for _, user in some], ["\n".join(each) for each in answers])
             read += len(some)
             tell(read, total)
@@ -148,7 +162,7 @@ class Stored:
         others.add(keys.others)
         tables = [counts, scores, items, purchases, recent, others]
         for key, name in zip(_STATISTICS, ("stored_products", "stored_tags", "stored_totals"), strict=True):
-            fields = self._ask(lambda key=key: self._client.hgetall(key))  # type: ignore[misc]
+            (fields,) = self._of_keys("HGETALL", [key])
             tables.append(_Table(database, name))
             tables[-1].add(fields, fields.values())
         for table in tables:
@@ -156,20 +170,34 @@ class Stored:
 
     def _scan(self) -> Iterator[str]:
         seen = set[str]()
-        pages = pages_of_keys(self._client, count=_KEYS_A_CALL)
+        for stored in self._pages(f"rebuilt:{self._namespace}:*" if self._namespace else None):
+            beside = _BESIDE_LIVE.fullmatch(stored)
+            if (beside["name"] if beside else "") != self._namespace:
+                continue
+            key = stored
+            if beside:
+                key = beside["key"]
+                self._names[key] = stored
+            if key not in seen:  # a key may come twice while Redis grows
+                seen.add(key)
+                yield key
+
+    def _pages(self, match: str | None) -> Iterator[str]:
+        pages = pages_of_keys(self._client, match=match, count=_KEYS_A_CALL)
         while (keys := self._ask(lambda: next(pages, None))) is not None:
-            fresh = [key for key in keys if key not in seen]  # a key may come twice while Redis grows
-            seen.update(fresh)
-            yield from fresh
+            yield from keys
 
     def _read_profiles(self, scores: _Table, counts: _Table, users: Sequence[tuple[str, str]]) -> None:
         """Read scores and counts of each user at one moment, so that no event comes in between."""
-        commands = [("HGETALL", key) for user, counts in users for key in (_PROFILE + user, counts)]
+        keys = [key for user, counts in users for key in (_PROFILE + user, counts)]
         # On a cluster the two come one after the other from one node: an event in between shows as a difference.
-        answers = self._pipelined(commands, transaction=not isinstance(self._client, ClusterClient))
+        answers = self._of_keys("HGETALL", keys, transaction=not isinstance(self._client, ClusterClient))
         for table, found in ((scores, answers[::2]), (counts, answers[1::2])):
             for (user, _), fields in zip(users, found, strict=True):
                 table.add(repeat(user, len(fields)), fields, fields.values())
+
+    def _of_keys(self, command: str, keys: Sequence[str], *words: str, transaction: bool = False) -> list[Any]:
+        return self._pipelined([(command, self._names.get(key, key), *words) for key in keys], transaction)
 
     def _pipelined(self, commands: Iterable[tuple[str, ...]], transaction: bool = False) -> list[Any]:
         def execute() -> list[Any]:

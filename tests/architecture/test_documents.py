@@ -67,6 +67,7 @@ def test_redis_keys() -> None:
     keys |= {layout.MODEL_CURRENT, layout.MODEL_VERSION, layout.MODEL_BLOBS}
     keys |= {layout.model_blob_key("<version>", "<name>", "<n>"), re.sub(r"\d+", "<tag>", layout.slot_writes_key(0))}
     keys |= {layout.CATALOG, layout.CATALOG_VERSION, layout.WEIGHTS_IN_FORCE, layout.WRITER_EPOCH, layout.WRITER_FENCE}
+    keys |= {layout.EXCHANGE}
     keys.add(f"{PREFIX}<name>:{{<tag>}}:<key>")
     rows = table("data_dictionary.md", "Redis")
     assert set(rows) == keys

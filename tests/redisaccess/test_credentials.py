@@ -15,6 +15,7 @@ from flink_jobs.redis_store import WeightsStamp
 from flink_jobs.user_rows import UserRows
 from reccore import layout
 from reccore.event_types import EventTypes
+from reccore.namespaces import Namespace
 from reccore.row_cap import RowCap
 from reccore.weights import default_weights
 from recsvc.models.store import ModelStore
@@ -22,6 +23,7 @@ from recsvc.statistics_feed import StatisticsFeed
 from recsvc.sweep import ScoreSweep
 from recsvc.user_store import RedisUserStore
 from redisaccess.clients import client_of
+from reweigh.namespaces import Namespaces
 from tests.models.making import made_up
 from tests.redis_modes import Ground, cluster
 from tests.security.test_redis import acl_lines
@@ -85,3 +87,28 @@ def test_a_wrong_password_is_refused(ground: Ground) -> None:
     """As Redis being away."""
     service = RedisUserStore(ground.url.replace("://", "://reweigh-service:wrong@"), timeout_ms=5_000)
     assert not service.ping()
+
+
+def test_replay(ground: Ground) -> None:
+    """Its user, as documented, exchanges what a job has rebuilt that may write beside the live keys."""
+    (line,) = re.findall(r"^ACL SETUSER reweigh-replay .*$", SCALING.read_text(), re.MULTILINE)
+    for server in ground.servers:
+        with server.admin() as admin:
+            admin.execute_command(*line.split())
+            admin.execute_command("ACL", "SETUSER", "reweigh-job", "~rebuilt:*")
+    with closing(Namespaces(url(ground, "replay"))) as sides:
+        sides.prepare()
+        for name, count in (("", 1), (sides.job_options[1], 2)):
+            job = connected_store(url(ground, "job"), patience_seconds=30, namespace=Namespace(name))
+            with closing(job):
+                job.open("test", 1, 0)
+                rows = ["a", f"{count},0,0;1"]
+                job.commit_profiles([UserRows("x", rows, ["a", str(count)], ["p"], rows)], STAMP)
+                job.commit_statistics(layout.TOTALS, "", {"read:view-events": str(count)})
+        assert (layout.TOTALS, {"read:view-events": "1"}, {"read:view-events": "2"}) in list(sides.pairs())
+        assert sides.read_by_rebuild() == 2
+        assert sides.unfinished() is None
+        sides.begin(Path("/savepoint"))
+        sides.finish(lambda *_: None)
+    service = RedisUserStore(url(ground, "service"), timeout_ms=5_000)
+    assert service.user("x").rows == {"a": "2,0,0;1"}

@@ -199,7 +199,6 @@ def test_what_a_cluster_can_not(ground: Ground, client: Any, monkeypatch: pytest
     file.write_text(f"REDIS_URL={ground.url}\nKAFKA_BOOTSTRAP=127.0.0.1:1\nZOOKEEPER_HOSTS=127.0.0.1:1\n")
     options = argparse.Namespace(env=file)
     for command, run in (
-        ("reweigh replay", lambda: Databases(ground.url)),
         ("reweigh follow", lambda: follow(options)),
         ("reweigh recommend publish", lambda: publish(options)),
     ):
