@@ -95,7 +95,7 @@ _BESIDE: Final = re.compile(
     r"|\{\d+\}:(?P<what_too>[a-z]+):user[:_]profile:(?P<braces>.+)",
     re.DOTALL,
 )
-_SLOT_WRITES: Final = re.compile(r"\{\d+\}:writes")
+_OF_A_SLOT: Final = re.compile(r"\{\d+\}:[a-z]+")
 
 
 def profile_key(user_id: str) -> str:
@@ -200,9 +200,9 @@ def _user_of(key: str, what: str) -> str | None:
     return user_id if found == what and _beside(user_id, what) == key else None
 
 
-def is_slot_writes_key(key: str) -> bool:
-    """Whether a key binds writes to a slot."""
-    return _SLOT_WRITES.fullmatch(key) is not None
+def is_slot_key(key: str) -> bool:
+    """Whether a key is of a slot itself, of no user."""
+    return _OF_A_SLOT.fullmatch(key) is not None
 
 
 def slot_writes_key(number: int) -> str:

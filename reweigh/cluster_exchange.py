@@ -1,4 +1,4 @@
-"""What was rebuilt on a cluster takes the place of what is live (docs/adr/0017-replay-on-a-cluster.md).
+"""What was rebuilt on a cluster takes the place of what is live (docs/adr/0018-replay-on-a-cluster.md).
 
 Slot by slot, each at once: a script renames all keys that the slot has. Once it has begun there is no way back, since
 some users are of the rebuild then; so every step may be repeated, and whoever comes after an end half-way goes on.

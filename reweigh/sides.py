@@ -29,7 +29,7 @@ _NOT_COMPARED: Final = frozenset(
     }
 )
 _OF_NO_EVENTS: Final = (
-    layout.is_model_key, layout.is_followed_key, layout.is_arrivals_key, layout.is_slot_writes_key,
+    layout.is_model_key, layout.is_followed_key, layout.is_arrivals_key, layout.is_slot_key,
 )  # fmt: skip
 _KEYS_A_CALL: Final = 500
 

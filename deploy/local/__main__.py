@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def up(options: argparse.Namespace) -> int:
     """Start or repair the stack."""
-    parts = options.parts.split(",") if options.parts else _default_parts(Stack(options.home).started_parts())
+    parts = options.parts.split(",") if options.parts else _default_parts(Stack(options.home))
     stack = Stack(options.home, parts, tell=_tell)
     _tell(f"starting the stack in {stack.home.path}")
     stack.up()
@@ -61,13 +61,16 @@ def clean(options: argparse.Namespace) -> int:
     return 0
 
 
-def _default_parts(started: tuple[str, ...]) -> tuple[str, ...]:
+def _default_parts(stack: Stack) -> tuple[str, ...]:
+    started = stack.started_parts()
     job_wish = os.environ.get("STACK_JOB", "")
     if job_wish not in ("", "none"):
         raise StackError(f"STACK_JOB={job_wish!r}: only `none` is allowed, which starts the stack without the job")
     wanted = [*DEFAULT_PARTS]
     if job_wish == "none":
         wanted.remove("job")
+    if stack.settings.redis_url:
+        wanted.remove("redis")
     for variable, parts in OPTIONAL_PARTS.items():
         wish = os.environ.get(variable, "")
         if wish not in ("", "on", "off"):

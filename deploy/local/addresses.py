@@ -45,12 +45,14 @@ class Addresses:
         return f"http://{HOST}:{self.ports['api']}"
 
 
-def stack_environment(home: Home, addresses: Addresses, handed_on: Mapping[str, str]) -> dict[str, str]:
-    """Return what `stack.env` holds. The API key is made once for a home."""
+def stack_environment(
+    home: Home, addresses: Addresses, handed_on: Mapping[str, str], redis_url: str = ""
+) -> dict[str, str]:
+    """Return what `stack.env` holds. The API key is made once for a home; `redis_url` is that of a Redis elsewhere."""
     return {
         "KAFKA_BOOTSTRAP": addresses.kafka,
         "ZOOKEEPER_HOSTS": addresses.zookeeper,
-        "REDIS_URL": addresses.redis_url,
+        "REDIS_URL": redis_url or addresses.redis_url,
         "FLINK_REST": addresses.flink_rest,
         "FLINK_HOME": str(flink_home()),
         "API_URL": addresses.api_url,

@@ -13,6 +13,7 @@ from reccore.errors import SettingError
 from reccore.event_types import EventTypes
 from reccore.followed_topics import SETTINGS as FOLLOWED_TOPICS
 from reccore.followed_topics import FollowedTopics
+from reccore.redis_url import parse_redis_url
 
 PORTS = (
     "zookeeper",
@@ -58,6 +59,8 @@ HANDED_ON = (
     "LOG_LEVEL",
 )
 
+REDIS_URL = "STACK_REDIS_URL"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Sizes:
@@ -81,6 +84,8 @@ class Settings:
     sizes: Sizes
     ports: Mapping[str, int]
     handed_on: Mapping[str, str]
+    redis_url: str = ""
+    """Of a Redis that is no part of the stack; empty: its own."""
 
     @property
     def event_types(self) -> EventTypes:
@@ -136,6 +141,7 @@ def read_settings(home: Home, environment: Mapping[str, str]) -> Settings:
         sizes=Sizes(**sizes),
         ports=ports,
         handed_on={key: given[key] for key in HANDED_ON if key in given},
+        redis_url=_redis_url(given.get(REDIS_URL, "")),
     )
     if settings.sizes.parallelism > settings.sizes.slots:
         raise StackError(
@@ -165,7 +171,18 @@ def _remembered(home: Home) -> dict[str, str]:
 
 def _known() -> tuple[str, ...]:
     sizes = tuple(_size_key(field.name) for field in fields(Sizes))
-    return (*sizes, *(_port_key(name) for name in PORTS), *HANDED_ON)
+    return (*sizes, *(_port_key(name) for name in PORTS), *HANDED_ON, REDIS_URL)
+
+
+def _redis_url(text: str) -> str:
+    if "@" in text:
+        raise StackError(f"{REDIS_URL} (not shown): a URL without a password, since everybody may read the settings")
+    if text:
+        try:
+            parse_redis_url(text)
+        except ValueError as exc:
+            raise StackError(f"{REDIS_URL}={text!r}: allowed is {exc}") from exc
+    return text
 
 
 def _size_key(name: str) -> str:

@@ -269,7 +269,8 @@ class Stack:
             self._progress.done(name, "stopped")
 
     def _base_env(self) -> dict[str, str]:
-        return stack_environment(self.home, self.addresses, self.settings.handed_on)
+        settings = self.settings
+        return stack_environment(self.home, self.addresses, settings.handed_on, settings.redis_url)
 
     def _known_parts(self) -> tuple[str, ...]:
         return check_parts({*self.parts, *self.started_parts()})

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from deploy.local.parts import SERVERS_OF
-from deploy.local.settings import HANDED_ON, PORTS, Sizes
+from deploy.local.settings import HANDED_ON, PORTS, REDIS_URL, Sizes
 from flink_jobs.settings import JOB_NAME
 from reccore import layout
 from reccore.dead_letters import Reason
@@ -138,7 +138,7 @@ def test_settings_of_the_stack() -> None:
     """Every setting is in the table, those of sizes with their defaults."""
     rows = table("local_stack.md", "What can be set")
     sizes = {f"REWEIGH_{field.name.upper()}": field.default for field in fields(Sizes)}
-    assert set(rows) == {*sizes, *(f"REWEIGH_{port.upper()}_PORT" for port in PORTS), *HANDED_ON}
+    assert set(rows) == {*sizes, *(f"REWEIGH_{port.upper()}_PORT" for port in PORTS), *HANDED_ON, REDIS_URL}
     for name, default in sizes.items():
         assert re.search(rf"\b{default}\b", rows[name].split("|")[2]), f"{name} is {default}"
 

@@ -1,15 +1,18 @@
 """What can be set, what is remembered, and which ports are taken."""
 
+import json
 import socket
 import threading
 from pathlib import Path
 
 import pytest
 
+from deploy.local import Stack
+from deploy.local.__main__ import _default_parts
 from deploy.local.errors import StackError
 from deploy.local.home import LONGEST_SOCKET_PATH, Home
 from deploy.local.ports import HOST, choose_ports
-from deploy.local.settings import PORTS, Sizes, read_settings, remember_settings
+from deploy.local.settings import PORTS, REDIS_URL, Sizes, read_settings, remember_settings
 
 
 @pytest.fixture
@@ -54,6 +57,23 @@ def test_wrong_values_are_named(home: Home, environment: dict[str, str], named: 
     with pytest.raises(StackError, match=r"write|allowed|at most") as error:
         read_settings(home, environment)
     assert named in str(error.value)
+
+
+def test_a_redis_elsewhere(home: Home) -> None:
+    """Its address takes the place of the stack's own everywhere; no password is kept in the settings."""
+    url = "redis+cluster://a:1,b:2"
+    remember_settings(home, {REDIS_URL: url})
+    (home.path / "ports.json").write_text(json.dumps(dict.fromkeys(PORTS, 1)))
+    stack = Stack(home.path, environment={})
+    assert stack.env["REDIS_URL"] == url
+    assert "redis" not in _default_parts(stack)
+    remember_settings(home, {REDIS_URL: ""})
+    assert stack.env["REDIS_URL"] == "redis://127.0.0.1:1/0"
+    assert "redis" in _default_parts(stack)
+    for wrong, said in (("redis://:secret@h:1", "without a password"), ("http://h", "allowed is redis://")):
+        with pytest.raises(StackError, match=said) as refused:
+            read_settings(home, {REDIS_URL: wrong})
+        assert "secret" not in str(refused.value)
 
 
 def test_ports_are_different_and_remembered(home: Home) -> None:
