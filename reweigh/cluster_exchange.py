@@ -1,12 +1,13 @@
 """What was rebuilt on a cluster takes the place of what is live (docs/adr/0018-replay-on-a-cluster.md).
 
-Slot by slot, each at once: a script renames all keys that the slot has. Once it has begun there is no way back, since
+Slot by slot, each at once: a script renames all keys that the slot has. After the first one there is no way back, since
 some users are of the rebuild then; so every step may be repeated, and whoever comes after an end half-way goes on.
 
-1. `begin`: ``rebuild:exchange`` names the namespace. Before it nothing is changed.
+1. `begin`: ``rebuild:exchange`` names the namespace, and the state that the rebuild has come to.
 2. Every slot is barred: no writer has a place there any more, and nobody gets one.
-3. In every slot the rebuilt keys take the place of the live ones; last in that of everybody's statistics.
-4. The bars are lifted, and ``rebuild:exchange`` goes.
+3. Who called makes that state the job's. Until here all of it can be undone (`abandon`), and afterwards no more.
+4. `finish`: in every slot the rebuilt keys take the place of the live ones; last in that of everybody's statistics.
+5. The bars are lifted, and ``rebuild:exchange`` goes.
 """
 
 from __future__ import annotations
@@ -79,12 +80,12 @@ class ClusterExchange:
         return {version for version in self._asked(lambda: self._link.ask(commands)) if version is not None}
 
     def begin(self, savepoint: str) -> None:
-        """Name the namespace and the state from which the job is to go on: from here on it has to be finished.
+        """Bar all slots, and note that: the namespace, and the state from which the job is to go on.
 
-        Refused when a slot has lost what was rebuilt there, or is on its way to another node.
+        Refused when a slot has lost what was rebuilt there, or is on its way to another node. When it raises, nothing
+        is changed, or `unfinished` tells of it.
         """
-        marks = [("HGET", self._beside(number), "rebuild") for number in range(SLOTS)]
-        if lost := sum(mark != self._namespace.name for mark in self._asked(lambda: self._link.ask(marks))):
+        if lost := self._without_mark():
             raise CommandError(
                 f"{lost:,} slots of the cluster have lost what was rebuilt there, so nothing was exchanged: run it "
                 "again"
@@ -92,7 +93,19 @@ class ClusterExchange:
         if self._asked(self._slots_on_their_way):
             raise CommandError("slots of the cluster are being moved, so nothing was exchanged: run it again")
         fields = {"namespace": self._namespace.name, "savepoint": savepoint}
-        self._asked(lambda: self._client.hset(layout.EXCHANGE, mapping=fields))
+        try:
+            self._asked(lambda: self._client.hset(layout.EXCHANGE, mapping=fields))
+            self._asked(self._bar)
+        except CommandError:
+            self.abandon()
+            raise
+
+    def abandon(self) -> bool:
+        """Undo `begin`; gives False, and does nothing, when a slot is exchanged already."""
+        if self._without_mark():
+            return False
+        self._lift()
+        return True
 
     def finish(self, tell: Tell) -> None:
         """Carry out what has begun, or what is left of it; waits for a node that is away.
@@ -100,7 +113,7 @@ class ClusterExchange:
         Raises :class:`CommandError` also when slots have moved meanwhile: some users may then be as they were.
         """
         before = self._patiently(self._client.slots)
-        self._patiently(lambda: self._everywhere(_BAR, [self._namespace.name]))
+        self._patiently(self._bar)
         everybody = slot(layout.TOTALS)
         of_users = [number for number in range(SLOTS) if number != everybody]
         for start in range(0, len(of_users), _SLOTS_AT_ONCE):
@@ -113,8 +126,7 @@ class ClusterExchange:
         # Some scores may be of the weights before: the sweeper brings them in line.
         self._patiently(lambda: self._client.hdel(layout.WEIGHTS_IN_FORCE, "swept"))
         self._patiently(lambda: self._client.delete(layout.VERIFY_OUTCOME))
-        self._patiently(lambda: self._everywhere(_LIFT, []))
-        self._patiently(lambda: self._client.delete(layout.EXCHANGE))
+        self._lift()
         tell("slots exchanged", SLOTS, SLOTS)
         self._client.forget()
         if self._patiently(self._client.slots) != before:
@@ -132,8 +144,20 @@ class ClusterExchange:
             return list(_EXCHANGE.in_slots(self._link, numbers, arguments, keys=both, again=True))
 
         if _NOT_BARRED in self._patiently(exchange):  # a master was lost with what it had not told its replica
-            self._patiently(lambda: self._everywhere(_BAR, [self._namespace.name]))
+            self._patiently(self._bar)
             self._patiently(exchange)
+
+    def _bar(self) -> None:
+        self._everywhere(_BAR, [self._namespace.name])
+
+    def _lift(self) -> None:
+        self._patiently(lambda: self._everywhere(_LIFT, []))
+        self._patiently(lambda: self._client.delete(layout.EXCHANGE))
+
+    def _without_mark(self) -> int:
+        """Count the slots that have lost what was rebuilt, or are exchanged."""
+        commands = [("HGET", self._beside(number), "rebuild") for number in range(SLOTS)]
+        return sum(mark != self._namespace.name for mark in self._asked(lambda: self._link.ask(commands)))
 
     def _everywhere(
         self, script: SlotScript, arguments: Sequence[str], *, beside: bool = False, at_once: int = SLOTS // 8
@@ -161,8 +185,8 @@ class ClusterExchange:
                 self._link.close()
                 if time.monotonic() > deadline:
                     raise CommandError(
-                        f"Redis does not do it: {exc}; some users are of the rebuild by now, and no job can write: run "
-                        "`reweigh replay` again, which goes on where this ended"
+                        f"Redis does not do it: {exc}; the exchange has begun, and no job can write: run `reweigh "
+                        "replay` again, which goes on where this ended"
                     ) from exc
                 time.sleep(_PAUSE_SECONDS)
 

@@ -93,6 +93,10 @@ class Databases:
         self.copy_what_is_kept()
         self.swap()
 
+    def abandon(self) -> bool:
+        """Give False: what has begun is over."""
+        return False
+
     def finish(self, tell: Tell) -> None:
         """Do nothing: all is done at once."""
 

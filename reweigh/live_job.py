@@ -44,15 +44,12 @@ class LiveJob:
                 home.job_stopped.unlink(missing_ok=True)
                 raise
 
-    def goes_on_from(self, savepoint: Path) -> None:
-        """Make this its state, unless it is that already.
-
-        Where the savepoint is gone, which can only be after an exchange was interrupted, it goes on from its own.
-        """
+    def goes_on_from(self, savepoint: Path) -> bool:
+        """Make this its state, unless it is that already; gives False when the savepoint is gone."""
         if savepoint.exists():
             take_over(self._stack.home, self._stack.env, self._stack.settings, savepoint)
-        elif not (savepoints_folder(self._stack.home) / savepoint.name).exists():
-            self._say(f"{savepoint} is gone, so the live job goes on from its own state: replay once more")
+            return True
+        return (savepoints_folder(self._stack.home) / savepoint.name).exists()
 
     def start(self) -> None:
         """Start it again."""

@@ -111,8 +111,12 @@ class Namespaces:
         return pairs_of(chosen, partial(of_side, LIVE), partial(of_side, self._namespace))
 
     def begin(self, savepoint: Path) -> None:
-        """Begin the exchange. If it raises, nothing was changed; else it has to be finished."""
+        """Begin the exchange: keep every job from writing, and note ``savepoint``."""
         self._exchange.begin(str(savepoint))
+
+    def abandon(self) -> bool:
+        """Undo that; gives False, and does nothing, when some of it is exchanged already."""
+        return self._exchange.abandon()
 
     def finish(self, tell: Tell) -> None:
         """Carry out what is left of the exchange; waits for a node that is away."""

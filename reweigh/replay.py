@@ -135,17 +135,20 @@ class Replay:
             return done
 
     def _finish_earlier(self) -> float | None:
-        """Finish an exchange that was interrupted when there was no way back; gives the seconds, None without one."""
+        """Finish or undo an exchange that was interrupted; gives the seconds if what was rebuilt then is live now."""
         with self._sides() as sides:
             savepoint, began = sides.unfinished(), time.monotonic()
             if savepoint is None:
                 return None
-            self._say("an earlier replay was interrupted in its exchange, which is finished now")
+            self._say("an earlier replay was interrupted in its exchange")
             with self._live_job.stopped():
-                self._live_job.goes_on_from(savepoint)
-                sides.finish(self._tell)
+                # Nothing is exchanged before the savepoint is the job's own.
+                is_undone = not self._live_job.goes_on_from(savepoint) and sides.abandon()
+                if not is_undone:
+                    sides.finish(self._tell)
             self._live_job.start()
-            return time.monotonic() - began
+            self._say("it is undone" if is_undone else "it is finished")
+            return None if is_undone else time.monotonic() - began
 
     def _sides(self) -> closing[Sides]:
         return closing(sides_of(self._env["REDIS_URL"], self._wish.database, self._wish.namespace))

@@ -72,10 +72,13 @@ class Sides(Protocol):
         """Give each key that one of them holds, or each of ``keys``, with what is live and what is rebuilt."""
 
     def begin(self, savepoint: Path) -> None:
-        """Begin the exchange, when both jobs have ended. If it raises, nothing was changed; else there is no way back.
+        """Begin the exchange, when both jobs have ended; if it raises, nothing was exchanged.
 
-        ``savepoint`` is the state from which the job is to go on.
+        ``savepoint`` is the state from which the job is to go on. It has to be the job's own before :meth:`finish`.
         """
+
+    def abandon(self) -> bool:
+        """Undo what has begun; gives False, and does nothing, when some of it is exchanged already."""
 
     def finish(self, tell: Tell) -> None:
         """Carry out what is left of the exchange."""

@@ -13,6 +13,7 @@ from typing import Any
 
 import duckdb
 import pytest
+import redis
 
 from flink_jobs.connected_store import connected_store
 from flink_jobs.errors import FencedOffError
@@ -41,7 +42,7 @@ OLD, NEW = WeightsStamp(1, DOCUMENT), WeightsStamp(2, DOCUMENT)
 USERS = [f"u{number}" for number in range(200)] + ["a{b}c", "a}b", "{stats}"]
 GONE, ADDED = "only-before", "only-afterwards"
 SAVEPOINT = Path("/savepoints/savepoint-1")
-PACKETS_OF_BARS, PACKETS_OF_SLOTS = 8, 342
+PACKETS_OF_ALL, PACKETS_OF_SLOTS = 8, 343
 
 
 class KilledError(BaseException):
@@ -187,39 +188,63 @@ def test_whole(ground: Ground, client: Any, sides: Namespaces) -> None:
 
 @pytest.mark.parametrize(
     "packets",
-    [PACKETS_OF_BARS // 2, 2 * PACKETS_OF_BARS + PACKETS_OF_SLOTS + 1 + PACKETS_OF_BARS // 2],
+    [1 + PACKETS_OF_ALL // 2, 1 + 3 * PACKETS_OF_ALL + PACKETS_OF_SLOTS + PACKETS_OF_ALL // 2],
     ids=["half barred", "half lifted"],
 )
 def test_gone_on_with(
     ground: Ground, client: Any, sides: Namespaces, packets: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever is done when it breaks off: each user is whole, no job writes, and another one does the rest."""
-    sides.begin(SAVEPOINT)
-    die_after(packets, sides._exchange, monkeypatch)
+    fail_after(packets, sides._exchange, monkeypatch, KilledError())
     with pytest.raises(KilledError):
-        sides.finish(lambda *_: None)
+        exchange(sides)
     assert 0 < barred(client) < SLOTS // 1_000
-    assert {counts_of(client, user) for user in USERS} == {1 if packets < PACKETS_OF_BARS else 2}
+    assert {counts_of(client, user) for user in USERS} == {1 if packets < PACKETS_OF_SLOTS else 2}
     with pytest.raises(FencedOffError, match="a rebuild is taking the place"):
         store_of(ground)
     with closing(Namespaces(ground.url)) as another:
         assert another.unfinished() == SAVEPOINT
         another.finish(lambda *_: None)
         assert another.unfinished() is None
+        assert not another.abandon()
     check_new(client)
     assert barred(client) == 0
 
 
-def die_after(packets: int, exchange: ClusterExchange, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let so many packets be carried out, and the next one too, but nobody learns of it."""
+def test_undone(ground: Ground, client: Any, sides: Namespaces, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What could not begin everywhere has not begun; nor has what was interrupted before anything was exchanged."""
+    fail_after(1 + PACKETS_OF_ALL // 2, sides._exchange, monkeypatch, redis.ConnectionError("gone"))
+    with pytest.raises(CommandError, match="Redis does not do it: gone"):
+        sides.begin(SAVEPOINT)
+    assert (sides.unfinished(), barred(client)) == (None, 0)
+    sides.begin(SAVEPOINT)
+    with closing(Namespaces(ground.url)) as another:
+        assert another.unfinished() == SAVEPOINT
+        assert another.abandon()
+    assert (sides.unfinished(), barred(client)) == (None, 0)
+    assert {counts_of(client, user) for user in [*USERS, GONE]} == {1}
+    with closing(store_of(ground)) as store:
+        assert store.commit_profiles(rows(["u1"], 3), NEW) is None
+
+
+def exchange(sides: Namespaces) -> None:
+    """All of it."""
+    sides.begin(SAVEPOINT)
+    sides.finish(lambda *_: None)
+
+
+def fail_after(
+    packets: int, exchange: ClusterExchange, monkeypatch: pytest.MonkeyPatch, failure: BaseException
+) -> None:
+    """Let so many packets be carried out, and the next one too, but once nobody learns of it."""
     sent = [0]
     ask = exchange._link.ask
 
     def counted(commands: Any) -> Any:
         answers = ask(commands)
-        if sent[0] == packets:
-            raise KilledError
         sent[0] += 1
+        if sent[0] == packets + 1:
+            raise failure
         return answers
 
     monkeypatch.setattr(exchange._link, "ask", counted)
