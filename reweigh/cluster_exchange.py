@@ -112,7 +112,7 @@ class ClusterExchange:
 
         Raises :class:`CommandError` also when slots have moved meanwhile: some users may then be as they were.
         """
-        before = self._patiently(self._client.slots)
+        before = self._patiently(self._shares)
         self._patiently(self._bar)
         everybody = slot(layout.TOTALS)
         of_users = [number for number in range(SLOTS) if number != everybody]
@@ -128,8 +128,7 @@ class ClusterExchange:
         self._patiently(lambda: self._client.delete(layout.VERIFY_OUTCOME))
         self._lift()
         tell("slots exchanged", SLOTS, SLOTS)
-        self._client.forget()
-        if self._patiently(self._client.slots) != before:
+        if self._patiently(self._shares) != before:
             raise CommandError(
                 "slots of the cluster have moved during the exchange, so some users may be as they were: run it again"
             )
@@ -170,6 +169,14 @@ class ClusterExchange:
 
     def _beside(self, number: int) -> str:
         return self._namespace.key(layout.slot_writes_key(number))
+
+    def _shares(self) -> set[frozenset[int]]:
+        """Give which slots are together on one master; a replica that takes over takes them all."""
+        self._client.forget()
+        shares: dict[str, set[int]] = {}
+        for number, name in self._client.slots().items():
+            shares.setdefault(name, set()).add(number)
+        return set(map(frozenset, shares.values()))
 
     def _slots_on_their_way(self) -> bool:
         """Whether a master says so of itself; none says it of others."""

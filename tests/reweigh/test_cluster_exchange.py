@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from reweigh.errors import CommandError
 from reweigh.namespaces import Namespaces
 from reweigh.verify.stored import Stored
 from tests.redis_modes import Ground, cluster
+from tests.redisaccess.test_moving_slots import move
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(300)
@@ -67,6 +68,13 @@ def client(ground: Ground) -> Iterator[Any]:
 @pytest.fixture
 def sides(ground: Ground, client: Any) -> Iterator[Namespaces]:
     """What is live, and a rebuild beside it that is all written."""
+    with both_written(ground, client) as found:
+        yield found
+
+
+@contextmanager
+def both_written(ground: Ground, client: Any) -> Iterator[Namespaces]:
+    """Write both."""
     with closing(store_of(ground)) as live:
         live.commit_profiles(rows([*USERS, GONE], 1), OLD)
         write_statistics(live, 1)
@@ -270,6 +278,41 @@ sides.finish(lambda _, done, total: os.kill(os.getpid(), signal.SIGKILL) if done
         sides.finish(lambda *_: None)
         assert sweep.run(2, WEIGHTS).complete
     check_new(client)
+
+
+def test_slots_that_move_meanwhile(ground: Ground, client: Any, sides: Namespaces) -> None:
+    """It says so, since some of their keys may have been missed."""
+    sides.begin(SAVEPOINT)
+    moved = list[int]()
+
+    def meddle(_: str, done: int, _total: int) -> None:
+        if done > SLOTS / 2 and not moved:
+            moved.append(slot(layout.profile_key("u1")))
+            move(ground, moved[0])
+
+    with pytest.raises(CommandError, match="slots of the cluster have moved during the exchange"):
+        sides.finish(meddle)
+    check_new(client)
+
+
+def test_a_master_dies_meanwhile() -> None:
+    """The exchange waits for its replica and goes on; nobody is left out."""
+    with cluster(replicas=1) as ground, ground.client() as client, both_written(ground, client) as sides:
+        for each in ground.servers[:3]:
+            with each.admin() as admin:
+                assert admin.wait(1, 30_000) == 1
+        sides.begin(SAVEPOINT)
+        killed = list[int]()
+
+        def kill(_: str, done: int, _total: int) -> None:
+            if done > SLOTS / 2 and not killed:
+                killed.append(done)
+                ground.servers[1].kill()
+
+        sides.finish(kill)
+        client.forget()
+        check_new(client)
+        assert barred(client) == 0
 
 
 def test_readers_under_load(ground: Ground, client: Any, sides: Namespaces) -> None:
