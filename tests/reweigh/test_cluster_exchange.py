@@ -112,6 +112,8 @@ def write_statistics(store: RedisStore, count: int) -> None:
     store.commit_statistics(layout.TAG_STATISTICS, layout.TAGS_CHANGED, {"tag": f"[[{count},0,0],1]"})
     store.commit_statistics(layout.PRODUCT_STATISTICS, layout.PRODUCTS_CHANGED, {"p": f'[[{count},0,0],1,["tag"]]'})
     store.commit_statistics(layout.TOTALS, "", {"read:view-events": str(count)})
+    recent, arrivals = layout.recent_key("u1"), layout.arrivals_key("u1")
+    store.commit([("ZADD", recent, "1", f"e{count}"), ("HSET", arrivals, f"{count}", ""), ("EXPIRE", arrivals, "9000")])
 
 
 def keep_something(client: Any) -> None:
@@ -150,6 +152,9 @@ def check_new(client: Any) -> None:
     assert client.hget(layout.TAG_STATISTICS, "tag") == "[[2,0,0],1]"
     assert client.hget(layout.TOTALS, "read:view-events") == "2"
     assert not any(map(is_beside, keys_of(client)))
+    assert client.zrange(layout.recent_key("u1"), 0, -1) == ["e2"]
+    assert client.hkeys(layout.arrivals_key("u1")) == ["2"]
+    assert client.ttl(layout.arrivals_key("u1")) > 0
     assert client.hgetall(layout.ratings_key("u1")) == {"p": "4;1"}
     assert client.hgetall(layout.about_interests_key(GONE)) == {"items": "1"}
     for key in (layout.recommendations_key("u1"), layout.interests_key(GONE), layout.FOLLOWED, "somebody:else"):
@@ -402,7 +407,7 @@ def test_before_it_has_begun(client: Any, sides: Namespaces) -> None:
     assert found[layout.purchased_key("u1")] == ({"p1"}, {"p2"})
     assert found[layout.TOTALS] == ({"read:view-events": "1"}, {"read:view-events": "2"})
     assert set(found) == {
-        *(layout.PRODUCT_STATISTICS, layout.TAG_STATISTICS, layout.TOTALS, "somebody:else"),
+        *(layout.PRODUCT_STATISTICS, layout.TAG_STATISTICS, layout.TOTALS, layout.recent_key("u1"), "somebody:else"),
         *(
             key_of(user)
             for user in [*USERS, GONE, ADDED]
