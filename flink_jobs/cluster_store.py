@@ -7,10 +7,8 @@ to all nodes at once.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import redis
@@ -24,24 +22,10 @@ from reccore.row_cap import RowCap
 from reccore.slots import SLOTS, slot
 from redisaccess.cluster import ClusterClient
 from redisaccess.links import ClusterLink
+from redisaccess.slot_scripts import SlotScript
 
 _WORDS_A_CALL: Final = 4_000
 """Lua hands on 8,000 words at most."""
-_SLOTS_A_PACKET: Final = 2_048
-
-
-@dataclass(frozen=True, slots=True)
-class _Script:
-    text: str
-    sha: str
-
-    @classmethod
-    def of(cls, name: str) -> _Script:
-        text = script_text(name)
-        return cls(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
-
-    def call(self, keys: Sequence[str], arguments: Sequence[str]) -> Command:
-        return ("EVALSHA", self.sha, str(len(keys)), *keys, *arguments)
 
 
 class ClusterStore(RedisStore):
@@ -53,9 +37,9 @@ class ClusterStore(RedisStore):
         super().__init__(client, patience_seconds=patience_seconds, caps=caps)
         self._link = ClusterLink(client)
         self._tried: list[str] = []
-        self._commit_slot, self._take_slot = _Script.of("commit_slot.lua"), _Script.of("take_slot.lua")
-        self._next_epoch = _Script.of("next_epoch.lua")
-        self._statistics = _Script.of("commit_statistics.lua")
+        self._commit_slot, self._take_slot = _script("commit_slot.lua"), _script("take_slot.lua")
+        self._next_epoch = _script("next_epoch.lua")
+        self._statistics = _script("commit_statistics.lua")
 
     def _first_connection(self) -> None:
         """Have none: each node is given its own."""
@@ -83,7 +67,7 @@ class ClusterStore(RedisStore):
         for number, command in enumerate(commands):
             of_slot.setdefault(slot(command[1]), []).append(number)
         used = ("", "") if stamp is None else (str(stamp.version), stamp.document)
-        calls, places = list[Command](), list[list[int]]()
+        calls, places = [], list[list[int]]()
         for place, numbers in of_slot.items():
             pieces = [(number, piece) for number in numbers for piece in _pieces(commands[number])]
             keys = dict.fromkeys(commands[number][1] for number in numbers)
@@ -93,7 +77,7 @@ class ClusterStore(RedisStore):
             places.append([number for number, _ in pieces])
         answers: list[Any] = [None] * len(commands)
         newest: WeightsStamp | None = None
-        for (outcome, *found), numbers in zip(self._call(self._commit_slot, calls), places, strict=True):
+        for (outcome, *found), numbers in zip(self._commit_slot.carry_out(self._link, calls), places, strict=True):
             if outcome == "fenced":
                 raise self._fenced_off()
             if outcome == "newer":
@@ -132,7 +116,7 @@ class ClusterStore(RedisStore):
             )
             for keys, arguments in calls
         ]
-        if any(answer[0] == "fenced" for answer in self._call(self._statistics, packed)):
+        if any(answer[0] == "fenced" for answer in self._statistics.carry_out(self._link, packed)):
             raise self._fenced_off()
 
     def _take(self) -> None:
@@ -141,26 +125,20 @@ class ClusterStore(RedisStore):
         Whoever had it is refused in a slot from when it is taken there, and nothing is written before all of them are.
         """
         call = self._next_epoch.call([layout.WRITER_EPOCH], [epoch_floor(time.time())])
-        (epoch,) = self._call(self._next_epoch, [call])
+        (epoch,) = self._next_epoch.carry_out(self._link, [call])
         # Where a take broke off half-way, some slots have its epoch and the others the one before. So it is with this
         # one when a node, such as a replica that was just promoted, has to be given the script first.
         self._tried.append(epoch)
         ours = f",{','.join((self._epoch, *self._tried))}," if self._epoch else ""
         arguments = [*self._place, ours, epoch]
         slots = [slot(layout.TOTALS)] if self._only_statistics else range(SLOTS)
-        for start in range(0, len(slots), _SLOTS_A_PACKET):
-            some = slots[start : start + _SLOTS_A_PACKET]
-            calls = [self._take_slot.call([layout.slot_writes_key(each)], arguments) for each in some]
-            if not all(self._call(self._take_slot, calls)):
-                raise self._fenced_off()
+        if not all(self._take_slot.in_slots(self._link, slots, arguments)):
+            raise self._fenced_off()
         self._epoch, self._tried = epoch, []
 
-    def _call(self, script: _Script, calls: Sequence[Command]) -> list[Any]:
-        try:
-            return self._link.ask_once(calls)
-        except redis.exceptions.NoScriptError:  # the other nodes may have carried out theirs: all are absolute
-            self._link.ask_every_master(("SCRIPT", "LOAD", script.text))
-            return self._link.ask_once(calls)
+
+def _script(name: str) -> SlotScript:
+    return SlotScript(script_text(name))
 
 
 def _pieces(command: Command) -> Iterator[Command]:

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from typing import Any, Final, Protocol
-
-from redis.exceptions import NoScriptError
+from typing import Any, Protocol
 
 from reccore import layout
 from reccore.slots import SLOTS, slot
 from redisaccess.cluster import ClusterClient
-from redisaccess.exchange import Command
 from redisaccess.links import ClusterLink
-
-_SLOTS_A_PACKET: Final = 2_048
+from redisaccess.slot_scripts import SlotScript
 
 
 class Ground(Protocol):
@@ -98,15 +93,7 @@ class _Cluster:
         return layout.slot_writes_key(slot(key))
 
     def raise_in_slots(self, script: str, arguments: Sequence[str]) -> None:
-        sha = hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
-        for start in range(0, SLOTS, _SLOTS_A_PACKET):
-            numbers = range(start, min(start + _SLOTS_A_PACKET, SLOTS))
-            calls: list[Command] = [("EVALSHA", sha, "1", layout.slot_writes_key(each), *arguments) for each in numbers]
-            try:
-                self._link.ask(calls)
-            except NoScriptError:
-                self._link.ask_every_master(("SCRIPT", "LOAD", script))
-                self._link.ask(calls)
+        list(SlotScript(script).in_slots(self._link, range(SLOTS), arguments, again=True))
 
     def close(self) -> None:
         self._link.close()
