@@ -45,6 +45,8 @@ For everybody (``{stats}`` keeps them in one slot too):
 ``recommendations:<id>``         STRING: the user's list that was computed ahead, the JSON of its message
 ``publishing:recommendations``   HASH ``cursor``, ``published``, ``began``: how far an unfinished publication is
 ``follow:offsets``               HASH ``topic:partition`` → offset after the last record that was carried into Redis
+``{<tag>}:followed``             on a cluster instead of it, for each slot that followed topics have reached: HASH
+                                 ``topic:partition`` as there, and ``stamp``, which changes with each writing
 """
 
 from __future__ import annotations
@@ -198,6 +200,11 @@ def _user_of(key: str, what: str) -> str | None:
 def slot_writes_key(number: int) -> str:
     """Key of what binds writes to the keys of one slot of a cluster."""
     return f"{{{tag_of_slot()[number]}}}:writes"
+
+
+def slot_followed_key(number: int) -> str:
+    """Key of how far followed topics were carried into one slot of a cluster."""
+    return f"{{{tag_of_slot()[number]}}}:followed"
 
 
 def model_blob_key(version: int | str, name: str, chunk: int | str) -> str:

@@ -33,7 +33,6 @@ from reweigh.databases import Databases
 from reweigh.doctor import check_redis
 from reweigh.errors import CommandError
 from reweigh.features import Features
-from reweigh.follow.command import follow
 from reweigh.products import CatalogProduct
 from reweigh.publishing.command import publish
 from reweigh.verify.stored import Stored
@@ -200,7 +199,6 @@ def test_what_a_cluster_can_not(ground: Ground, client: Any, monkeypatch: pytest
     options = argparse.Namespace(env=file)
     for command, run in (
         ("reweigh replay", lambda: Databases(ground.url)),
-        ("reweigh follow", lambda: follow(options)),
         ("reweigh recommend publish", lambda: publish(options)),
     ):
         with pytest.raises(CommandError, match=f"REDIS_URL: a Redis Cluster is not supported by `{command}`"):
