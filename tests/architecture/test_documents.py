@@ -82,7 +82,7 @@ def test_metrics() -> None:
 def test_no_label_grows_with_users_or_products() -> None:
     """Every label of every table is one whose values are routes, types, reasons, processes and the like."""
     bounded = {"outcome", "topic", "event_type", "reason", "name", "source", "ranking", "limit", "method", "status"}
-    bounded |= {"route", "pid", "writer", "action", "trigger", "queue"}
+    bounded |= {"route", "pid", "writer", "action", "trigger", "queue", "node"}
     tables = (METRICS, STORED_METRICS, BRIDGE_METRICS, ARCHIVE_METRICS, FOLLOW_METRICS, CANARY_METRICS)
     assert {label for metrics in tables for metric in metrics for label in metric.labels} == bounded
 

@@ -22,6 +22,7 @@ from reccore.row_cap import RowCap
 from reccore.weights import default_weights
 from recsvc.models.store import ModelStore
 from recsvc.statistics_feed import StatisticsFeed
+from recsvc.stored_figures import StoredFiguresReader
 from recsvc.sweep import ScoreSweep
 from recsvc.user_store import RedisUserStore
 from redisaccess.clients import client_of
@@ -90,14 +91,17 @@ def test_each_does_its_work(ground: Ground) -> None:
             assert writing.write(Batch({place: upto + 1}, tables), writing.positions())
     service = RedisUserStore(url(ground, "service"), timeout_ms=5_000)
     feed = StatisticsFeed(url(ground, "service"), width=3)
+    figures = StoredFiguresReader(url(ground, "service"), timeout_ms=5_000)
     feed.start()
     try:
         assert service.user("x").rows == {"a": "2,0,0;1"}
         assert service.ping()
+        assert figures.read() is not None
         wait_until(lambda: feed.loaded)
     finally:
         service.stop()
         feed.stop()
+        figures.stop()
 
 
 def test_a_wrong_password_is_refused(ground: Ground) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import duckdb
 import pytest
 
+from deploy.local.ports import HOST
 from flink_jobs.connected_store import connected_store
 from flink_jobs.crowded_users import ITEMS, TAGS
 from flink_jobs.redis_store import RedisStore, WeightsStamp
@@ -24,10 +25,14 @@ from reccore.scoring import format_score, score
 from reccore.weights import Weights
 from recsvc.models.store import ModelStore
 from recsvc.statistics_feed import StatisticsFeed
+from recsvc.stored_figures import StoredFiguresReader
+from recsvc.stored_metrics import StoredCollector
 from recsvc.sweep import ScoreSweep
 from recsvc.totals_reader import TotalsReader
 from recsvc.user_store import RedisUserStore
 from recsvc.weights_record import read_weights_record
+from redisaccess.cluster import ClusterClient
+from redisaccess.scanning import pages_of_keys
 from reweigh.catalog import remove_products, store_products
 from reweigh.databases import Databases
 from reweigh.doctor import check_redis
@@ -183,6 +188,29 @@ def test_commands(ground: Ground, store: RedisStore, client: Any) -> None:
         assert database.execute("SELECT * FROM stored_others").fetchall() == []
     with closing(Features(ground.url, TYPES)) as features:
         assert set(features.table()["user_id"].to_pylist()) == set(USERS)
+
+
+def test_metrics(ground: Ground, store: RedisStore, client: Any) -> None:
+    """Keys and bytes of each master, users of all of them, how writing goes, what verify has found."""
+    store.commit_profiles([rows_of(user, {"tag": (1, 0, 0)}) for user in USERS], STAMP)
+    store.note_batch(7, 0.0)
+    with closing(Stored(ground.url)) as stored:
+        stored.note_outcome(3, 90, 5)
+    reader = StoredFiguresReader(ground.url, timeout_ms=5_000)
+    try:
+        families = {each.name: each.samples for each in StoredCollector(reader.read).collect()}
+    finally:
+        reader.stop()
+    cluster = {f"{HOST}:{each.port}" for each in ground.servers} if isinstance(client, ClusterClient) else {""}
+    keys = {sample.labels["node"]: sample.value for sample in families["reweigh_redis_keys"]}
+    assert set(keys) == {sample.labels["node"] for sample in families["reweigh_redis_used_bytes"]} == cluster
+    assert sum(keys.values()) == sum(len(page) for page in pages_of_keys(client, count=1_000))
+    assert all(sample.value > 100_000 for sample in families["reweigh_redis_used_bytes"])
+    (users,) = families["reweigh_users_estimated"]
+    assert users.value < 20 * len(USERS)  # on a cluster most keys are those of the slots, and few users are drawn
+    (differences,) = families["reweigh_verify_differences"]
+    assert differences.value == 3
+    assert {"writer": "test/1/0"} in [sample.labels for sample in families["reweigh_redis_write_rows"]]
 
 
 def test_what_a_cluster_can_not(ground: Ground, client: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
