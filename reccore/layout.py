@@ -43,7 +43,8 @@ For everybody (``{stats}`` keeps them in one slot too):
 ``{<tag>}:writes``               on a cluster, for each slot: HASH ``version``, ``document`` as in ``weights:in_force``,
                                  and writer → epoch as in ``writer:fence``, which bind the writes to keys of the slot
 ``recommendations:<id>``         STRING: the user's list that was computed ahead, the JSON of its message
-``publishing:recommendations``   HASH ``cursor``, ``published``, ``began``: how far an unfinished publication is
+``publishing:recommendations``   HASH ``server``, ``master``, ``cursor``, ``published``, ``began``: how far one is that
+                                 was not finished
 ``follow:offsets``               HASH ``topic:partition`` → offset after the last record that was carried into Redis
 ``{<tag>}:followed``             on a cluster instead of it, for each slot that followed topics have reached: HASH
                                  ``topic:partition`` as there, and ``stamp``, which changes with each writing

@@ -33,13 +33,18 @@ from reweigh.follow.recommendations import RecommendationTable
 from reweigh.follow.table import Batch, Judged
 from reweigh.follow.writing import writing_of
 from reweigh.products import CatalogProduct
+from reweigh.publishing.everybody import Everybody
+from reweigh.publishing.lists import Basis, ListMaker
 from tests.models.making import made_up
 from tests.redis_modes import Ground, cluster
 from tests.security.test_redis import acl_lines
 from tests.waiting import wait_until
+from zkconfig.documents import Ranking
+from zkconfig.watcher import WeightsInForce
 
 SCALING = Path(__file__).resolve().parents[2] / "docs" / "scaling.md"
-WEIGHTS = default_weights(EventTypes.from_settings({}))
+TYPES = EventTypes.from_settings({})
+WEIGHTS = default_weights(TYPES)
 STAMP = WeightsStamp(1, WEIGHTS.as_json().decode())
 
 
@@ -89,6 +94,15 @@ def test_each_does_its_work(ground: Ground) -> None:
         for upto in (5, 6):
             tables = [(table, [Judged(place, upto, each) for each in records]) for table, records in batch]
             assert writing.write(Batch({place: upto + 1}, tables), writing.positions())
+    with client_of(url(ground, "publish"), decode_responses=True) as client:
+        users = Everybody(client, restart=False)
+        found = list(users.batches())
+        assert {user for _, batch in found for user in batch} >= {"x", "y", "z"}
+        users.note(found[-1][0], 3)
+        assert Everybody(client, restart=False).published == 3
+        users.finish()
+    maker = ListMaker(Basis(url(ground, "publish"), TYPES, WeightsInForce(WEIGHTS, 2, known=True), Ranking(), 0, 5))
+    assert [key for key, _ in maker.messages(["x", "nobody"])] == [b"x", b"nobody"]
     service = RedisUserStore(url(ground, "service"), timeout_ms=5_000)
     feed = StatisticsFeed(url(ground, "service"), width=3)
     figures = StoredFiguresReader(url(ground, "service"), timeout_ms=5_000)

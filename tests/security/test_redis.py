@@ -41,9 +41,8 @@ from reweigh.follow.interests import InterestTable
 from reweigh.follow.ratings import RatingTable
 from reweigh.follow.table import Batch, Judged
 from reweigh.follow.writing import writing_of
-from reweigh.kafka import EventProducer
 from reweigh.mongodb import MongoCatalogue, Turn
-from reweigh.publishing.command import Run
+from reweigh.publishing.everybody import Everybody
 from reweigh.publishing.lists import Basis, ListMaker
 from reweigh.verify.stored import Stored
 from tests.servers import fresh_stack
@@ -237,12 +236,12 @@ def test_publishing_reads_users_and_keeps_its_place(address: str) -> None:
     [(key, value)] = maker.messages(["ann"])
     assert (key, json.loads(value)["user_id"]) == (b"ann", "ann")
     with redis.Redis.from_url(url(address, PUBLISH), decode_responses=True) as client:
-        run = Run(client, EventProducer("127.0.0.1:1"), "recommendations", restart=False)
-        assert {user for _, batch in run._batches() for user in batch} >= {"ann"}
-        fields = {"cursor": 0, "published": 7, "began": time.time(), "server": run._server}
-        client.hset(layout.PUBLISHING, mapping=fields)
-        assert run._unfinished() == (0, 7)
-        client.delete(layout.PUBLISHING)
+        users = Everybody(client, restart=False)
+        ((position, batch),) = users.batches()
+        assert "ann" in batch
+        users.note(position, 7)
+        assert Everybody(client, restart=False).published == 7
+        users.finish()
 
 
 def test_verify_reads_everything(address: str) -> None:
