@@ -48,6 +48,7 @@ For everybody (``{stats}`` keeps them in one slot too):
 ``follow:offsets``               HASH ``topic:partition`` → offset after the last record that was carried into Redis
 ``{<tag>}:followed``             on a cluster instead of it, for each slot that followed topics have reached: HASH
                                  ``topic:partition`` as there, and ``stamp``, which changes with each writing
+``{<tag>}:witness``              on a cluster, for some slots of each node: HASH likewise, of what all slots have
 """
 
 from __future__ import annotations
@@ -206,6 +207,11 @@ def slot_writes_key(number: int) -> str:
 def slot_followed_key(number: int) -> str:
     """Key of how far followed topics were carried into one slot of a cluster."""
     return f"{{{tag_of_slot()[number]}}}:followed"
+
+
+def slot_witness_key(number: int) -> str:
+    """Key of how far followed topics were carried into all slots of a cluster, as one slot of each node was told."""
+    return f"{{{tag_of_slot()[number]}}}:witness"
 
 
 def model_blob_key(version: int | str, name: str, chunk: int | str) -> str:

@@ -1,21 +1,21 @@
 """Batches into a Redis Cluster: each slot has beside its rows how far they go (docs/adr/0017-followed-on-a-cluster.md).
 
 A batch reaches each slot by a script, with its offsets, unless the slot was written since it was read: then another
-follower is at it. Records that a slot has had already are left out there. When all slots have theirs, the offsets of
-some of them, the witnesses, are brought up to the end of the batch. From the least of these topics are read on; and
-whoever loses the data of a slot loses a witness with it.
+follower is at it. Records that a slot has had already are left out there. When all slots have theirs, witnesses on
+every node are told the end of the batch. From the least that they tell topics are read on; and a node that loses rows
+loses with them what its witnesses were told afterwards.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from redis.commands import CoreCommands
 
-from reccore.layout import slot_followed_key
+from reccore.layout import slot_followed_key, slot_witness_key
 from reccore.slots import SLOTS, slot
 from redisaccess.cluster import ClusterClient
 from redisaccess.exchange import Command, as_mapping
@@ -25,11 +25,11 @@ from reweigh.follow.table import Batch, Judged, Table, name_of, place_of
 from reweigh.topic_source import Place
 
 _SPREAD: Final = range(0, SLOTS, 256)
-"""Slots that are witnesses whoever holds them: every batch costs as many scripts besides its own."""
+"""Slots that have a witness whoever holds them: every batch costs as many scripts besides its own."""
 _STAMP: Final = "stamp"
 
 _WRITE: Final = """
--- Carries out commands on keys of one slot, and notes how far the slot is, unless it was written since it was read.
+-- Carries out commands on keys of one slot and notes how far it is, unless that was written since it was read.
 --
 -- KEYS  how far the slot is, keys of the commands
 -- ARGV  the stamp that was read or '', the new one, how many words of fields, the fields, then per command: how many
@@ -50,7 +50,7 @@ return 1
 
 @dataclass(frozen=True, slots=True)
 class _Slot:
-    """How far a slot is, by partition; ``stamp`` is another after each writing, and empty before the first."""
+    """How far a slot is, or a witness was told; ``stamp`` is another after each writing, and empty before the first."""
 
     stamp: str
     ends: Mapping[Place, int]
@@ -72,34 +72,31 @@ class OnCluster:
 
     def positions(self) -> dict[Place, int]:
         """Give what every slot has had, and every node still has."""
-        return _least(self._slots(self._witnesses()))
+        return _least(self._read(slot_witness_key, self._witnesses()))
 
     def write(self, batch: Batch, known: Mapping[Place, int]) -> bool:
         """Write what each slot lacks of it; when it gives False some may have been written."""
         touched = {slot(key) for table, judged in batch.tables for each in judged for key in table.keys(each.record)}
-        slots = self._slots(sorted(touched))
+        slots = self._read(slot_followed_key, sorted(touched))
         # After them: a node that had lost its data before they were read has no witness now, and one that loses them
         # later has no stamp then.
-        witnesses = self._slots(self._witnesses())
+        witnesses = self._read(slot_witness_key, self._witnesses())
         now = _least(witnesses)
         if any(now.get(place) != known.get(place) for place in batch.ends):
             return False
-        due = self._due(batch, slots)
-        stamp = secrets.token_hex(8)
-        if not self._write(due, slots, stamp):
+        if not self._write(slot_followed_key, self._due(batch, slots), slots):
             return False
         for table, _ in batch.tables:
             if table.version_key:  # also where others have written the rows: they may have died before this
                 self._client.incr(table.version_key)
-        ends = {
+        told = {
             number: _Due({place: max(end, each.ends.get(place, 0)) for place, end in batch.ends.items()})
             for number, each in witnesses.items()
         }
-        written = {number: _Slot(stamp, {}) for number in due}
-        return self._write(ends, witnesses | written, secrets.token_hex(8))
+        return self._write(slot_witness_key, told, witnesses)
 
     def _witnesses(self) -> list[int]:
-        """Give some slots of every node: each was brought up to the end of a batch after all others of its node."""
+        """Give some slots of every node."""
         owners = self._client.slots()
         found = [number for number in _SPREAD if number in owners]
         with_one = {owners[number] for number in found}
@@ -109,10 +106,9 @@ class OnCluster:
                 found.append(number)
         return found
 
-    def _slots(self, numbers: Iterable[int]) -> dict[int, _Slot]:
-        wanted = list(numbers)
-        answers = self._link.ask([("HGETALL", slot_followed_key(number)) for number in wanted])
-        return {number: _slot(as_mapping(each)) for number, each in zip(wanted, answers, strict=True)}
+    def _read(self, key: Callable[[int], str], numbers: Sequence[int]) -> dict[int, _Slot]:
+        answers = self._link.ask([("HGETALL", key(number)) for number in numbers])
+        return {number: _slot(as_mapping(each)) for number, each in zip(numbers, answers, strict=True)}
 
     def _due(self, batch: Batch, slots: Mapping[int, _Slot]) -> dict[int, _Due]:
         due: dict[int, _Due] = {}
@@ -130,14 +126,14 @@ class OnCluster:
                         due[number].commands.append(command)
         return due
 
-    def _write(self, due: Mapping[int, _Due], slots: Mapping[int, _Slot], stamp: str) -> bool:
-        calls = []
+    def _write(self, key: Callable[[int], str], due: Mapping[int, _Due], slots: Mapping[int, _Slot]) -> bool:
+        calls, stamp = [], secrets.token_hex(8)
         for number, each in due.items():
             keys = dict.fromkeys(str(command[1]) for command in each.commands)
             fields = [word for place, end in each.ends.items() for word in (name_of(place), end)]
             words = [word for command in each.commands for word in (len(command), *command)]
             arguments = [slots[number].stamp, stamp, len(fields), *fields, *words]
-            calls.append(self._script.call([slot_followed_key(number), *keys], arguments))
+            calls.append(self._script.call([key(number), *keys], arguments))
         return all(self._script.carry_out(self._link, calls))
 
 

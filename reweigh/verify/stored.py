@@ -33,7 +33,7 @@ _BESIDE: Final = re.compile(
 )
 _NOT_FROM_EVENTS: Final = re.compile(
     r"user_profile:.+|recommendations:.+|\{user_profile:[^{}]+\}:about|\{\d+\}:about:user_profile:.+"
-    r"|\{\d+\}:(writes|followed)",  # what a cluster has in each slot
+    r"|\{\d+\}:(writes|followed|witness)",  # what a cluster has in each slot
     re.DOTALL,
 )
 _NOT_COUNTED: Final = ("arrivals", "ratings")

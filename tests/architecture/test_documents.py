@@ -65,7 +65,8 @@ def test_redis_keys() -> None:
     keys |= {layout.CATALOG_DETAILS, layout.CATALOG_REMOVED, layout.FOLLOWED}
     keys |= {layout.MODEL_CURRENT, layout.MODEL_VERSION, layout.MODEL_BLOBS}
     keys |= {layout.model_blob_key("<version>", "<name>", "<n>")}
-    keys |= {re.sub(r"\d+", "<tag>", key(0)) for key in (layout.slot_writes_key, layout.slot_followed_key)}
+    of_slots = (layout.slot_writes_key, layout.slot_followed_key, layout.slot_witness_key)
+    keys |= {re.sub(r"\d+", "<tag>", key(0)) for key in of_slots}
     keys |= {layout.CATALOG, layout.CATALOG_VERSION, layout.WEIGHTS_IN_FORCE, layout.WRITER_EPOCH, layout.WRITER_FENCE}
     rows = table("data_dictionary.md", "Redis")
     assert set(rows) == keys

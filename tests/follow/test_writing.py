@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import redis
 
+from deploy.local.ports import HOST
 from reccore import layout
 from reccore.followed_topics import FollowedTopics
 from reccore.interests import InterestProfile, Interests
@@ -22,6 +23,7 @@ from reccore.slots import slot
 from redisaccess.exchange import Command
 from redisaccess.links import ClusterLink
 from redisaccess.slot_scripts import SlotScript
+from reweigh.follow import on_cluster
 from reweigh.follow.table import Batch, Changes, Judged, Table
 from reweigh.follow.tables import tables_of
 from reweigh.follow.writing import writing_of
@@ -372,3 +374,46 @@ def test_at_each_step(ground: Ground, client: Any, monkeypatch: pytest.MonkeyPat
         assert sorted(client.hkeys(layout.CATALOG)) == names
         hear()
         assert is_loss or sorted(heard[1]) == names
+
+
+@pytest.mark.parametrize("ground", ["cluster"], indirect=True)
+def test_a_node_that_lost_its_last_writes(ground: Ground, client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after a failover, however many of them: they come again, also where only one slot of the node is a witness."""
+    monkeypatch.setattr(on_cluster, "_SPREAD", range(0))
+    owners = client.slots()
+    (server,) = (each for each in ground.servers if owners[slot("")] == f"{HOST}:{each.port}")
+    of_node = [number for number, name in owners.items() if name == owners[slot("")]]
+    in_witness = next(name for name in map(str, itertools.count()) if slot(f"recommendations:{name}") == min(of_node))
+    here = [user for user in USERS if slot(layout.recommendations_key(user)) in of_node][:3]
+    there = [user for user in USERS if slot(layout.recommendations_key(user)) not in of_node][:3]
+    users = [user for batch in zip(itertools.repeat(in_witness), here, there) for user in batch]
+    log: Log = {(TOPICS.recommendations, 0): []}
+    for number, user in enumerate(users):
+        told = {"user_id": user, "products": [{"product_id": "p", "score": number}]}
+        log[TOPICS.recommendations, 0].append((user.encode(), json.dumps(told).encode()))
+    carry_out, sent = SlotScript.carry_out, list[Command]()
+
+    def noted(self: SlotScript, link: ClusterLink, calls: Sequence[Command], *, again: bool = False) -> list[Any]:
+        sent.extend(call for call in calls if slot(str(call[3])) in of_node)
+        return carry_out(self, link, calls, again=again)
+
+    def follow() -> None:
+        reader = Reader(ground, log, TABLES, InThrees())
+        while not reader.is_done():
+            reader.turn()
+        reader.close()
+        for user in users:
+            kept = json.loads(client.get(layout.recommendations_key(user)) or "null")
+            assert kept, user
+            assert kept["products"][0]["score"] == max(n for n, each in enumerate(users) if each == user)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(SlotScript, "carry_out", noted)
+        follow()
+    assert len(sent) > 2 * len(here)
+    for kept in range(len(sent)):
+        with server.admin() as admin:
+            admin.flushall()
+            for each in sent[:kept]:
+                admin.execute_command(*each)
+        follow()
