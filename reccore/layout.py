@@ -46,8 +46,12 @@ For everybody (``{stats}`` keeps them in one slot too):
 ``rebuild:exchange``             on a cluster HASH ``namespace``, ``savepoint``: what is taking the live keys' place
 ``rebuilt:<name>:{<tag>}:<key>`` on a cluster: what is rebuilt beside the live ``<key>`` (:mod:`reccore.namespaces`)
 ``recommendations:<id>``         STRING: the user's list that was computed ahead, the JSON of its message
-``publishing:recommendations``   HASH ``cursor``, ``published``, ``began``: how far an unfinished publication is
+``publishing:recommendations``   HASH ``server``, ``master``, ``cursor``, ``published``, ``began``: how far one is that
+                                 was not finished
 ``follow:offsets``               HASH ``topic:partition`` → offset after the last record that was carried into Redis
+``{<tag>}:followed``             on a cluster instead of it, for each slot that followed topics have reached: HASH
+                                 ``topic:partition`` as there, and ``stamp``, which changes with each writing
+``{<tag>}:witness``              on a cluster, for some slots of each node: HASH likewise, of what all slots have
 """
 
 from __future__ import annotations
@@ -208,6 +212,16 @@ def is_slot_key(key: str) -> bool:
 def slot_writes_key(number: int) -> str:
     """Key of what binds writes to the keys of one slot of a cluster."""
     return f"{{{tag_of_slot()[number]}}}:writes"
+
+
+def slot_followed_key(number: int) -> str:
+    """Key of how far followed topics were carried into one slot of a cluster."""
+    return f"{{{tag_of_slot()[number]}}}:followed"
+
+
+def slot_witness_key(number: int) -> str:
+    """Key of how far followed topics were carried into all slots of a cluster, as one slot of each node was told."""
+    return f"{{{tag_of_slot()[number]}}}:witness"
 
 
 def model_blob_key(version: int | str, name: str, chunk: int | str) -> str:

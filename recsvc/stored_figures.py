@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import redis
 
 from reccore import layout
-from reccore.redis_url import CLUSTER, parse_redis_url
 from reccore.write_figures import WriteFigures, decode_figures
 from redisaccess.clients import client_of
+from redisaccess.cluster import ClusterClient
 
 _DRAWN: Final = 500
-"""Keys drawn to estimate the number of users: a millisecond of Redis at each scrape."""
+"""Keys drawn to estimate the number of users, of all nodes together: a millisecond of Redis at each scrape."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +28,19 @@ class Verified:
 
 
 @dataclass(frozen=True, slots=True)
-class StoredFigures:
-    """Keys and bytes of the database, users by estimate, how each writer's writing goes, and the last verification."""
+class NodeFigures:
+    """Keys and bytes of one server, and its users by estimate."""
 
     keys: int
     used_bytes: int
     users: float
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFigures:
+    """What each master tells (by host:port, "" where Redis is no cluster), how writing goes, what was verified."""
+
+    nodes: Mapping[str, NodeFigures]
     writing: Mapping[str, WriteFigures]
     verified: Verified | None
 
@@ -42,38 +50,53 @@ class StoredFiguresReader:
 
     def __init__(self, url: str, *, timeout_ms: int) -> None:
         seconds = timeout_ms / 1000
-        self._redis: Any = client_of(
-            url, socket_timeout=seconds, socket_connect_timeout=seconds, decode_responses=True, max_connections=4
+        self._client = partial(
+            client_of,
+            url,
+            socket_timeout=seconds,
+            socket_connect_timeout=seconds,
+            decode_responses=True,
+            max_connections=4,
         )
-        self._is_cluster = parse_redis_url(url).kind == CLUSTER
+        self._redis: Any = self._client()
 
     def read(self) -> StoredFigures | None:
-        """Give the figures; None when Redis is away, and of a cluster, whose nodes tell of themselves only."""
-        if self._is_cluster:
-            return None
+        """Give the figures; None when Redis, or a node of the cluster, is away."""
         try:
-            with self._redis.pipeline(transaction=False) as pipeline:
-                pipeline.dbsize()
-                pipeline.info("memory")
-                pipeline.hgetall(layout.WRITING)
-                pipeline.hgetall(layout.VERIFY_OUTCOME)
-                for _ in range(_DRAWN):
-                    pipeline.randomkey()
-                keys, memory, writing, verified, *drawn = pipeline.execute()
-            profiles = sum((key or "").startswith(layout.PROFILE_PREFIX) for key in drawn)
-            return StoredFigures(
-                keys=keys,
-                used_bytes=memory["used_memory"],
-                users=keys * profiles / len(drawn),
-                writing={writer: decode_figures(text) for writer, text in sorted(writing.items())},
-                verified=_verified(verified),
-            )
+            if not isinstance(self._redis, ClusterClient):
+                return _figures(self._redis, {"": self._redis})
+            # A client that asks for no key of a node doesn't learn that another has taken its place: so a new one.
+            with self._client() as client:
+                return _figures(client, {node.name: client.server(node) for node in client.masters()})
         except (redis.RedisError, ValueError, KeyError):
             return None
 
     def stop(self) -> None:
         """Close the connections."""
         self._redis.close()
+
+
+def _figures(client: Any, nodes: Mapping[str, redis.Redis]) -> StoredFigures:
+    with client.pipeline(transaction=False) as pipeline:
+        pipeline.hgetall(layout.WRITING)
+        pipeline.hgetall(layout.VERIFY_OUTCOME)
+        writing, verified = pipeline.execute()
+    return StoredFigures(
+        nodes={name: _node_figures(server, -(-_DRAWN // len(nodes))) for name, server in nodes.items()},
+        writing={writer: decode_figures(text) for writer, text in sorted(writing.items())},
+        verified=_verified(verified),
+    )
+
+
+def _node_figures(server: redis.Redis, draws: int) -> NodeFigures:
+    with server.pipeline(transaction=False) as pipeline:
+        pipeline.dbsize()
+        pipeline.info("memory")
+        for _ in range(draws):
+            pipeline.randomkey()
+        keys, memory, *drawn = pipeline.execute()
+    profiles = sum((key or "").startswith(layout.PROFILE_PREFIX) for key in drawn)
+    return NodeFigures(keys, memory["used_memory"], keys * profiles / len(drawn))
 
 
 def _verified(fields: Mapping[str, str]) -> Verified | None:

@@ -13,8 +13,12 @@ from reccore.metric_names import MetricName
 from reccore.write_figures import WriteFigures
 from recsvc.stored_figures import StoredFigures
 
-KEYS: Final = MetricName("reweigh_redis_keys", "gauge", (), "keys of the Redis database")
-BYTES: Final = MetricName("reweigh_redis_used_bytes", "gauge", (), "memory that Redis has allocated")
+KEYS: Final = MetricName(
+    "reweigh_redis_keys", "gauge", ("node",), "keys of the Redis database; on a cluster of each master"
+)
+BYTES: Final = MetricName(
+    "reweigh_redis_used_bytes", "gauge", ("node",), "memory that Redis has allocated; on a cluster that of each master"
+)
 USERS: Final = MetricName(
     "reweigh_users_estimated",
     "gauge",
@@ -69,8 +73,13 @@ class StoredCollector(Collector):
         found = self._read()
         if found is None:
             return
-        for metric, value in ((KEYS, found.keys), (BYTES, found.used_bytes), (USERS, found.users)):
-            yield GaugeMetricFamily(metric.name, metric.meaning, value=value)
+        keys, used = (GaugeMetricFamily(each.name, each.meaning, labels=list(each.labels)) for each in (KEYS, BYTES))
+        for node, figures in found.nodes.items():
+            keys.add_metric([node], figures.keys)
+            used.add_metric([node], figures.used_bytes)
+        yield keys
+        yield used
+        yield GaugeMetricFamily(USERS.name, USERS.meaning, value=sum(each.users for each in found.nodes.values()))
         if found.verified is not None:
             yield GaugeMetricFamily(DIFFERENCES.name, DIFFERENCES.meaning, value=found.verified.differences)
             age = max(0.0, self._now() - found.verified.at)

@@ -8,15 +8,19 @@ from typing import Any
 from redisaccess.cluster import ClusterClient
 
 
+def servers_of(client: Any) -> dict[str, Any]:
+    """Give a client of each server that holds keys: by host:port the masters of a cluster, else under ""."""
+    if isinstance(client, ClusterClient):
+        return {node.name: client.server(node) for node in client.masters()}
+    return {"": client}
+
+
 def pages_of_keys(client: Any, *, match: str | None = None, count: int) -> Iterator[list[Any]]:
     """Give the keys page by page, of a cluster from one master after the other.
 
     A key that is there all the time is given at least once, unless slots move or a master changes meanwhile.
     """
-    servers: list[Any] = (
-        [client.server(node) for node in client.masters()] if isinstance(client, ClusterClient) else [client]
-    )
-    for server in servers:
+    for server in servers_of(client).values():
         cursor = 0
         while True:
             cursor, keys = server.scan(cursor, match=match, count=count)

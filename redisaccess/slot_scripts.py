@@ -22,7 +22,7 @@ class SlotScript:
         self._text = text
         self._sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
-    def call(self, keys: Sequence[str], arguments: Sequence[str]) -> Command:
+    def call(self, keys: Sequence[str], arguments: Sequence[str | int]) -> Command:
         """Give the command that carries it out on keys of one slot."""
         return ("EVALSHA", self._sha, str(len(keys)), *keys, *arguments)
 

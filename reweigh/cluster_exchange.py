@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import resources
 from typing import Any, Final, TypeVar
 
@@ -125,7 +126,8 @@ class ClusterExchange:
         self._patiently(lambda: self._client.incr(layout.CATALOG_VERSION))
         # Some scores may be of the weights before: the sweeper brings them in line.
         self._patiently(lambda: self._client.hdel(layout.WEIGHTS_IN_FORCE, "swept"))
-        self._patiently(lambda: self._client.delete(layout.VERIFY_OUTCOME))
+        for key in (layout.VERIFY_OUTCOME, layout.PUBLISHING):  # what was found, and a place among the keys, before
+            self._patiently(partial(self._client.delete, key))
         self._lift()
         tell("slots exchanged", SLOTS, SLOTS)
         if self._patiently(self._shares) != before:

@@ -13,9 +13,9 @@ from redisaccess.clients import client_of
 from reweigh.follow.follower import Follower
 from reweigh.follow.settings import SETTINGS, follow_settings
 from reweigh.follow.tables import tables_of
+from reweigh.follow.writing import writing_of
 from reweigh.kafka import EventProducer
 from reweigh.metrics_page import served
-from reweigh.one_database import refuse_cluster
 from reweigh.settings import chosen_values, read_settings
 
 
@@ -29,16 +29,13 @@ def follow(options: argparse.Namespace) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: ending.set())
     bootstrap, access = settings.required("KAFKA_BOOTSTRAP"), settings.kafka_access
-    refuse_cluster(
-        settings.required("REDIS_URL"), "reweigh follow", "offsets are written in one transaction with all users"
-    )
     client = client_of(
         settings.required("REDIS_URL"), decode_responses=True, socket_timeout=10.0, socket_connect_timeout=2.0
     )
     with closing(client):
         follower = Follower(
             {"bootstrap": bootstrap, "access": access.librdkafka_options()},
-            client,
+            writing_of(client),
             tables_of(chosen.topics),
             (lambda: EventProducer(bootstrap, access=access), settings.event_types.dead_letter_topic),
             ending,

@@ -1,8 +1,8 @@
 """Carries topics into Redis, each record once: how far a partition is stands in Redis beside what it wrote.
 
-Both are written in one transaction, which Redis refuses when somebody else has moved a partition meanwhile; then, and
-after Redis has lost its data, the topics are read on from where Redis says. So no record is left out or brought back by
-an older one, whoever is killed and however many of these run.
+Both are written at once, on a cluster slot by slot, which is refused when somebody else has moved a partition
+meanwhile; then, and after Redis has lost its data, the topics are read on from where Redis says. So no record is left
+out or brought back by an older one, whoever is killed and however many of these run (:mod:`reweigh.follow.writing`).
 """
 
 from __future__ import annotations
@@ -12,15 +12,16 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import redis
 
 from reccore.dead_letters import dead_letter, dead_letter_key
 from reccore.errors import RejectedEvent
-from reccore.layout import FOLLOWED
 from reweigh.errors import CommandError
 from reweigh.follow.metrics import Metrics
+from reweigh.follow.table import Batch, Judged, Table
+from reweigh.follow.writing import Writing
 from reweigh.kafka import EventProducer
 from reweigh.topic_source import Place, Source
 
@@ -34,43 +35,19 @@ _LAG_SECONDS: Final = 1.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
 
 
-class Changes(Protocol):
-    """What some records of one topic change in Redis, as one transaction."""
-
-    def read(self, client: Any) -> None:
-        """Read what the change depends on."""
-
-    def queue(self, pipeline: Any) -> None:
-        """Queue the commands."""
-
-
-class Table(Protocol):
-    """One topic and what becomes of its records."""
-
-    @property
-    def topic(self) -> str:
-        """Its name."""
-
-    def judge(self, key: bytes | None, value: bytes | None, time_ms: int) -> object:
-        """Read one record, of that Kafka time (epoch ms). Raises :class:`RejectedEvent`."""
-
-    def changes(self, judged: Sequence[Any]) -> Changes:
-        """Give what these records, in the order in which they were sent, come to."""
-
-
 class Follower:
     """One run, until ``ending`` is set. Trouble with Kafka or Redis is waited out."""
 
     def __init__(
         self,
         source: Mapping[str, Any],
-        client: Any,
+        writing: Writing,
         tables: Sequence[Table],
         dead_letters: tuple[Callable[[], EventProducer], str],
         ending: threading.Event,
     ) -> None:
         """``source`` are the arguments of :class:`Source`; ``dead_letters`` what makes a producer, and the topic."""
-        self._arguments, self._redis, self._ending = source, client, ending
+        self._arguments, self._writing, self._ending = source, writing, ending
         self._tables = {table.topic: table for table in tables}
         self._make_producer, self._dead_letter_topic = dead_letters
         self._producer: EventProducer
@@ -88,17 +65,14 @@ class Follower:
                     log.info("following %s", ", ".join(self._tables))
                     pause = _FIRST_PAUSE
                     self._follow(source)
-            except (redis.RedisError, CommandError) as exc:
+            except (redis.RedisError, OSError, CommandError) as exc:
                 log.warning("waiting, nothing is lost: %s", exc)
                 self._ending.wait(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
 
     def _source(self) -> Source:
-        self._known = self._stored()
+        self._known = self._writing.positions()
         return Source(topics=self._tables, positions=self._known, group=GROUP, **self._arguments)
-
-    def _stored(self) -> dict[Place, int]:
-        return {_place(name): int(offset) for name, offset in self._redis.hgetall(FOLLOWED).items()}
 
     def _follow(self, source: Source) -> None:
         looked = 0.0
@@ -109,54 +83,37 @@ class Follower:
                 looked = time.monotonic()
                 self.metrics.lag.set(source.lag())
                 source.tell(self._known)
-                as_known = self._stored() == self._known  # where it is quiet, nothing else would tell of a loss
+                as_known = (
+                    self._writing.positions() == self._known
+                )  # where it is quiet, nothing else would tell of a loss
             if not as_known:
                 log.info("somebody else has written, or Redis has lost its data: reading on from where Redis says")
-                self._known = self._stored()
+                self._known = self._writing.positions()
                 source.go_to(self._known)
 
     def _take(self, messages: Sequence[Any]) -> bool:
         """Write what these come to, unless Redis is not as it is known."""
-        judged: dict[str, list[Any]] = {}
+        judged: dict[str, list[Judged]] = {}
         outcomes: list[tuple[str, str]] = []
         for message in messages:
             topic = message.topic()
             try:
                 record = self._tables[topic].judge(message.key(), message.value(), message.timestamp()[1])
-                judged.setdefault(topic, []).append(record)
+                place = (topic, message.partition())
+                judged.setdefault(topic, []).append(Judged(place, message.offset(), record))
                 outcomes.append((topic, "applied"))
             except RejectedEvent as exc:
                 self._bury(message, exc)
                 outcomes.append((topic, "dead"))
         self._producer.flush()
-        changes = [self._tables[topic].changes(each) for topic, each in judged.items() if each]
         ends = {(message.topic(), message.partition()): message.offset() + 1 for message in messages}
-        if not self._commit(ends, changes):
+        batch = Batch(ends, [(self._tables[topic], each) for topic, each in judged.items()])
+        if not self._writing.write(batch, self._known):
             return False
         self._known |= ends
         for outcome in outcomes:
             self.metrics.processed.labels(*outcome).inc()
         return True
-
-    def _commit(self, ends: Mapping[Place, int], changes: Sequence[Changes]) -> bool:
-        with self._redis.pipeline(transaction=True) as pipeline:
-            while True:
-                try:
-                    pipeline.watch(FOLLOWED)
-                    stored = pipeline.hmget(FOLLOWED, [_name(place) for place in ends])
-                    known = (self._known.get(place) for place in ends)
-                    if any(each != (None if at is None else str(at)) for each, at in zip(stored, known, strict=True)):
-                        return False
-                    for each in changes:
-                        each.read(self._redis)  # whoever else writes these keys moves the offsets that are watched
-                    pipeline.multi()
-                    for each in changes:
-                        each.queue(pipeline)
-                    pipeline.hset(FOLLOWED, mapping={_name(place): offset for place, offset in ends.items()})
-                    pipeline.execute()
-                except redis.WatchError:
-                    continue
-                return True
 
     def _bury(self, message: Any, error: RejectedEvent) -> None:
         place = {"topic": message.topic(), "partition": message.partition(), "offset": message.offset()}
@@ -164,12 +121,3 @@ class Follower:
             str(error.reason), error.detail, timestamp=message.timestamp()[1], raw=message.value(), **place
         )
         self._producer.send(self._dead_letter_topic, dead_letter_key(**place).encode(), letter.encode())
-
-
-def _name(place: Place) -> str:
-    return f"{place[0]}:{place[1]}"
-
-
-def _place(name: str) -> Place:
-    topic, _, partition = name.rpartition(":")
-    return topic, int(partition)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from reccore.interests import InterestProfile, Interests, parse_profile
 from reccore.layout import about_interests_key, interests_key
@@ -15,10 +15,15 @@ class InterestTable:
     """Profiles of the topic, into vectors of interests."""
 
     topic: str
+    version_key: ClassVar[str | None] = None
 
     def judge(self, key: bytes | None, value: bytes | None, time_ms: int) -> InterestProfile:  # noqa: ARG002 (the value names the user)
         """Give the profile. Raises :class:`RejectedEvent`."""
         return parse_profile(value, record_time_ms=time_ms)
+
+    def keys(self, judged: InterestProfile) -> Sequence[str]:
+        """Give the key of the user's vector, with which what it was made of lies together."""
+        return (interests_key(judged.user_id),)
 
     def changes(self, judged: Sequence[InterestProfile]) -> InterestChange:
         """Give them as one change."""

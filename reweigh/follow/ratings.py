@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from reccore.layout import ratings_key
 from reccore.ratings import MOST_RATINGS, Rated, Rating, decode_rated, encode_rated, newest_ratings, parse_rating
@@ -15,10 +15,15 @@ class RatingTable:
     """Ratings of the topic, beside the profiles of their users."""
 
     topic: str
+    version_key: ClassVar[str | None] = None
 
     def judge(self, key: bytes | None, value: bytes | None, time_ms: int) -> Rating:  # noqa: ARG002 (the value names the user)
         """Give the rating. Raises :class:`RejectedEvent`."""
         return parse_rating(value, record_time_ms=time_ms)
+
+    def keys(self, judged: Rating) -> Sequence[str]:
+        """Give the key of the user's ratings."""
+        return (ratings_key(judged.user_id),)
 
     def changes(self, judged: Sequence[Rating]) -> RatingChange:
         """Give them as one change."""

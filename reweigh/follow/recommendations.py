@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from reccore.dead_letters import Reason
 from reccore.errors import RejectedEvent, shown
@@ -18,6 +18,7 @@ class RecommendationTable:
     """Lists of the topic, into Redis."""
 
     topic: str
+    version_key: ClassVar[str | None] = None
 
     def judge(self, key: bytes | None, value: bytes | None, time_ms: int) -> RecommendationList | str:
         """Give the list, or the id of the user whose list goes. Raises :class:`RejectedEvent`."""
@@ -28,6 +29,10 @@ class RecommendationTable:
             allowed = f"a record without a value names a user by its key, 1 to {LONGEST_ID} characters in UTF-8"
             raise RejectedEvent(Reason.INVALID_USER_ID, f"key: {shown(key)}, {allowed}")
         return user_id
+
+    def keys(self, judged: RecommendationList | str) -> Sequence[str]:
+        """Give the key of the user's list."""
+        return (recommendations_key(judged if isinstance(judged, str) else judged.user_id),)
 
     def changes(self, judged: Sequence[RecommendationList | str]) -> ListChange:
         """Give them as one change."""
@@ -45,13 +50,8 @@ class ListChange:
 
     def queue(self, pipeline: Any) -> None:
         """Queue the commands."""
-        kept = {
-            recommendations_key(user_id): each.message()
-            for user_id, each in self._last.items()
-            if not isinstance(each, str)
-        }
-        if kept:
-            pipeline.mset(kept)
-        gone = [recommendations_key(user_id) for user_id, each in self._last.items() if isinstance(each, str)]
-        if gone:
-            pipeline.delete(*gone)
+        for user_id, each in self._last.items():  # one at a time: on a cluster each is in a slot of its own
+            if isinstance(each, str):
+                pipeline.delete(recommendations_key(user_id))
+            else:
+                pipeline.mset({recommendations_key(user_id): each.message()})

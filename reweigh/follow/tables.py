@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from reccore.followed_topics import FollowedTopics
 from reweigh.follow.catalogue import Catalogue
-from reweigh.follow.follower import Table
 from reweigh.follow.interests import InterestTable
 from reweigh.follow.ratings import RatingTable
 from reweigh.follow.recommendations import RecommendationTable
+from reweigh.follow.table import Table
 
 
 def tables_of(topics: FollowedTopics) -> Sequence[Table]:

@@ -33,7 +33,7 @@ _BESIDE: Final = re.compile(
 )
 _NOT_FROM_EVENTS: Final = re.compile(
     r"user_profile:.+|recommendations:.+|\{user_profile:[^{}]+\}:about|\{\d+\}:about:user_profile:.+"
-    r"|\{\d+\}:writes",  # what a cluster has in each slot
+    r"|\{\d+\}:(writes|followed|witness)",  # what a cluster has in each slot
     re.DOTALL,
 )
 _BESIDE_LIVE: Final = re.compile(r"rebuilt:(?P<name>[a-z0-9_-]+):\{\d+\}:(?P<key>.+)", re.DOTALL)

@@ -65,7 +65,9 @@ def test_redis_keys() -> None:
     keys |= {layout.WRITING, layout.VERIFY_OUTCOME}
     keys |= {layout.CATALOG_DETAILS, layout.CATALOG_REMOVED, layout.FOLLOWED}
     keys |= {layout.MODEL_CURRENT, layout.MODEL_VERSION, layout.MODEL_BLOBS}
-    keys |= {layout.model_blob_key("<version>", "<name>", "<n>"), re.sub(r"\d+", "<tag>", layout.slot_writes_key(0))}
+    keys |= {layout.model_blob_key("<version>", "<name>", "<n>")}
+    of_slots = (layout.slot_writes_key, layout.slot_followed_key, layout.slot_witness_key)
+    keys |= {re.sub(r"\d+", "<tag>", key(0)) for key in of_slots}
     keys |= {layout.CATALOG, layout.CATALOG_VERSION, layout.WEIGHTS_IN_FORCE, layout.WRITER_EPOCH, layout.WRITER_FENCE}
     keys |= {layout.EXCHANGE}
     keys.add(f"{PREFIX}<name>:{{<tag>}}:<key>")
@@ -84,7 +86,7 @@ def test_metrics() -> None:
 def test_no_label_grows_with_users_or_products() -> None:
     """Every label of every table is one whose values are routes, types, reasons, processes and the like."""
     bounded = {"outcome", "topic", "event_type", "reason", "name", "source", "ranking", "limit", "method", "status"}
-    bounded |= {"route", "pid", "writer", "action", "trigger", "queue"}
+    bounded |= {"route", "pid", "writer", "action", "trigger", "queue", "node"}
     tables = (METRICS, STORED_METRICS, BRIDGE_METRICS, ARCHIVE_METRICS, FOLLOW_METRICS, CANARY_METRICS)
     assert {label for metrics in tables for metric in metrics for label in metric.labels} == bounded
 

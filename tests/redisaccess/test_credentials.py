@@ -15,38 +15,52 @@ from flink_jobs.redis_store import WeightsStamp
 from flink_jobs.user_rows import UserRows
 from reccore import layout
 from reccore.event_types import EventTypes
+from reccore.interests import InterestProfile
 from reccore.namespaces import Namespace
+from reccore.ratings import Rating
+from reccore.recommendation_lists import RecommendationList
 from reccore.row_cap import RowCap
 from reccore.weights import default_weights
 from recsvc.models.store import ModelStore
 from recsvc.statistics_feed import StatisticsFeed
+from recsvc.stored_figures import StoredFiguresReader
 from recsvc.sweep import ScoreSweep
 from recsvc.user_store import RedisUserStore
 from redisaccess.clients import client_of
+from reweigh.follow.catalogue import Catalogue
+from reweigh.follow.interests import InterestTable
+from reweigh.follow.ratings import RatingTable
+from reweigh.follow.recommendations import RecommendationTable
+from reweigh.follow.table import Batch, Judged
+from reweigh.follow.writing import writing_of
 from reweigh.namespaces import Namespaces
+from reweigh.products import CatalogProduct
+from reweigh.publishing.everybody import Everybody
+from reweigh.publishing.lists import Basis, ListMaker
 from tests.models.making import made_up
 from tests.redis_modes import Ground, cluster
 from tests.security.test_redis import acl_lines
 from tests.waiting import wait_until
+from zkconfig.documents import Ranking
+from zkconfig.watcher import WeightsInForce
 
 SCALING = Path(__file__).resolve().parents[2] / "docs" / "scaling.md"
-WEIGHTS = default_weights(EventTypes.from_settings({}))
+TYPES = EventTypes.from_settings({})
+WEIGHTS = default_weights(TYPES)
 STAMP = WeightsStamp(1, WEIGHTS.as_json().decode())
 
 
 @pytest.fixture(scope="module")
 def ground() -> Iterator[Ground]:
     """A cluster with the documented users."""
-    (said,) = re.findall(r"each user needs `([^`]+)`, and job and sweeper the keys `([^`]+)`", SCALING.read_text())
-    commands, keys = said
+    besides = dict(re.findall(r"^ACL SETUSER (\S+) (.+)$", SCALING.read_text(encoding="utf-8"), re.MULTILINE))
     with cluster() as started:
         for server in started.servers:
             with server.admin() as admin:
                 for line in acl_lines():
-                    if "default" in line:  # by which the tests start
-                        continue
-                    writes = keys if "reweigh-job" in line or "reweigh-sweeper" in line else ""
-                    admin.execute_command(*line.split(), *commands.split(), *writes.split())
+                    user = line.split()[2]
+                    if user != "default":  # by which the tests start
+                        admin.execute_command(*line.split(), *besides[user].split())
         yield started
 
 
@@ -71,16 +85,39 @@ def test_each_does_its_work(ground: Ground) -> None:
     with closing(ModelStore(url(ground, "train"), chunk_bytes=3_000)) as models:
         for _ in range(3):
             models.publish(made_up())
+    with client_of(url(ground, "follow"), decode_responses=True) as client:
+        place, writing = ("any", 0), writing_of(client)
+        batch = [
+            (Catalogue("any"), [CatalogProduct("p1", "One", (), None, None), "p2"]),
+            (RatingTable("any"), [Rating(None, "a{b}", f"p{number}", 4.0, number) for number in range(1_002)]),
+            (InterestTable("any"), [InterestProfile("x", 5, 1, {"shoes": 1.0}, 7)]),
+            (RecommendationTable("any"), [RecommendationList("x", 5, 1, 1, []), "y"]),
+        ]
+        for upto in (5, 6):
+            tables = [(table, [Judged(place, upto, each) for each in records]) for table, records in batch]
+            assert writing.write(Batch({place: upto + 1}, tables), writing.positions())
+    with client_of(url(ground, "publish"), decode_responses=True) as client:
+        users = Everybody(client, restart=False)
+        found = list(users.batches())
+        assert {user for _, batch in found for user in batch} >= {"x", "y", "z"}
+        users.note(found[-1][0], 3)
+        assert Everybody(client, restart=False).published == 3
+        users.finish()
+    maker = ListMaker(Basis(url(ground, "publish"), TYPES, WeightsInForce(WEIGHTS, 2, known=True), Ranking(), 0, 5))
+    assert [key for key, _ in maker.messages(["x", "nobody"])] == [b"x", b"nobody"]
     service = RedisUserStore(url(ground, "service"), timeout_ms=5_000)
     feed = StatisticsFeed(url(ground, "service"), width=3)
+    figures = StoredFiguresReader(url(ground, "service"), timeout_ms=5_000)
     feed.start()
     try:
         assert service.user("x").rows == {"a": "2,0,0;1"}
         assert service.ping()
+        assert figures.read() is not None
         wait_until(lambda: feed.loaded)
     finally:
         service.stop()
         feed.stop()
+        figures.stop()
 
 
 def test_a_wrong_password_is_refused(ground: Ground) -> None:

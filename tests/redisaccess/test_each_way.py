@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 import random
 import threading
 from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
 
+from deploy.local.ports import HOST
 from flink_jobs.connected_store import connected_store
 from flink_jobs.crowded_users import ITEMS, TAGS
 from flink_jobs.redis_store import RedisStore, WeightsStamp
@@ -24,18 +23,21 @@ from reccore.scoring import format_score, score
 from reccore.weights import Weights
 from recsvc.models.store import ModelStore
 from recsvc.statistics_feed import StatisticsFeed
+from recsvc.stored_figures import StoredFiguresReader
+from recsvc.stored_metrics import StoredCollector
 from recsvc.sweep import ScoreSweep
 from recsvc.totals_reader import TotalsReader
 from recsvc.user_store import RedisUserStore
 from recsvc.weights_record import read_weights_record
+from redisaccess.cluster import ClusterClient
+from redisaccess.scanning import pages_of_keys
+from reweigh.beside import sides_of
 from reweigh.catalog import remove_products, store_products
 from reweigh.databases import Databases
 from reweigh.doctor import check_redis
 from reweigh.errors import CommandError
 from reweigh.features import Features
-from reweigh.follow.command import follow
 from reweigh.products import CatalogProduct
-from reweigh.publishing.command import publish
 from reweigh.verify.stored import Stored
 from tests.models.making import made_up
 from tests.redis_modes import Ground
@@ -186,7 +188,30 @@ def test_commands(ground: Ground, store: RedisStore, client: Any) -> None:
         assert set(features.table()["user_id"].to_pylist()) == set(USERS)
 
 
-def test_what_a_cluster_can_not(ground: Ground, client: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_metrics(ground: Ground, store: RedisStore, client: Any) -> None:
+    """Keys and bytes of each master, users of all of them, how writing goes, what verify has found."""
+    store.commit_profiles([rows_of(user, {"tag": (1, 0, 0)}) for user in USERS], STAMP)
+    store.note_batch(7, 0.0)
+    with closing(Stored(ground.url)) as stored:
+        stored.note_outcome(3, 90, 5)
+    reader = StoredFiguresReader(ground.url, timeout_ms=5_000)
+    try:
+        families = {each.name: each.samples for each in StoredCollector(reader.read).collect()}
+    finally:
+        reader.stop()
+    cluster = {f"{HOST}:{each.port}" for each in ground.servers} if isinstance(client, ClusterClient) else {""}
+    keys = {sample.labels["node"]: sample.value for sample in families["reweigh_redis_keys"]}
+    assert set(keys) == {sample.labels["node"] for sample in families["reweigh_redis_used_bytes"]} == cluster
+    assert sum(keys.values()) == sum(len(page) for page in pages_of_keys(client, count=1_000))
+    assert all(sample.value > 100_000 for sample in families["reweigh_redis_used_bytes"])
+    (users,) = families["reweigh_users_estimated"]
+    assert users.value < 20 * len(USERS)  # on a cluster most keys are those of the slots, and few users are drawn
+    (differences,) = families["reweigh_verify_differences"]
+    assert differences.value == 3
+    assert {"writer": "test/1/0"} in [sample.labels for sample in families["reweigh_redis_write_rows"]]
+
+
+def test_what_a_cluster_can_not(ground: Ground, client: Any) -> None:
     """A command says so at once; where there are databases, it goes on."""
     if not ground.url.startswith("redis+cluster"):
         with closing(Databases(ground.url)) as databases:
@@ -194,13 +219,8 @@ def test_what_a_cluster_can_not(ground: Ground, client: Any, monkeypatch: pytest
             databases.beside.set("new", 1)
             databases.swap()
         assert client.get("new") == "1"
+        with pytest.raises(CommandError, match="--namespace trial: only a Redis Cluster has namespaces"):
+            sides_of(ground.url, namespace="trial")
         return
-    file = tmp_path / "env"
-    file.write_text(f"REDIS_URL={ground.url}\nKAFKA_BOOTSTRAP=127.0.0.1:1\nZOOKEEPER_HOSTS=127.0.0.1:1\n")
-    options = argparse.Namespace(env=file)
-    for command, run in (
-        ("reweigh follow", lambda: follow(options)),
-        ("reweigh recommend publish", lambda: publish(options)),
-    ):
-        with pytest.raises(CommandError, match=f"REDIS_URL: a Redis Cluster is not supported by `{command}`"):
-            run()
+    with pytest.raises(CommandError, match="--database 1: a Redis Cluster has one database only"):
+        sides_of(ground.url, database=1)

@@ -127,6 +127,7 @@ def keep_something(client: Any) -> None:
     client.hset(layout.FOLLOWED, "ratings:0", 3)
     client.hset(layout.MODEL_CURRENT, "version", 1)
     client.set("somebody:else", 1)
+    client.hset(layout.PUBLISHING, "cursor", 1)
     client.hset(layout.WEIGHTS_IN_FORCE, mapping={"version": 1, "document": DOCUMENT, "swept": 1})
 
 
@@ -165,6 +166,7 @@ def check_new(client: Any) -> None:
     u1_slot = layout.slot_writes_key(slot(layout.profile_key("u1")))
     assert client.hget(u1_slot, "version") == "2"
     assert not client.exists(layout.EXCHANGE)
+    assert not client.exists(layout.PUBLISHING)  # a place among the keys that were live
 
 
 def barred(client: Any) -> int:

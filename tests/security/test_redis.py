@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -38,12 +37,12 @@ from reweigh.cli import main
 from reweigh.doctor import check_redis
 from reweigh.features import Features
 from reweigh.follow.catalogue import Catalogue
-from reweigh.follow.follower import Follower
 from reweigh.follow.interests import InterestTable
 from reweigh.follow.ratings import RatingTable
-from reweigh.kafka import EventProducer
+from reweigh.follow.table import Batch, Judged
+from reweigh.follow.writing import writing_of
 from reweigh.mongodb import MongoCatalogue, Turn
-from reweigh.publishing.command import Run
+from reweigh.publishing.everybody import Everybody
 from reweigh.publishing.lists import Basis, ListMaker
 from reweigh.verify.stored import Stored
 from tests.servers import fresh_stack
@@ -191,19 +190,18 @@ def test_the_commands_load_the_catalogue(address: str, tmp_path: Path, capsys: p
 def test_the_follower_keeps_its_tables(address: str) -> None:
     """What it writes for products that come and go, ratings that replace others, and interests, with its offsets."""
     with redis.Redis.from_url(url(address, FOLLOW), decode_responses=True) as client:
-        table = Catalogue("product-catalog")
-        follower = Follower({}, client, [table], (lambda: pytest.fail("no letter"), ""), threading.Event())
+        table, writing, place = Catalogue("product-catalog"), writing_of(client), ("product-catalog", 0)
         lamp, rug = (table.judge(None, json.dumps({"product_id": each}).encode(), 0) for each in ("lamp", "rug"))
-        assert follower._commit({(table.topic, 0): 2}, [table.changes([lamp, rug])])
-        assert not follower._commit({(table.topic, 0): 3}, []), "somebody else has written"
-        follower._known = follower._stored()
-        assert follower._commit({(table.topic, 0): 4}, [table.changes(["lamp", "rug"])])
+        judged = [Judged(place, number, each) for number, each in enumerate((lamp, rug, "lamp", "rug"))]
+        assert writing.write(Batch({place: 2}, [(table, judged[:2])]), {})
+        assert not writing.write(Batch({place: 3}, []), {}), "somebody else has written"
+        assert writing.write(Batch({place: 4}, [(table, judged[2:])]), writing.positions())
         ratings = [Rating(None, ODD, f"p{number}", 4.0, number) for number in range(MOST_RATINGS + 2)]
         profile = InterestProfile(ODD, 5, 1, {"shoes": 1.0}, 7)
+        rated = RatingTable("ratings"), [Judged(place, number, each) for number, each in enumerate(ratings)]
+        interested = InterestTable("user_behavior"), [Judged(place, 0, profile)]
         for upto in (5, 6):  # the second time there is something to be read, and nothing to be written
-            changes = [RatingTable("ratings").changes(ratings), InterestTable("user_behavior").changes([profile])]
-            follower._known = follower._stored()
-            assert follower._commit({(table.topic, 0): upto}, changes)
+            assert writing.write(Batch({place: upto}, [rated, interested]), writing.positions())
         assert client.hlen(layout.ratings_key(ODD)) == MOST_RATINGS
         assert client.hgetall(layout.interests_key(ODD)) == {"shoes": "1"}
 
@@ -238,12 +236,12 @@ def test_publishing_reads_users_and_keeps_its_place(address: str) -> None:
     [(key, value)] = maker.messages(["ann"])
     assert (key, json.loads(value)["user_id"]) == (b"ann", "ann")
     with redis.Redis.from_url(url(address, PUBLISH), decode_responses=True) as client:
-        run = Run(client, EventProducer("127.0.0.1:1"), "recommendations", restart=False)
-        assert {user for _, batch in run._batches() for user in batch} >= {"ann"}
-        fields = {"cursor": 0, "published": 7, "began": time.time(), "server": run._server}
-        client.hset(layout.PUBLISHING, mapping=fields)
-        assert run._unfinished() == (0, 7)
-        client.delete(layout.PUBLISHING)
+        users = Everybody(client, restart=False)
+        ((position, batch),) = users.batches()
+        assert "ann" in batch
+        users.note(position, 7)
+        assert Everybody(client, restart=False).published == 7
+        users.finish()
 
 
 def test_verify_reads_everything(address: str) -> None:
