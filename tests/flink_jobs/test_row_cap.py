@@ -117,6 +117,18 @@ def test_an_expired_tag_keeps_nobody_out(open_store: Callable[..., RedisStore], 
     assert dropped(client) == 0
 
 
+@in_each_way
+def test_an_expired_tag_keeps_nobody_out_later(open_store: Callable[..., RedisStore], client: redis.Redis) -> None:
+    """Where tags expire, one that found no room before may find some: it is written, whatever was kept then."""
+    now = int(time.time())
+    store = open_store(cap=RowCap(1, tag_expiry_seconds=1_000))
+    store.commit_profiles(batch({("u", "a"): 9, ("u", "b"): 1}, written_at=now), STAMP)
+    assert stored(client, "u") == {"a": 9}
+    client.hset(layout.counts_key("u"), "a", encoding.encode_counts([9, 0, 0], 1, now - 2_000))
+    store.commit_profiles(batch({("u", "b"): 1}, written_at=now), STAMP)
+    assert stored(client, "u") == {"b": 1}
+
+
 class Meddler:
     """Stands between a store and Redis: does something once, right before a transaction that drops tags."""
 
@@ -134,6 +146,20 @@ class Meddler:
             if self.done == 1:
                 self._meddle()
         self._connection.send_packed_command(packed, **options)
+
+
+def test_what_could_not_stay_is_left_out(open_store: Callable[..., RedisStore], client: redis.Redis) -> None:
+    """A tag after the last one that was kept costs no further look, and counts as one that left."""
+    store = open_store(cap=RowCap(2))
+    store.commit_profiles(batch({("u", "a"): 3, ("u", "b"): 2, ("u", "c"): 1}), STAMP)
+    looked = Meddler(store._connection, lambda: None)
+    store._connection = looked
+    store.commit_profiles(batch({("u", "d"): 1, ("u", "c"): 2, ("v", "d"): 1}), STAMP)
+    assert (stored(client, "u"), stored(client, "v")) == ({"a": 3, "b": 2}, {"d": 1})
+    assert (looked.done, dropped(client)) == (0, 3)
+    store.commit_profiles(batch({("u", "b"): 4, ("u", "c"): 3}), STAMP)
+    assert stored(client, "u") == {"a": 3, "b": 4}  # "c" was no worse than the last one kept then
+    assert (looked.done, dropped(client)) == (1, 4)
 
 
 def test_what_another_writer_adds_meanwhile_is_seen(open_store: Callable[..., RedisStore], client: redis.Redis) -> None:
