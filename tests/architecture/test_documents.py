@@ -11,11 +11,11 @@ import pytest
 
 from deploy.local.parts import SERVERS_OF
 from deploy.local.settings import HANDED_ON, PORTS, Sizes
-from flink_jobs.settings import JOB_NAME
 from reccore import layout
 from reccore.dead_letters import Reason
 from reccore.event_types import EventTypes
 from reccore.followed_topics import FollowedTopics
+from reccore.job import JOB_NAME
 from reccore.metric_names import MetricName
 from reccore.totals import APPLIED_PREFIX, DEAD_PREFIX, READ_PREFIX, UNTAGGED
 from recsvc.metrics import METRICS
