@@ -34,6 +34,7 @@ HOUSEKEEPING = {
     layout.FOLLOWED,
     layout.PUBLISHING,
     layout.VERIFY_OUTCOME,
+    layout.CANARY_OUTCOME,
     layout.WRITING,
 }
 

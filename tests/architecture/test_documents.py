@@ -61,7 +61,7 @@ def test_redis_keys() -> None:
     keys |= {layout.ratings_key(user), layout.interests_key(user), layout.about_interests_key(user)}
     keys |= {layout.recommendations_key(user), layout.PUBLISHING}
     keys |= {layout.PRODUCT_STATISTICS, layout.TAG_STATISTICS, layout.TOTALS, layout.DROPPED_TAGS, layout.CHANGES}
-    keys |= {layout.WRITING, layout.VERIFY_OUTCOME}
+    keys |= {layout.WRITING, layout.VERIFY_OUTCOME, layout.CANARY_OUTCOME}
     keys |= {layout.CATALOG_DETAILS, layout.CATALOG_REMOVED, layout.FOLLOWED}
     keys |= {layout.MODEL_CURRENT, layout.MODEL_VERSION, layout.MODEL_BLOBS}
     keys |= {layout.model_blob_key("<version>", "<name>", "<n>"), re.sub(r"\d+", "<tag>", layout.slot_writes_key(0))}
