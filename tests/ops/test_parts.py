@@ -138,7 +138,7 @@ def test_many_viewers_cost_one_look_and_a_slow_server_holds_nobody_up() -> None:
             ("away", {"error": "it is away"}),
             ("broken", {"error": "the service failed; its log says why"}),
         ):
-            wait_until(lambda name=name, wanted=wanted: looks.take("slow", name)[name] == wanted, 60)
+            wait_until(lambda: looks.take("slow", name)[name] == wanted, 60)  # noqa: B023
         assert len(calls) == 1
         gate.set()
         wait_until(lambda: looks.take("slow")["slow"] == {"error": None, "value": 1}, 60)

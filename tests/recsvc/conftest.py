@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import redis
-from flask.testing import FlaskClient
 
 with warnings.catch_warnings():  # kafka-python 3.0 reads its own files in a way that Python 3.11 deprecates
     warnings.simplefilter("ignore", DeprecationWarning)
@@ -55,7 +54,8 @@ TYPES = EventTypes.from_settings({})
 class Bench:
     """The service and everything behind it, in memory."""
 
-    http: FlaskClient
+    http: Any
+    """A ``FlaskClient``, by whose types each answer might have no JSON."""
     users: MemoryUserStore
     statistics: MemoryStatistics
     kafka: MemoryEventPublisher

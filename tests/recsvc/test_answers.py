@@ -307,7 +307,7 @@ def test_a_bad_document_is_refused_by_name(bench: Bench, body: bytes, field: str
 )
 def test_errors_are_problems(bench: Bench, method: str, path: str, given: dict[str, object], status: int) -> None:
     """Every error is problem+json with its status, never HTML."""
-    answer = bench.http.open(path, method=method, **given)  # type: ignore[arg-type]
+    answer = bench.http.open(path, method=method, **given)
     assert (answer.status_code, answer.content_type) == (status, PROBLEM)
     assert answer.json["status"] == status
     assert answer.json["title"]

@@ -203,7 +203,10 @@ def test_the_follower_keeps_its_tables(address: str) -> None:
         ratings = [Rating(None, ODD, f"p{number}", 4.0, number) for number in range(MOST_RATINGS + 2)]
         profile = InterestProfile(ODD, 5, 1, {"shoes": 1.0}, 7)
         for upto in (5, 6):  # the second time there is something to be read, and nothing to be written
-            changes = [RatingTable("ratings").changes(ratings), InterestTable("user_behavior").changes([profile])]
+            changes: list[Any] = [
+                RatingTable("ratings").changes(ratings),
+                InterestTable("user_behavior").changes([profile]),
+            ]
             follower._known = follower._stored()
             assert follower._commit({(table.topic, 0): upto}, changes)
         assert client.hlen(layout.ratings_key(ODD)) == MOST_RATINGS
