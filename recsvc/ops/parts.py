@@ -68,7 +68,7 @@ def _freshness(watched: Watched) -> Part:
     """Tell how long the canary's last event took to be in an answer; ``outcome`` is None where nothing was measured."""
     measured = watched.measured()
     if measured is None:
-        return {"outcome": None, "why": "no canary has measured it: `reweigh canary` does"}
+        return {"outcome": None, "why": "no canary has measured it (reweigh canary)"}
     seconds_old = max(0.0, round(time.time() - measured.at_ms / 1000, 1))
     return {"outcome": measured.outcome, "seconds": measured.seconds, "seconds_old": seconds_old}
 

@@ -78,7 +78,7 @@ def test_freshness_is_what_the_canary_measured(bench: Bench) -> None:
     assert data(bench)["freshness"] == {
         "error": None,
         "outcome": None,
-        "why": "no canary has measured it: `reweigh canary` does",
+        "why": "no canary has measured it (reweigh canary)",
     }
     bench.measured.append(Measured("seen", 0.15, int(time.time() * 1000) - 90_000))
     shown = data(bench)["freshness"]
