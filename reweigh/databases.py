@@ -29,6 +29,7 @@ _KEPT: Final = (
 _NOT_COMPARED: Final = frozenset(
     {
         *_KEPT,
+        layout.CANARY_OUTCOME,
         layout.CHANGES,
         layout.DROPPED_ITEMS,
         layout.DROPPED_TAGS,
