@@ -23,7 +23,7 @@ from bench.usage import cpu_seconds_between, usage_of
 from bench.workbench import Workbench
 from deploy.local.home import CHECKOUT, STACK_ID_VARIABLE
 from deploy.local.ports import free_port
-from deploy.local.server import get
+from deploy.local.server import answers, get
 
 PARTS = ("zookeeper", "kafka", "redis", "flink")
 RECORDS, RECORDS_QUICK = 1_000_000, 20_000
@@ -83,7 +83,7 @@ def _consumer(bench: Workbench, records: int, folder: Path) -> Written:
             most[0] = max(most[0], watched.memory_info().rss)
             return _processed(port) >= records
 
-        bench.until("the consumer to answer", lambda: get(f"http://127.0.0.1:{port}/metrics")[0] == 200, pause=0.01)
+        bench.until("the consumer to answer", lambda: answers(f"http://127.0.0.1:{port}/metrics"), pause=0.01)
         began = time.perf_counter()
         bench.until("the consumer to read everything", all_read, _SECONDS)
         before = watched.cpu_times()

@@ -12,12 +12,13 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
 from bench import shop
+from bench.commands import reweigh
 from bench.errors import BenchmarkError
 from bench.report import Cell, Report, median, significant, spread
 from bench.workbench import Workbench
 from deploy.local.home import CHECKOUT, STACK_ID_VARIABLE
 from deploy.local.ports import free_port
-from deploy.local.server import get
+from deploy.local.server import answers, get
 from reccore.followed_topics import FollowedTopics
 
 PARTS = ("zookeeper", "kafka", "redis")
@@ -60,14 +61,10 @@ def measure(bench: Workbench) -> Report:
 
 
 def _published(bench: Workbench, users: int) -> float:
-    command = (sys.executable, "-m", "reweigh.cli", "recommend", "publish", "--env", str(bench.stack.home.stack_env))
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)
-    except subprocess.TimeoutExpired as exc:
-        raise BenchmarkError(f"reweigh recommend publish took longer than {_SECONDS:.0f} s") from exc
-    sent = _SENT.search(done.stdout)
-    if done.returncode or sent is None:
-        raise BenchmarkError(f"reweigh recommend publish failed with {done.returncode}: {done.stderr[-500:]}")
+    output = reweigh(("recommend", "publish"), ("--env", str(bench.stack.home.stack_env)), _SECONDS)
+    sent = _SENT.search(output)
+    if sent is None:
+        raise BenchmarkError(f"reweigh recommend publish did not say how many lists it sent: {output[-500:]}")
     count, rate = (int(each.replace(",", "")) for each in sent.groups())
     if count != users:
         raise BenchmarkError(f"{count:,} lists of {users:,} users were sent")
@@ -89,7 +86,7 @@ def _follower(bench: Workbench) -> Iterator[int]:
     command = (sys.executable, "-m", "reweigh.cli", "follow", "--env", str(bench.stack.home.stack_env))
     process = subprocess.Popen(command, cwd=CHECKOUT, env={**os.environ, **own}, stderr=subprocess.DEVNULL)
     try:
-        bench.until("the follower to answer", lambda: get(f"http://127.0.0.1:{port}/metrics")[0] == 200, pause=0.01)
+        bench.until("the follower to answer", lambda: answers(f"http://127.0.0.1:{port}/metrics"), pause=0.01)
         yield port
     finally:
         process.terminate()

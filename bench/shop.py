@@ -25,7 +25,10 @@ _NEIGHBOURS, _FACTORS = 50, 32
 
 def write(client: Any, users: int, products: int, history: int) -> None:
     """Write products, and customers who have had to do with so many; tell every process that holds them to load."""
-    _write_users(client, range(users), products, history)
+    numbers = range(users)
+    stored_users.write_counts(client, numbers, TAGS, ALL_TAGS)
+    stored_users.write_profiles(client, numbers, TAGS, ALL_TAGS)
+    write_histories(client, numbers, products, history)
     _write_products(client, products)
     client.incrby(layout.CATALOG_VERSION, 1 + random.SystemRandom().randint(1, 10**9))
 
@@ -53,9 +56,8 @@ def product_id(number: int) -> str:
     return f"product-{number}"
 
 
-def _write_users(client: Any, numbers: Sequence[int], products: int, history: int) -> None:
-    stored_users.write_counts(client, numbers, TAGS, ALL_TAGS)
-    stored_users.write_profiles(client, numbers, TAGS, ALL_TAGS)
+def write_histories(client: Any, numbers: Sequence[int], products: int, history: int) -> None:
+    """Write what customers have had to do with, and what they have bought, of so many products."""
     draw = random.Random(5)
     for start in range(0, len(numbers), _AT_ONCE):
         pipeline = client.pipeline(transaction=False)

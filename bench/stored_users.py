@@ -52,6 +52,20 @@ def write_counts(client: Any, numbers: Sequence[int], tags: int, all_tags: int) 
         pipeline.execute()
 
 
+def write_recent(client: Any, numbers: Sequence[int], events: Sequence[int], products: int) -> None:
+    """Write recent events of each user, so many as there are numbers of ``events``, as the job writes them."""
+    for chunk in _chunks(numbers):
+        pipeline = client.pipeline(transaction=False)
+        for number in chunk:
+            draw = random.Random(number)
+            members = {
+                f"0:{number % 8}:{number * 1_000 + event}:product-{draw.randrange(products)}": _NEWEST_MS + event
+                for event in events
+            }
+            pipeline.zadd(layout.recent_key(user_id(number)), members)
+        pipeline.execute()
+
+
 def wrong_scores(client: Any, numbers: Sequence[int], weights: Sequence[float]) -> tuple[int, int]:
     """Compare stored scores with counts · weights: how many were compared, and how many differ."""
     compared = wrong = 0

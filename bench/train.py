@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import time
 from contextlib import closing
 from dataclasses import replace
@@ -14,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
-from bench.errors import BenchmarkError
+from bench.commands import reweigh
 from bench.report import Report, quantile
 from bench.synthetic import TOPICS, TYPES
 from bench.workbench import Workbench
@@ -136,15 +134,8 @@ def _named(prefix: str, numbers: Any) -> pa.Array:
 def _trained(bench: Workbench, folder: Path) -> dict[str, Any]:
     env = folder.with_suffix(".env")
     env.write_text(f"REDIS_URL={bench.redis_url()}\n")
-    command = [sys.executable, "-m", "reweigh.cli", "train", "--from", "archive", "--url", str(folder)]
-    command += ["--env", str(env), "--weights", "1,3,5", "--output", "json"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE_SECONDS, check=False)
-    except subprocess.TimeoutExpired as exc:
-        raise BenchmarkError(f"reweigh train took longer than {_PATIENCE_SECONDS:.0f} s") from exc
-    if done.returncode:
-        raise BenchmarkError(f"reweigh train failed with status {done.returncode}: {done.stderr[-500:]}")
-    found: dict[str, Any] = json.loads(done.stdout)
+    options = ("--from", "archive", "--url", str(folder), "--env", str(env), "--weights", "1,3,5", "--output", "json")
+    found: dict[str, Any] = json.loads(reweigh(("train",), options, _PATIENCE_SECONDS))
     return found
 
 

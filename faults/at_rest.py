@@ -18,8 +18,8 @@ from faults.jobs import wait_for_checkpoint
 from faults.ledger import RECENT_EVENTS, TOPICS, Ledger
 from faults.patience import PATIENCE_SECONDS, wait_until
 from reccore import encoding, layout
+from reccore.job import JOB_NAME
 
-GROUP = "reweigh-profile"
 HOUSEKEEPING = {
     layout.CHANGES,
     layout.DROPPED_ITEMS,
@@ -34,6 +34,7 @@ HOUSEKEEPING = {
     layout.FOLLOWED,
     layout.PUBLISHING,
     layout.VERIFY_OUTCOME,
+    layout.CANARY_OUTCOME,
     layout.WRITING,
 }
 
@@ -143,8 +144,8 @@ def _committed_offsets(bootstrap: str) -> dict[tuple[str, int], int]:
     """Give what is committed; nothing while a broker that was just restarted does not tell."""
     admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})  # one that has seen no broker die
     try:
-        found = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(GROUP)], request_timeout=10)
-        committed = found[GROUP].result().topic_partitions
+        found = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(JOB_NAME)], request_timeout=10)
+        committed = found[JOB_NAME].result().topic_partitions
     except KafkaException:
         return {}
     return {(each.topic, each.partition): each.offset for each in committed if each.offset > 0}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from flink_jobs.redis_transaction import Command
 from reccore import layout
-from reccore.row_cap import RowCap
+from reccore.row_cap import RowCap, Standing
 
 _ROWS_AT_ONCE: Final = 2_000
 """Rows that are read together: about a millisecond in which Redis serves nobody else."""
@@ -27,22 +27,43 @@ TAGS: Final = CappedHash(layout.counts_key, (layout.profile_key,), layout.DROPPE
 ITEMS: Final = CappedHash(layout.items_key, (), layout.DROPPED_ITEMS)
 
 
-def in_groups(user_ids: Sequence[str], most: int) -> Iterator[Sequence[str]]:
-    """Give crowded users in groups that may be read together."""
-    together = max(1, _ROWS_AT_ONCE // max(1, most))
-    for start in range(0, len(user_ids), together):
-        yield user_ids[start : start + together]
+def crowded(
+    sizes: Iterable[tuple[tuple[CappedHash, str], int]], caps: Mapping[CappedHash, RowCap]
+) -> Iterator[tuple[CappedHash, Sequence[str]]]:
+    """Give the users who have more than may be, in groups that may be read together.
+
+    Args:
+        sizes: A hash of a user, and how many rows it has.
+        caps: How many each may have.
+    """
+    found: dict[CappedHash, list[str]] = {}
+    for (which, user_id), size in sizes:
+        if size > caps[which].most:
+            found.setdefault(which, []).append(user_id)
+    for which, user_ids in found.items():
+        together = max(1, _ROWS_AT_ONCE // max(1, caps[which].most))
+        for start in range(0, len(user_ids), together):
+            yield which, user_ids[start : start + together]
 
 
 def removals(
-    which: CappedHash, user_ids: Sequence[str], rows: Sequence[Mapping[str, str]], cap: RowCap, now: float
+    which: CappedHash,
+    of_users: Iterable[tuple[str, Mapping[str, str]]],
+    cap: RowCap,
+    now: float,
+    remember: Callable[[CappedHash, str, Standing], None],
 ) -> list[Command]:
-    """Give the commands that leave each user the rows that are kept, and count those that the cap drops."""
+    """Give the commands that leave each user the rows that are kept, and count those that the cap drops.
+
+    Where a user's last kept row stands is told to ``remember``.
+    """
     commands: list[Command] = []
     dropped = 0
-    for user_id, of_user in zip(user_ids, rows, strict=True):
-        expired, beyond = cap.leaving(of_user, now)
+    for user_id, rows in of_users:
+        expired, beyond, last_kept = cap.leaving(rows, now)
         dropped += len(beyond)
+        if last_kept is not None:
+            remember(which, user_id, last_kept)
         if gone := expired + beyond:
             commands += [("HDEL", key(user_id), *gone) for key in (which.key, *which.beside)]
     if dropped:

@@ -17,8 +17,9 @@ from typing import Any, Final, TypeVar
 import redis
 
 from flink_jobs.counted_ages import counted_ages
-from flink_jobs.crowded_users import ITEMS, TAGS, CappedHash, in_groups, removals
+from flink_jobs.crowded_users import ITEMS, TAGS, CappedHash, crowded, removals
 from flink_jobs.errors import FencedOffError, RedisRefusedError, RedisUnavailableError
+from flink_jobs.last_kept import LastKept
 from flink_jobs.redis_transaction import Command, as_mapping, ask, execute
 from flink_jobs.settings import MOST_PRODUCTS_PER_USER, MOST_TAGS_PER_USER
 from flink_jobs.user_rows import UserRows, transactions
@@ -65,6 +66,7 @@ class RedisStore:
         self, client: Any, *, patience_seconds: float, caps: Mapping[CappedHash, RowCap] = DEFAULT_CAPS
     ) -> None:
         self._client, self._patience_seconds, self._caps = client, patience_seconds, caps
+        self._last_kept = LastKept(caps)
         self._commit_statistics = client.register_script(script_text("commit_statistics.lua"))
         self._take_place = client.register_script(script_text("take_place.lua"))
         self._connection: Any = self._first_connection()
@@ -100,18 +102,13 @@ class RedisStore:
         refused for that reason: score the batch again and repeat. Raises :class:`FencedOffError`,
         :class:`RedisRefusedError`, :class:`RedisUnavailableError`.
         """
-        for commands, grown in transactions(users):
-            answers = self._patiently(partial(self._commit, commands, stamp))
+        for commands, grown in transactions(self._last_kept.within(users)):
+            answers = self._patiently(partial(self._commit, [*self._last_kept.left_out(), *commands], stamp))
             if isinstance(answers, WeightsStamp):
                 return answers
             sizes = answers[len(answers) - len(grown) :]
-            crowded: dict[CappedHash, list[str]] = {TAGS: [], ITEMS: []}
-            for (which, user_id), size in zip(grown, sizes, strict=True):
-                if size > self._caps[which].most:
-                    crowded[which].append(user_id)
-            for which, user_ids in crowded.items():
-                for some in in_groups(user_ids, self._caps[which].most):
-                    self._patiently(partial(self._drop, which, some))
+            for which, user_ids in crowded(zip(grown, sizes, strict=True), self._caps):
+                self._patiently(partial(self._drop, which, user_ids))
         return None
 
     def commit(self, commands: list[Command]) -> None:
@@ -185,7 +182,8 @@ class RedisStore:
             if epoch is not None and epoch != self._epoch:
                 ask(connection, [("UNWATCH",)])
                 raise self._fenced_off()
-            commands = removals(which, user_ids, [as_mapping(each) for each in rows], self._caps[which], time.time())
+            of_users = zip(user_ids, map(as_mapping, rows), strict=True)
+            commands = removals(which, of_users, self._caps[which], time.time(), self._last_kept.remember)
             if not commands:  # another writer was quicker
                 ask(connection, [("UNWATCH",)])
                 return

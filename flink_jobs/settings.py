@@ -11,11 +11,11 @@ from typing import Any
 from reccore.access import OPEN, KafkaAccess, redis_url_setting, zookeeper_auth_setting
 from reccore.errors import SettingError
 from reccore.event_types import EventTypes
+from reccore.job import JOB_NAME
 from reccore.metadata_numbers import DURATIONS, MetadataNumbers
 from reccore.namespaces import Namespace
 from reccore.redis_url import CLUSTER, parse_redis_url
 
-JOB_NAME = "reweigh-profile"
 SEVEN_DAYS_SECONDS = 604_800
 MOST_TAGS_PER_USER = 1_000
 MOST_PRODUCTS_PER_USER = 1_000

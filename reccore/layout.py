@@ -36,6 +36,7 @@ For everybody (``{stats}`` keeps them in one slot too):
 ``model:version``                the highest number that a model was given
 ``model:blobs``                  HASH version → JSON, name → number of chunks: what is stored or being stored
 ``model:<version>:<name>:<n>``   one chunk of one blob of a model (:mod:`recsvc.models.encoding`)
+``canary:outcome``               HASH ``outcome``, ``seconds``, ``at_ms``: what the canary last measured
 ``verify:outcome``               HASH ``differences``, ``records``, ``finished_ms``: what `reweigh verify` last found
 ``weights:in_force``             HASH ``version``, ``document``, ``swept``: a batch of an older version is refused
 ``writer:epoch``                 the newest writer's epoch
@@ -85,6 +86,7 @@ MODEL_BLOBS: Final = "model:blobs"
 WEIGHTS_IN_FORCE: Final = "weights:in_force"
 EXCHANGE: Final = "rebuild:exchange"
 VERIFY_OUTCOME: Final = "verify:outcome"
+CANARY_OUTCOME: Final = "canary:outcome"
 WRITER_EPOCH: Final = "writer:epoch"
 WRITER_FENCE: Final = "writer:fence"
 

@@ -9,8 +9,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple, TypeAlias
 
 from reccore import encoding
+
+Standing: TypeAlias = tuple[int, str]
+"""Where a tag stands among a user's: the first has the least."""
+
+
+class Leaving(NamedTuple):
+    """Which tags of a user have to go, and where the last of those that stay stands when some are beyond the cap.
+
+    As counts only grow, a tag that comes after that one will have to go too, now or whenever else.
+    """
+
+    expired: list[str]
+    beyond: list[str]
+    last_kept: Standing | None
+
+
+def standing(tag: str, row: str) -> Standing:
+    """Tell where a tag stands, by its row of counts; what is none of ours has no events, so that it goes first."""
+    return -_events(encoding.counts_of_row(row)), tag
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +41,7 @@ class RowCap:
     most: int
     tag_expiry_seconds: int = 0
 
-    def leaving(self, rows: Mapping[str, str], now: float) -> tuple[list[str], list[str]]:
+    def leaving(self, rows: Mapping[str, str], now: float) -> Leaving:
         """Tell which tags of one user have to go: expired ones, and those beyond the cap.
 
         An expired tag must not take the place of a living one, whatever it has counted.
@@ -30,11 +51,12 @@ class RowCap:
             now: Epoch seconds.
         """
         if len(rows) <= self.most:
-            return [], []
+            return Leaving([], [], None)
         expired = [tag for tag, row in rows.items() if self._expired(row, now)] if self.tag_expiry_seconds else []
         gone = set(expired)
-        ranked = sorted((-_events(row), tag) for tag, row in rows.items() if tag not in gone)
-        return expired, [tag for _, tag in ranked[self.most :]]
+        ranked = sorted(standing(tag, row) for tag, row in rows.items() if tag not in gone)
+        beyond = [tag for _, tag in ranked[self.most :]]
+        return Leaving(expired, beyond, ranked[self.most - 1] if beyond and self.most else None)
 
     def _expired(self, row: str, now: float) -> bool:
         try:
@@ -43,9 +65,9 @@ class RowCap:
             return False
 
 
-def _events(row: str) -> int:
-    """Count the events of all types in a row; what is none of ours has none, so that it goes first."""
+@lru_cache(maxsize=10_000)
+def _events(joined: str) -> int:
     try:
-        return sum(encoding.split_counts(encoding.counts_of_row(row)))
+        return sum(encoding.split_counts(joined))
     except ValueError:
         return -1

@@ -21,6 +21,7 @@ from recsvc.problems import register_problem_handlers
 from recsvc.product_routes import product_routes
 from recsvc.recommend_routes import recommend_routes
 from recsvc.request_log import log_requests
+from recsvc.request_text import refuse_what_is_no_text
 from recsvc.services import Services
 from recsvc.settings import Settings
 from recsvc.user_routes import AnyText, user_routes
@@ -107,6 +108,7 @@ def create_app(settings: Settings, services: Services) -> Flask:
     app.register_blueprint(docs_routes(sorted(services.configurations)))
     app.register_blueprint(ops_routes(services.ops, admission, registry, multiprocess=multiprocess))
     limit_requests(app, settings)
+    refuse_what_is_no_text(app)
     app.after_request(_take_types_as_given)
     register_problem_handlers(app)
     if settings.trusted_proxies:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
-from itertools import islice
+from collections.abc import Sequence
 from typing import Any, Final
+
+import numpy as np
 
 from recsvc.errors import Problem, StoreUnavailable
 from recsvc.sources import StatisticsSource
-from recsvc.statistics import Described, Snapshot
+from recsvc.statistics import Described
 from recsvc.user_store import UserStore
-from recsvc.wanted import Wanted
+from recsvc.wanted import Masks, Wanted
 
 MOST_PRODUCTS: Final = 500
 PRODUCTS: Final = 50
@@ -24,6 +25,7 @@ class Catalogue:
 
     def __init__(self, store: UserStore, statistics: StatisticsSource, event_types: Sequence[str]) -> None:
         self._store, self._statistics, self._event_types = store, statistics, event_types
+        self._masks = Masks()
 
     def product(self, product_id: str) -> dict[str, Any]:
         """Answer ``GET /products/<id>``. Raises ``Problem`` 404 for one that nobody knows."""
@@ -48,21 +50,17 @@ class Catalogue:
     def page(self, wanted: Wanted, n: int | None, after: str | None) -> dict[str, Any]:
         """Answer ``GET /products``: ``n`` products that are wanted, beginning after an id."""
         snapshot, limit = self._statistics.snapshot, n or PRODUCTS
-        found = list(islice(_matching(snapshot, wanted, after), limit + 1))
-        page = found[:limit]
+        ids = snapshot.catalogue_ids
+        mask = self._masks.of(ids, snapshot, wanted)
+        matching = np.arange(len(ids)) if mask is None else np.flatnonzero(mask)
+        first = 0 if after is None else int(np.searchsorted(matching, bisect_right(ids, after)))
+        page = [ids[place] for place in matching[first : first + limit].tolist()]
         return {
             "products": [_entry(each, snapshot.described[each]) for each in page],
-            "next": page[-1] if len(found) > limit else None,
-            "total": len(snapshot.described),
+            "next": page[-1] if first + limit < len(matching) else None,
+            "total": len(matching),
             "degraded": not self._store.available,
         }
-
-
-def _matching(snapshot: Snapshot, wanted: Wanted, after: str | None) -> Iterator[str]:
-    ids = snapshot.catalogue_ids
-    for place in range(0 if after is None else bisect_right(ids, after), len(ids)):
-        if wanted.takes(snapshot.described[ids[place]]):
-            yield ids[place]
 
 
 def _entry(product_id: str, described: Described) -> dict[str, Any]:

@@ -166,7 +166,7 @@ SCHEMAS: dict[str, Any] = {
     "Products": object_of(
         products=list_of(reference("Product")),
         next={**TEXT, "description": "`after` of the next page; null: this is the last"},
-        total=INTEGER,
+        total={**INTEGER, "description": "products that match, on all pages"},
         degraded={"type": "boolean"},
     ),
     "Profile": object_of(

@@ -141,6 +141,7 @@ def build_services(
         Watched(
             totals=totals.read,
             written_ms=totals.written_ms,
+            measured=stored.measured,
             statistics=feed,
             weights=weights,
             redis_available=store.ping,

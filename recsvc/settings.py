@@ -14,6 +14,7 @@ from reccore.errors import SettingError
 from reccore.event_types import EventTypes
 from reccore.features import attributes_setting
 from reccore.followed_topics import FollowedTopics
+from reccore.job import JOB_NAME
 from reccore.metadata_numbers import DURATIONS, MetadataNumbers
 from recsvc.rate_limit import Rate
 
@@ -36,7 +37,7 @@ class Settings:
     flink_rest: str = ""
     """URL of the JobManager, "" where nobody is to be asked how the job does."""
     kafka_access: KafkaAccess = OPEN
-    job_group: str = "reweigh-profile"
+    job_group: str = JOB_NAME
     """The consumer group under which the job commits its offsets."""
     config_api_keys: tuple[str, ...] = field(default=(), repr=False)
     """Any of them will do; without any, changes need none."""
@@ -76,7 +77,7 @@ def settings_from(environment: Mapping[str, str] | None = None) -> Settings:
         kafka_bootstrap=text("KAFKA_BOOTSTRAP", "127.0.0.1:9092"),
         kafka_access=KafkaAccess.from_settings(env, _read_file),
         flink_rest=_url(env, "FLINK_REST"),
-        job_group=text("API_JOB_GROUP", "reweigh-profile"),
+        job_group=text("API_JOB_GROUP", JOB_NAME),
         config_api_keys=api_keys_setting(env, _read_file),
         read_limit=_rate(env, "API_READ_LIMIT", ""),
         ingest_limit=_rate(env, "API_INGEST_LIMIT", ""),

@@ -1,4 +1,7 @@
-"""What the service tells of Redis itself at a scrape: how large it is, how writing goes, what was verified."""
+"""What the service tells of Redis itself: how large it is, how writing goes, what was verified.
+
+And what the canary has left there: how fresh answers are.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,9 @@ from typing import Any, Final
 import redis
 
 from reccore import layout
+from reccore.canary import Measured, measured_of
 from reccore.write_figures import WriteFigures, decode_figures
+from recsvc.errors import StoreUnavailable
 from redisaccess.clients import client_of
 from redisaccess.cluster import ClusterClient
 
@@ -70,6 +75,15 @@ class StoredFiguresReader:
                 return _figures(client, {node.name: client.server(node) for node in client.masters()})
         except (redis.RedisError, ValueError, KeyError):
             return None
+
+    def measured(self) -> Measured | None:
+        """Give what the canary last measured, None where none has. Raises ``StoreUnavailable``."""
+        try:
+            return measured_of(self._redis.hgetall(layout.CANARY_OUTCOME))
+        except redis.RedisError as exc:
+            raise StoreUnavailable("Redis does not answer") from exc
+        except ValueError as exc:
+            raise StoreUnavailable(f"{layout.CANARY_OUTCOME} in Redis is no measurement: {exc}") from exc
 
     def stop(self) -> None:
         """Close the connections."""

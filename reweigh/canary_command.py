@@ -10,7 +10,8 @@ from reweigh.errors import need
 
 _CANARY: Final = """Send an event of the user reweigh-canary every few seconds, over HTTP, and ask for that user's
 recommendations until the event is in the answer. CANARY_METRICS_PORT and CANARY_METRICS_HOST (127.0.0.1) say where
-GET /metrics is answered, with event_to_recommendation_seconds. Ends on SIGTERM or Ctrl-C.
+GET /metrics is answered, with event_to_recommendation_seconds. Where REDIS_URL is set, the last measurement is left in
+Redis, from where the service shows it at /ops. Ends on SIGTERM or Ctrl-C.
 
 The canary's product and tag are shown to nobody, and no model learns of them. Needs RECENT_EVENTS above 0."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -14,7 +13,7 @@ from reweigh.arguments import add_command, add_env, add_group, duration
 from reweigh.errors import CommandError, need
 from reweigh.lines import AUTO, CSV, JSON_LINES, PARQUET
 from reweigh.repeating import again_and_again, interruptible
-from reweigh.settings import chosen_values, read_settings
+from reweigh.settings import chosen_values, read_settings, values_and_own
 
 _MONGODB_URL: Final = ("MONGODB_URL", "MONGODB_URL_FILE")
 _FOLLOW: Final = """Follow four topics into Redis: what product-catalog tells of products is in the catalogue, and a
@@ -80,8 +79,9 @@ def catalog_mongodb(options: argparse.Namespace) -> int:
 
 
 def _mongodb_url(options: argparse.Namespace) -> str:
-    values = {**chosen_values(options.env)[0], **{key: os.environ[key] for key in _MONGODB_URL if key in os.environ}}
-    url = secret_setting(values, _MONGODB_URL[0], lambda file: Path(file).read_text("utf-8"))
+    url = secret_setting(
+        values_and_own(options.env, _MONGODB_URL), _MONGODB_URL[0], lambda file: Path(file).read_text("utf-8")
+    )
     if not url:
         raise CommandError("no collection is named: set MONGODB_URL or MONGODB_URL_FILE, or give --url")
     return url

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from reccore.errors import ReweighError
+from reccore.job import JOB_NAME
 from reweigh import commands
 from reweigh.archive_commands import add_archive_commands
 from reweigh.arguments import add_command, add_env, add_group, not_negative, positive
@@ -184,7 +185,7 @@ def _add_verify(subparsers: Any) -> None:
     verify = add_command(
         subparsers, "verify", "count the log anew and compare every field in Redis", commands.verify, _VERIFY
     )
-    verify.add_argument("--group", default="reweigh-profile", metavar="NAME", help="the job's consumer group")
+    verify.add_argument("--group", default=JOB_NAME, metavar="NAME", help="the job's consumer group")
     verify.add_argument(
         "--window-seconds",
         type=positive,

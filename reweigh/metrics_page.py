@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from prometheus_client import CollectorRegistry, start_http_server
 
 from reccore.errors import SettingError
+
+
+def metrics_port(values: Mapping[str, str], setting: str) -> int:
+    """Read where the page is to be, 0 for nowhere. Raises :class:`SettingError` for a wrong value."""
+    given = values.get(setting) or "0"
+    if not given.isascii() or not given.isdigit() or int(given) > 65_535:
+        raise SettingError(setting, given, "a port, or 0 for none")
+    return int(given)
 
 
 @contextmanager

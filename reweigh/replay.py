@@ -19,13 +19,14 @@ from pathlib import Path
 from typing import Final
 
 from deploy.local import Stack
-from deploy.local.cluster_jobs import JOB_NAME, cancel, free_slots, list_jobs, stop_running
+from deploy.local.cluster_jobs import cancel, free_slots, list_jobs, stop_running
 from deploy.local.errors import StackError
 from deploy.local.job import submit_beside
 from deploy.local.second_taskmanager import SecondTaskManager
 from deploy.local.settings import read_settings
 from deploy.local.topics import create_topics
 from flink_jobs.settings import MOST_PRODUCTS_PER_USER, MOST_TAGS_PER_USER
+from reccore.job import JOB_NAME
 from reweigh.beside import sides_of
 from reweigh.errors import CommandError, need
 from reweigh.live_job import SAVEPOINT_SECONDS, LiveJob

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -71,6 +71,15 @@ def chosen_values(
     if env_file is None and not any(environment.get(key) for key in _NAMES_A_DEPLOYMENT):
         env_file = find_stack_env(start or Path.cwd())
     return (environment, "the environment") if env_file is None else (read_env_file(env_file), str(env_file))
+
+
+def values_and_own(env_file: Path | None, names: Iterable[str]) -> dict[str, str]:
+    """Give those values, and those of ``names`` that the environment sets, which go before: a process's own settings.
+
+    Raises :class:`CommandError` for an unreadable file.
+    """
+    values, _ = chosen_values(env_file)
+    return {**values, **{name: os.environ[name] for name in names if os.environ.get(name)}}
 
 
 def read_settings(

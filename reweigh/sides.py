@@ -16,6 +16,7 @@ _NOT_COMPARED: Final = frozenset(
         layout.CATALOG_DETAILS,
         layout.CATALOG_REMOVED,
         layout.CATALOG_VERSION,
+        layout.CANARY_OUTCOME,
         layout.CHANGES,
         layout.DROPPED_ITEMS,
         layout.DROPPED_TAGS,

@@ -29,7 +29,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 def up(options: argparse.Namespace) -> int:
     """Start or repair the stack."""
-    parts = options.parts.split(",") if options.parts else _default_parts(Stack(options.home))
+    known = Stack(options.home)
+    default = _default_parts(known.started_parts(), known.settings.redis_url)
+    parts = options.parts.split(",") if options.parts else default
     stack = Stack(options.home, parts, tell=_tell)
     _tell(f"starting the stack in {stack.home.path}")
     stack.up()
@@ -61,15 +63,14 @@ def clean(options: argparse.Namespace) -> int:
     return 0
 
 
-def _default_parts(stack: Stack) -> tuple[str, ...]:
-    started = stack.started_parts()
+def _default_parts(started: tuple[str, ...], redis_url: str = "") -> tuple[str, ...]:
     job_wish = os.environ.get("STACK_JOB", "")
     if job_wish not in ("", "none"):
         raise StackError(f"STACK_JOB={job_wish!r}: only `none` is allowed, which starts the stack without the job")
     wanted = [*DEFAULT_PARTS]
     if job_wish == "none":
         wanted.remove("job")
-    if stack.settings.redis_url:
+    if redis_url:
         wanted.remove("redis")
     for variable, parts in OPTIONAL_PARTS.items():
         wish = os.environ.get(variable, "")

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 
 from deploy.local.home import Home
-from deploy.local.ports import HOST
-from deploy.local.server import Server, get
-from deploy.local.supervision import Program
+from deploy.local.server import Server, command_server
 
 
 def archive_settings(home: Home) -> dict[str, str]:
@@ -29,15 +26,5 @@ def archive_servers(home: Home, ports: Mapping[str, int], environment: Mapping[s
 
 
 def _server(home: Home, name: str, data_set: str, port: int, environment: Mapping[str, str]) -> Server:
-    argv = (sys.executable, "-m", "reweigh.cli", "archive", "run", "--data-set", data_set, "--env", str(home.stack_env))
-    return Server(
-        program=Program(
-            name=name,
-            argv=argv,
-            env={"ARCHIVE_METRICS_PORT": str(port), "ARCHIVE_METRICS_HOST": HOST},
-            configuration="\n".join(f"{key}={value}" for key, value in sorted(environment.items())),
-            stop_patience=30,
-        ),
-        address=f"http://{HOST}:{port}/metrics",
-        is_ready=lambda: get(f"http://{HOST}:{port}/metrics")[0] == 200,
-    )
+    command = ("archive", "run", "--data-set", data_set)
+    return command_server(home, name, command, ("ARCHIVE", port), environment, stop_patience=30)

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 
 from deploy.local.ports import HOST
-from deploy.local.server import Server, get
+from deploy.local.server import Server, answers
 from deploy.local.supervision import Program
 
 
@@ -20,5 +20,5 @@ def bridge_server(metrics_port: int, environment: Mapping[str, str]) -> Server:
             stop_patience=20,
         ),
         address=f"http://{HOST}:{metrics_port}/metrics",
-        is_ready=lambda: get(f"http://{HOST}:{metrics_port}/metrics")[0] == 200,
+        is_ready=lambda: answers(f"http://{HOST}:{metrics_port}/metrics"),
     )

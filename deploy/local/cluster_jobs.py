@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 
 from deploy.local.errors import StackError
 from deploy.local.server import get_json
+from reccore.job import JOB_NAME
 
-JOB_NAME = "reweigh-profile"
 _ENDED = frozenset({"FAILED", "CANCELED", "FINISHED", "SUSPENDED"})
 
 

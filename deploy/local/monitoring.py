@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import re
 import shutil
-import sys
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from ruamel.yaml import YAML
 from deploy.local import prometheus
 from deploy.local.home import CHECKOUT, Home
 from deploy.local.ports import HOST
-from deploy.local.server import Server, get
+from deploy.local.server import Server, answers, command_server
 from deploy.local.supervision import Program
 
 RULES = CHECKOUT / "grafana" / "prometheus" / "rules"
@@ -77,16 +76,7 @@ def monitoring_servers(
 
 def canary_server(home: Home, port: int, environment: Mapping[str, str]) -> Server:
     """Describe `reweigh canary` with its metrics on `port`; `environment` is what `stack.env` holds."""
-    return Server(
-        program=Program(
-            name="canary",
-            argv=(sys.executable, "-m", "reweigh.cli", "canary", "--env", str(home.stack_env)),
-            env={"CANARY_METRICS_PORT": str(port), "CANARY_METRICS_HOST": HOST},
-            configuration=environment["API_URL"],
-        ),
-        address=f"http://{HOST}:{port}/metrics",
-        is_ready=lambda: get(f"http://{HOST}:{port}/metrics")[0] == 200,
-    )
+    return command_server(home, "canary", ("canary",), ("CANARY", port), environment)
 
 
 def _prometheus(home: Home, port: int, configuration: str, rules: Mapping[str, str]) -> Server:
@@ -114,7 +104,7 @@ def _prometheus(home: Home, port: int, configuration: str, rules: Mapping[str, s
             configuration="\n".join((configuration, *rules.values())),
         ),
         address=f"http://{HOST}:{port}",
-        is_ready=lambda: get(f"http://{HOST}:{port}/-/ready")[0] == 200,
+        is_ready=lambda: answers(f"http://{HOST}:{port}/-/ready"),
         before_start=prepare,
     )
 
@@ -136,7 +126,7 @@ def _alertmanager(home: Home, port: int) -> Server:
             configuration=ALERTMANAGER.read_text(encoding="utf-8"),
         ),
         address=f"http://{HOST}:{port}",
-        is_ready=lambda: get(f"http://{HOST}:{port}/-/ready")[0] == 200,
+        is_ready=lambda: answers(f"http://{HOST}:{port}/-/ready"),
         before_start=lambda: folder.mkdir(parents=True, exist_ok=True),
     )
 
@@ -155,7 +145,7 @@ def _node_exporter(port: int) -> Server:
             ),
         ),
         address=f"http://{HOST}:{port}/metrics",
-        is_ready=lambda: get(f"http://{HOST}:{port}/metrics")[0] == 200,
+        is_ready=lambda: answers(f"http://{HOST}:{port}/metrics"),
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from deploy.local.home import Home
 from deploy.local.ports import HOST
-from deploy.local.server import Server, get
+from deploy.local.server import Server, answers
 from deploy.local.supervision import Program, Supervisor
 
 
@@ -28,7 +28,7 @@ def api_server(home: Home, port: int, environment: Mapping[str, str]) -> Server:
             stop_patience=20,
         ),
         address=f"http://{HOST}:{port}",
-        is_ready=lambda: get(f"http://{HOST}:{port}/readyz")[0] == 200,
+        is_ready=lambda: answers(f"http://{HOST}:{port}/readyz"),
         before_start=lambda: metrics.mkdir(parents=True, exist_ok=True),
     )
 

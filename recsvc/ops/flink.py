@@ -8,10 +8,10 @@ import time
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from reccore.job import JOB_NAME
 from recsvc.errors import ServiceError
 from recsvc.ops.look import Part
 
-JOB_NAME: Final = "reweigh-profile"
 _SECONDS: Final = 0.5
 
 

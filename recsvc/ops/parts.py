@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
+from reccore.canary import Measured
 from reccore.event_types import EventTypes
 from reccore.totals import Totals
 from recsvc.errors import StoreUnavailable
@@ -21,7 +23,7 @@ from zkconfig.watcher import WeightsWatcher
 MOST_CHANGES: Final = 20
 MOST_LETTERS: Final = 20
 DEAD_LETTERS: Final = "dead_letters"
-PARTS: Final = ("service", "stream", "lag", "job", "weights", "history", "requests")
+PARTS: Final = ("service", "freshness", "stream", "lag", "job", "weights", "history", "requests")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +32,7 @@ class Watched:
 
     totals: Callable[[], Totals | None]
     written_ms: Callable[[], int | None]
+    measured: Callable[[], Measured | None]
     statistics: StatisticsSource
     weights: WeightsWatcher
     redis_available: Callable[[], bool]
@@ -42,6 +45,7 @@ def looks_at(watched: Watched, patience_seconds: float = PATIENCE_SECONDS) -> Lo
     """Give the looks at all parts but the requests, which the application counts."""
     parts = {
         "service": partial(_service, watched),
+        "freshness": partial(_freshness, watched),
         "stream": partial(_stream, watched),
         "lag": partial(_lag, watched),
         "job": partial(read_job, watched.flink_rest),
@@ -58,6 +62,15 @@ def _service(watched: Watched) -> Part:
         "redis": watched.redis_available(),
         "zookeeper": watched.weights.connected,
     }
+
+
+def _freshness(watched: Watched) -> Part:
+    """Tell how long the canary's last event took to be in an answer; ``outcome`` is None where nothing was measured."""
+    measured = watched.measured()
+    if measured is None:
+        return {"outcome": None, "why": "no canary has measured it (reweigh canary)"}
+    seconds_old = max(0.0, round(time.time() - measured.at_ms / 1000, 1))
+    return {"outcome": measured.outcome, "seconds": measured.seconds, "seconds_old": seconds_old}
 
 
 def _stream(watched: Watched) -> Part:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Final
 
 from reccore.errors import SettingError
 from reweigh.archive.schema import EVENTS, DataSet
-from reweigh.settings import chosen_values
+from reweigh.settings import values_and_own
 
 DEFAULT_URL: Final = "data/parquet/recommendation_events/"
 DEFAULT_RATINGS_URL: Final = "data/parquet/ratings/"
@@ -42,8 +41,7 @@ SETTINGS: Final = (
 
 def read_archive_settings(env_file: Path | None = None, data_set: DataSet = EVENTS) -> ArchiveSettings:
     """Read those of one data set's archive. Raises :class:`SettingError` for a wrong value."""
-    values, _ = chosen_values(env_file)
-    return archive_settings({**values, **{key: os.environ[key] for key in SETTINGS if os.environ.get(key)}}, data_set)
+    return archive_settings(values_and_own(env_file, SETTINGS), data_set)
 
 
 def archive_settings(values: Mapping[str, str], data_set: DataSet = EVENTS) -> ArchiveSettings:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
-from reccore.canary import CANARY
+from reccore.canary import CANARY, LATE, REFUSED, SEEN
 from reweigh.canary.metrics import Metrics
 from reweigh.errors import CommandError
 
@@ -27,18 +27,22 @@ class Shop(Protocol):
 
 
 class Canary:
-    """One event at a time; ``patience_seconds`` is how long it is waited for."""
+    """One event at a time; ``patience_seconds`` is how long it is waited for.
+
+    ``tell`` is told what became of each event, and after how many seconds.
+    """
 
     def __init__(
         self,
         shop: Shop,
         metrics: Metrics,
+        tell: Callable[[str, float], None],
         *,
         patience_seconds: float = 30.0,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._shop, self._metrics, self._patience_seconds = shop, metrics, patience_seconds
+        self._shop, self._metrics, self._tell, self._patience_seconds = shop, metrics, tell, patience_seconds
         self._clock, self._sleep = clock, sleep
 
     def turn(self) -> None:
@@ -52,7 +56,7 @@ class Canary:
             position = self._shop.send_event(event)["position"]
         except CommandError as exc:
             log.warning("the event was not acknowledged: %s", exc)
-            self._note("refused", self._patience_seconds)
+            self._note(REFUSED, self._patience_seconds)
             return
         problem = "it is pending"
         while (seconds := self._clock() - began) < self._patience_seconds:
@@ -62,13 +66,14 @@ class Canary:
                 problem = str(exc)
             else:
                 if state == "applied":
-                    self._note("seen", self._clock() - began)
+                    self._note(SEEN, self._clock() - began)
                     return
                 problem = f"it is {state}"
             self._sleep(_PAUSE_SECONDS)
         log.warning("event %s was in no answer after %.0f s: %s", position, seconds, problem)
-        self._note("late", seconds)
+        self._note(LATE, seconds)
 
     def _note(self, outcome: str, seconds: float) -> None:
         self._metrics.events.labels(outcome).inc()
         self._metrics.freshness.observe(seconds)
+        self._tell(outcome, seconds)

@@ -3,30 +3,36 @@
 from __future__ import annotations
 
 import argparse
-import logging
-import os
-import sys
+from typing import Final
 
-from reccore.errors import SettingError
 from reweigh.canary.canary import Canary
 from reweigh.canary.metrics import Metrics
+from reweigh.canary.outcome import StoredOutcome
 from reweigh.http_client import Service
-from reweigh.metrics_page import served
+from reweigh.metrics_page import metrics_port, served
 from reweigh.repeating import again_and_again, interruptible
-from reweigh.settings import read_settings
+from reweigh.settings import read_settings, values_and_own
+
+SETTINGS: Final = ("CANARY_METRICS_PORT", "CANARY_METRICS_HOST")
 
 
 def canary(options: argparse.Namespace) -> int:
     """Send an event every few seconds until SIGTERM or Ctrl-C."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     settings, metrics = read_settings(options.env), Metrics()
     shop = Service(settings.required("API_URL"))
-    port = os.environ.get("CANARY_METRICS_PORT") or "0"
-    if not port.isascii() or not port.isdigit() or int(port) > 65_535:
-        raise SettingError("CANARY_METRICS_PORT", port, "a port, or 0 for none")
-    host = os.environ.get("CANARY_METRICS_HOST") or "127.0.0.1"
-    with interruptible(), served(metrics.registry, host, int(port), "CANARY_METRICS_PORT"):
+    own = values_and_own(options.env, SETTINGS)
+    port, host = metrics_port(own, "CANARY_METRICS_PORT"), own.get("CANARY_METRICS_HOST") or "127.0.0.1"
+    outcome = StoredOutcome(settings.redis_url) if settings.redis_url else None
+    turn = Canary(shop, metrics, outcome.note if outcome else _tell_nobody).turn
+    with interruptible(), served(metrics.registry, host, port, "CANARY_METRICS_PORT"):
         try:
-            again_and_again(options.every, Canary(shop, metrics).turn)
+            again_and_again(options.every, turn)
         except KeyboardInterrupt:
             return 0
+        finally:
+            if outcome:
+                outcome.close()
+
+
+def _tell_nobody(_outcome: str, _seconds: float) -> None:
+    """Of a canary that knows no Redis, only the metrics tell."""

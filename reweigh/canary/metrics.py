@@ -6,6 +6,7 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
+from reccore.canary import OUTCOMES
 from reccore.metric_names import MetricName
 
 FRESHNESS: Final = MetricName(
@@ -33,5 +34,5 @@ class Metrics:
         self.registry = CollectorRegistry()
         self.freshness = Histogram(FRESHNESS.name, FRESHNESS.meaning, registry=self.registry, buckets=_SECONDS)
         self.events = Counter(EVENTS.name, EVENTS.meaning, EVENTS.labels, registry=self.registry)
-        for outcome in ("seen", "late", "refused"):
+        for outcome in OUTCOMES:
             self.events.labels(outcome)

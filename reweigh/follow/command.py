@@ -16,14 +16,13 @@ from reweigh.follow.tables import tables_of
 from reweigh.follow.writing import writing_of
 from reweigh.kafka import EventProducer
 from reweigh.metrics_page import served
-from reweigh.settings import chosen_values, read_settings
+from reweigh.settings import chosen_values, read_settings, values_and_own
 
 
 def follow(options: argparse.Namespace) -> int:
     """Follow the topics until SIGTERM or Ctrl-C."""
     settings, (values, _) = read_settings(options.env), chosen_values(options.env)
-    own = {key: os.environ[key] for key in SETTINGS if os.environ.get(key)}
-    chosen = follow_settings({**values, **own}, settings.event_types)
+    chosen = follow_settings(values_and_own(options.env, SETTINGS), settings.event_types)
     begin_log(LogSettings.from_settings({**values, **os.environ}))
     ending = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from reccore.errors import SettingError
 from reccore.event_types import EventTypes
 from reccore.followed_topics import SETTINGS as TOPICS
 from reccore.followed_topics import FollowedTopics
+from reweigh.metrics_page import metrics_port
 
 SETTINGS: Final = (*TOPICS, "FOLLOW_METRICS_PORT", "FOLLOW_METRICS_HOST")
 
@@ -25,9 +25,8 @@ class FollowSettings:
 
 def follow_settings(values: Mapping[str, str], event_types: EventTypes) -> FollowSettings:
     """Read them. Raises :class:`SettingError` for a wrong value."""
-    given = values.get("FOLLOW_METRICS_PORT") or "0"
-    if not given.isascii() or not given.isdigit() or int(given) > 65_535:
-        raise SettingError("FOLLOW_METRICS_PORT", given, "a port, or 0 for none")
     return FollowSettings(
-        FollowedTopics.from_settings(values, event_types), int(given), values.get("FOLLOW_METRICS_HOST") or "127.0.0.1"
+        FollowedTopics.from_settings(values, event_types),
+        metrics_port(values, "FOLLOW_METRICS_PORT"),
+        values.get("FOLLOW_METRICS_HOST") or "127.0.0.1",
     )

@@ -46,6 +46,7 @@ _HOUSEKEEPING: Final = frozenset(
         "{stats}:dropped_items",
         "{stats}:dropped_tags",
         "{stats}:writing",
+        "canary:outcome",
         "catalog:products",
         "catalog:details",
         "catalog:removed",

@@ -11,11 +11,11 @@ import pytest
 
 from deploy.local.parts import SERVERS_OF
 from deploy.local.settings import HANDED_ON, PORTS, REDIS_URL, Sizes
-from flink_jobs.settings import JOB_NAME
 from reccore import layout
 from reccore.dead_letters import Reason
 from reccore.event_types import EventTypes
 from reccore.followed_topics import FollowedTopics
+from reccore.job import JOB_NAME
 from reccore.metric_names import MetricName
 from reccore.namespaces import PREFIX
 from reccore.totals import APPLIED_PREFIX, DEAD_PREFIX, READ_PREFIX, UNTAGGED
@@ -62,7 +62,7 @@ def test_redis_keys() -> None:
     keys |= {layout.ratings_key(user), layout.interests_key(user), layout.about_interests_key(user)}
     keys |= {layout.recommendations_key(user), layout.PUBLISHING}
     keys |= {layout.PRODUCT_STATISTICS, layout.TAG_STATISTICS, layout.TOTALS, layout.DROPPED_TAGS, layout.CHANGES}
-    keys |= {layout.WRITING, layout.VERIFY_OUTCOME}
+    keys |= {layout.WRITING, layout.VERIFY_OUTCOME, layout.CANARY_OUTCOME}
     keys |= {layout.CATALOG_DETAILS, layout.CATALOG_REMOVED, layout.FOLLOWED}
     keys |= {layout.MODEL_CURRENT, layout.MODEL_VERSION, layout.MODEL_BLOBS}
     keys |= {layout.model_blob_key("<version>", "<name>", "<n>")}

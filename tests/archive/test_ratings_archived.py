@@ -104,7 +104,7 @@ def test_killed_in_the_middle(archive: Archive, ledger: Ledger) -> None:
         before = archive.commits
         archive.start()
         ledger.send(800)
-        wait_until(lambda before=before: archive.commits > before, 60, what="commits", pause=0.001)
+        wait_until(lambda: archive.commits > before, 60, what="commits", pause=0.001)  # noqa: B023
         archive.end(signal.SIGKILL)
         rows_of(visible(archive.folder))
     archive.start()
@@ -132,7 +132,17 @@ def _commands(archive: Archive, ledger: Ledger) -> None:
 
 def reweigh(archive: Archive, command: str, *arguments: str) -> bytes:
     """Run one command of the archive to its end and give its output."""
-    whole = (sys.executable, "-m", "reweigh.cli", "archive", command, *archive.chosen, *arguments, "--env", archive.env)
+    whole = (
+        sys.executable,
+        "-m",
+        "reweigh.cli",
+        "archive",
+        command,
+        *archive.chosen,
+        *arguments,
+        "--env",
+        str(archive.env),
+    )
     return subprocess.run(whole, cwd=CHECKOUT, check=True, capture_output=True, timeout=120).stdout
 
 

@@ -137,12 +137,20 @@ def ledger(kafka: Stack) -> Iterator[Ledger]:
 def test_killed_in_the_middle(archive: Archive, ledger: Ledger) -> None:
     """SIGKILL several times while records come: each visible file is whole, at the end each event is there once."""
     with ThreadPoolExecutor(max_workers=1) as pool:
-        sending = pool.submit(lambda: [ledger.send(100) for _ in range(80)])
+
+        def send() -> None:
+            for _ in range(80):
+                ledger.send(100)
+
+        sending = pool.submit(send)
         for _ in range(4):
             before = archive.commits
             archive.start()
             wait_until(
-                lambda before=before: sending.done() or archive.commits > before + 2, 60, what="commits", pause=0.001
+                lambda: sending.done() or archive.commits > before + 2,  # noqa: B023
+                60,
+                what="commits",
+                pause=0.001,
             )
             archive.end(signal.SIGKILL)
             rows_of(visible(archive.folder))

@@ -162,7 +162,9 @@ def test_load_client_counts_answers() -> None:
                 yield b"ask\n"
 
         try:
-            load = ask(server.server_address, requests(), whole_http, good_http, connections=3, seconds=0.2)
+            load = ask(
+                ("127.0.0.1", server.server_address[1]), requests(), whole_http, good_http, connections=3, seconds=0.2
+            )
         finally:
             server.shutdown()
             thread.join()

@@ -8,7 +8,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from reccore.canary import CANARY
+from reccore.canary import CANARY, OUTCOMES
 from recsvc.statistics import Collected
 from reweigh.canary.canary import Canary
 from reweigh.canary.metrics import EVENTS, FRESHNESS, Metrics
@@ -46,13 +46,18 @@ class Service:
 def measured(service: Service) -> tuple[dict[str, float], float]:
     """One turn; gives the events by outcome that came out, and the sum of the times."""
     metrics = Metrics()
-    Canary(service, metrics, patience_seconds=1.0, clock=lambda: service.time, sleep=service.sleep).turn()
-    outcomes = ("seen", "late", "refused")
-    found = {each: metrics.registry.get_sample_value(EVENTS.name, {"outcome": each}) or 0.0 for each in outcomes}
+    told = list[tuple[str, float]]()
+
+    def tell(outcome: str, seconds: float) -> None:
+        told.append((outcome, round(seconds, 6)))
+
+    Canary(service, metrics, tell, patience_seconds=1.0, clock=lambda: service.time, sleep=service.sleep).turn()
+    found = {each: metrics.registry.get_sample_value(EVENTS.name, {"outcome": each}) or 0.0 for each in OUTCOMES}
     assert metrics.registry.get_sample_value(f"{FRESHNESS.name}_count") == 1
-    return {each: count for each, count in found.items() if count}, round(
-        metrics.registry.get_sample_value(f"{FRESHNESS.name}_sum") or 0.0, 6
-    )
+    seconds = round(metrics.registry.get_sample_value(f"{FRESHNESS.name}_sum") or 0.0, 6)
+    happened = {each: count for each, count in found.items() if count}
+    assert told == [(outcome, seconds) for outcome in happened]
+    return happened, seconds
 
 
 def test_it_measures_until_the_event_is_in_an_answer() -> None:

@@ -22,6 +22,7 @@ from tests.deployment.test_images import IMAGES, OF_A_CONTAINER, options
 KUBERNETES = "1.33"
 OPERATOR_JARS = Path(__file__).with_name("jars.lock")
 MONITORING = "monitoring.coreos.com/v1"
+GRAFANA = Path(__file__).resolve().parents[2] / "grafana"
 
 
 def manifests(overlay: str) -> list[dict[str, Any]]:
@@ -159,6 +160,7 @@ def test_no_pod_has_more_rights_than_it_needs(overlay: str) -> None:
         "reweigh-service",
         "reweigh-sweeper",
         "reweigh-follower",
+        "reweigh-canary",
         "reweigh-profile",
         "reweigh-train",
         "reweigh-verify",
@@ -237,24 +239,79 @@ def test_commands_are_commands(overlay: str) -> None:
         command = [*container.get("command", ()), *container.get("args", ())]
         if command[:1] == ["reweigh"]:
             commands[name] = build_parser().parse_args(command[1:]).command
-    assert (
-        commands.items() >= {"reweigh-follower": "follow", "reweigh-train": "train", "reweigh-verify": "verify"}.items()
-    )
+    known = {"follower": "follow", "canary": "canary", "train": "train", "verify": "verify"}
+    assert commands.items() >= {f"reweigh-{name}": command for name, command in known.items()}.items()
 
 
 def test_monitors_find_a_port_that_there_is() -> None:
     """Each named port of a monitor is one of the pods or the Service that it selects; schema: docs/deployment.md."""
-    monitors = [each for each in manifests("production") if each["apiVersion"] == MONITORING]
-    assert {each["kind"] for each in monitors} == {"ServiceMonitor", "PodMonitor"}
-    named = {
-        port["name"]
-        for _, spec, _ in pods("production")
-        for each in spec["containers"]
-        for port in each.get("ports", ())
-    }
-    for each in monitors:
-        endpoints = each["spec"].get("endpoints") or each["spec"]["podMetricsEndpoints"]
-        assert {endpoint["port"] for endpoint in endpoints} <= named
+    for found, endpoints in scraped():
+        ports = found["spec"]["ports"] if found["kind"] == "Service" else found["spec"]["containers"][0]["ports"]
+        assert {each["port"] for each in endpoints} == {each["name"] for each in ports}, found["metadata"]
+
+
+def test_every_metric_has_the_job_by_which_it_is_looked_for() -> None:
+    """What Kubernetes, Compose and the rules and dashboards of `grafana/` call a job is the same."""
+    labels = [found["metadata"]["labels"] for found, _ in scraped()]
+    jobs = {each["app.kubernetes.io/component"] for each in labels}
+    compose = yaml.safe_load((GRAFANA / "prometheus" / "prometheus.yml").read_text())
+    # Who runs Kubernetes has a Prometheus and node exporters of their own, and there is no bridge.
+    assert jobs == {each["job_name"] for each in compose["scrape_configs"]} - {"prometheus", "node", "bridge"}
+    asked = "".join(file.read_text() for file in (*GRAFANA.rglob("rules/*.yml"), *GRAFANA.rglob("dashboards/*.json")))
+    selected = re.findall(r'\bjob(=~|!~|!=|=)\\?"([^"\\]*)', asked)
+    assert {how for how, _ in selected} == {"="}
+    assert {job for _, job in selected} <= jobs
+
+
+def scraped() -> list[tuple[dict[str, Any], list[dict[str, Any]]]]:
+    """Each Service and each pod with metrics that a monitor selects, with the monitor's endpoints."""
+    pod_objects = [
+        {"kind": "Pod", "metadata": {"name": name, "labels": labels}, "spec": spec}
+        for name, spec, labels in pods("production")
+        if any("ports" in each for each in spec["containers"])
+    ]
+    candidates = {"ServiceMonitor": list(of_kind("production", "Service").values()), "PodMonitor": pod_objects}
+    found = []
+    for monitor in manifests("production"):
+        if monitor["apiVersion"] == MONITORING:
+            spec = monitor["spec"]
+            assert spec["jobLabel"] == "app.kubernetes.io/component"
+            endpoints = spec.get("endpoints") or spec["podMetricsEndpoints"]
+            selected = [each for each in candidates.pop(monitor["kind"]) if _selects(spec["selector"], each)]
+            found += [(each, endpoints) for each in selected]
+    assert candidates == {}
+    return found
+
+
+def _selects(selector: dict[str, Any], found: dict[str, Any]) -> bool:
+    labels = found["metadata"]["labels"]
+    without = selector.get("matchExpressions", [])
+    assert {each["operator"] for each in without} <= {"NotIn"}
+    return selector["matchLabels"].items() <= labels.items() and not any(
+        labels.get(each["key"]) in each["values"] for each in without
+    )
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_the_canary_reaches_the_service(overlay: str) -> None:
+    """By the Service's name, at a port that both policies let through; its metrics are let out."""
+    (canary,) = of_kind(overlay, "Deployment")["reweigh-canary"]["spec"]["template"]["spec"]["containers"]
+    service = of_kind(overlay, "Service")["reweigh-service"]
+    assert {"name": "API_URL", "value": "http://reweigh-service"} in canary["env"]
+    assert service["spec"]["ports"][0]["port"] == 80
+    policies = of_kind(overlay, "NetworkPolicy")
+    ends = {"reweigh-canary": "reweigh-canary", "reweigh-from-canary": "reweigh-service"}
+    peers = {"reweigh-canary": "reweigh-service", "reweigh-from-canary": "reweigh-canary"}
+    for name, end in ends.items():
+        policy = policies[name]["spec"]
+        assert policy["podSelector"]["matchLabels"] == {"app.kubernetes.io/name": end}
+        (rule,) = policy.get("egress") or policy["ingress"]
+        (peer,) = rule.get("to") or rule["from"]
+        assert peer == {"podSelector": {"matchLabels": {"app.kubernetes.io/name": peers[name]}}}
+        assert [port["port"] for port in rule["ports"]] == [8000]
+    let_out = {port["port"] for port in policies["reweigh-metrics"]["spec"]["ingress"][0]["ports"]}
+    ports = {port["containerPort"] for _, spec, _ in pods(overlay) for port in spec["containers"][0].get("ports", ())}
+    assert ports <= let_out
 
 
 def test_nothing_lies_about_unrendered() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,8 @@ import redis
 from deploy.local import Stack
 from faults.at_rest import compare_at_rest, put_weights
 from faults.traffic import Traffic
+from reccore import layout
+from reccore.canary import Measured
 from tests.ops.chromium import Page, opened
 
 pytestmark = pytest.mark.timeout(1_200)
@@ -99,6 +102,12 @@ def test_it_shows_what_is(whole: Stack, traffic: Traffic, client: redis.Redis, p
     compare_at_rest(whole, client, traffic.ledger)
     page.wait_for("document.getElementById('lag').innerText === '0'")
     page.wait_for("document.getElementById('job').innerText === 'running'")
+    page.wait_for("document.getElementById('freshness').innerText === 'not measured'")
+    measured = Measured("seen", 0.123, int(time.time() * 1000))
+    client.hset(layout.CANARY_OUTCOME, mapping=dict(measured.as_fields()))
+    page.wait_for("document.getElementById('freshness').innerText === '123 ms'")
+    page.wait_for("/measured .* ago$/.test(document.getElementById('freshness-more').innerText)")
+    client.delete(layout.CANARY_OUTCOME)
     page.wait_for("document.getElementById('verdict').innerText === 'all is well'")
     dead = sum(traffic.ledger.dead.values())
     page.wait_for(

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import redis
-from confluent_kafka.admin import AdminClient, NewPartitions
+from confluent_kafka.admin import AdminClient, NewPartitions  # type: ignore[attr-defined]  # its stub leaves it out
 from prometheus_client.parser import text_string_to_metric_families
 
 from deploy.local import Stack

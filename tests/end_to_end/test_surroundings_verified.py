@@ -43,7 +43,7 @@ def load_catalogue(whole: Stack, ledger: Ledger, folder: Path) -> None:
 
 
 def test_verify_agrees_with_the_ledger(
-    whole: Stack, traffic: Traffic, client: redis.Redis, capsys: pytest.CaptureFixture[str]
+    whole: Stack, traffic: Traffic, client: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """It finds no difference, adds up what was sent, and finds one field that somebody changes."""
     ledger = traffic.ledger
@@ -81,14 +81,14 @@ def test_verify_while_events_arrive(whole: Stack, traffic: Traffic, capsys: pyte
 
 
 def test_a_job_goes_on_with_another_parallelism(
-    whole: Stack, traffic: Traffic, client: redis.Redis, capsys: pytest.CaptureFixture[str]
+    whole: Stack, traffic: Traffic, client: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """``reweigh job``: two subtasks become one, by way of a savepoint; stopped, it stays so until it is resumed."""
     home = ["--home", str(whole.home.path)]
     with traffic.flowing(chunk=50):
         assert cli.main(["job", "rescale", "1", *home]) == 0
     (job,) = [each for each in list_jobs(whole.env["FLINK_REST"]) or [] if each.exists]
-    details = get_json(f"{whole.env['FLINK_REST']}/jobs/{job.identity}")
+    details: Any = get_json(f"{whole.env['FLINK_REST']}/jobs/{job.identity}")
     assert {vertex["parallelism"] for vertex in details["vertices"]} == {1}
     compare_after_recovery(whole, client, traffic.ledger)
     assert cli.main(["job", "resume", *home]) == 1, "there are never two"
@@ -103,7 +103,7 @@ def test_a_job_goes_on_with_another_parallelism(
 def test_replay_after_redis_has_lost_everything(
     whole: Stack,
     traffic: Traffic,
-    client: redis.Redis,
+    client: Any,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -133,7 +133,7 @@ def test_replay_after_redis_has_lost_everything(
 
 
 def test_replay_that_only_checks(
-    whole: Stack, traffic: Traffic, client: redis.Redis, capsys: pytest.CaptureFixture[str]
+    whole: Stack, traffic: Traffic, client: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The log counted anew is what is live, also while events arrive; nothing is changed, and nothing stays behind."""
     before = [each.identity for each in list_jobs(whole.env["FLINK_REST"]) or [] if each.exists]
@@ -153,7 +153,7 @@ def test_replay_that_only_checks(
 def test_replay_from_the_archive(
     whole: Stack,
     traffic: Traffic,
-    client: redis.Redis,
+    client: Any,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,

@@ -16,6 +16,7 @@ from contextlib import nullcontext
 from itertools import cycle, repeat
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import psutil
 import pytest
@@ -120,7 +121,7 @@ def test_flood_tells_answers_from_refusals() -> None:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         try:
-            flood = offer(server.server_address, repeat(b"ask\r\n\r\n"), rate=400, seconds=0.2)
+            flood = offer(("127.0.0.1", server.server_address[1]), repeat(b"ask\r\n\r\n"), rate=400, seconds=0.2)
         finally:
             server.shutdown()
             thread.join()
@@ -139,8 +140,9 @@ def test_another_clock_is_changed_while_it_runs(tmp_path: Path) -> None:
         "print(int(time.time()))"
     )
     environment = {**os.environ, "LD_PRELOAD": str(clock_library()), "CLOCK_OFFSET_FILE": str(offset)}
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen([sys.executable, "-c", program], env=environment, text=True, **pipes) as process:
+        assert process.stdout is not None
         ahead = int(process.stdout.readline()) - time.time()
         offset.write_text("-3600\n")
         behind = int(process.communicate("go on\n", timeout=60)[0])
@@ -154,6 +156,7 @@ def test_the_python_workers_are_paused_too(monkeypatch: pytest.MonkeyPatch) -> N
     program = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {worker!r}])"
     seen: list[list[str]] = []
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
         process.stdout.readline()
         both = [psutil.Process(process.pid), *psutil.Process(process.pid).children()]
         pause = time.sleep
@@ -166,11 +169,14 @@ def test_the_python_workers_are_paused_too(monkeypatch: pytest.MonkeyPatch) -> N
                 pause(0.01)
             seen.append([each.status() for each in both])
 
-        monkeypatch.setattr(streams.time, "sleep", lambda _: look())
-        stack = SimpleNamespace(
-            pid=lambda _: process.pid, kill=lambda _, number: os.kill(process.pid, number) or process.pid
-        )
-        run = SimpleNamespace(
+        monkeypatch.setattr(time, "sleep", lambda _: look())
+
+        def kill(_: str, number: int) -> int:
+            os.kill(process.pid, number)
+            return process.pid
+
+        stack = SimpleNamespace(pid=lambda _: process.pid, kill=kill)
+        run: Any = SimpleNamespace(
             quick=True,
             stack=stack,
             traffic=SimpleNamespace(flowing=nullcontext),
@@ -221,7 +227,7 @@ def test_unknown_rows_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     ],
 )
 def test_exit_status(
-    outcomes: list[dict[str, object]],
+    outcomes: list[dict[str, Any]],
     status: int,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -38,7 +40,7 @@ class Catalogue:
     def __init__(self) -> None:
         self.version, self.rows, self.asked = "1", dict[str, str](), list[list[str]]()
 
-    def read_catalogue(self, product_ids: list[str]) -> tuple[str, list[str | None]]:
+    def read_catalogue(self, product_ids: Sequence[str]) -> tuple[str, list[str | None]]:
         """Answer as Redis does."""
         self.asked.append(list(product_ids))
         return self.version, [self.rows.get(each) for each in product_ids]

@@ -14,7 +14,7 @@ from flink_jobs.redis_store import RedisStore, WeightsStamp
 from flink_jobs.settings import parse_settings
 from flink_jobs.user_rows import UserRows
 from reccore import encoding, layout
-from reccore.namespaces import Namespace
+from reccore.namespaces import LIVE, Namespace
 from reccore.row_cap import RowCap
 from redisaccess.scanning import pages_of_keys
 
@@ -57,14 +57,14 @@ def test_it_writes_beside_the_live_keys(beside: RedisStore, open_store: Callable
         store.note_batch(15, 0.0)
     client.set(layout.CATALOG_VERSION, 7)
     assert beside.read_catalogue([]) == ("7", [])
-    for name, count in ((lambda key: key, "1"), (BESIDE.key, "2")):
+    for name, text in ((LIVE.key, "1"), (BESIDE.key, "2")):
         for each in users:
             scores = client.hgetall(name(layout.profile_key(each.user_id)))
-            assert scores == dict.fromkeys(("t0", "t1", "t2"), count)
+            assert scores == dict.fromkeys(("t0", "t1", "t2"), text)
             assert client.hlen(name(layout.counts_key(each.user_id))) == 3
             assert client.smembers(name(layout.purchased_key(each.user_id))) == {"p"}
         assert client.get(name(layout.DROPPED_TAGS)) == "6"
-        assert client.hget(name(layout.TAG_STATISTICS), "t0") == f"[[{count},0,0],1]"
+        assert client.hget(name(layout.TAG_STATISTICS), "t0") == f"[[{text},0,0],1]"
         assert client.xlen(name(layout.CHANGES)) == 1
         assert client.hkeys(name(layout.WRITING)) == ["test/1/0"]
     own = {BESIDE.key(key) for key in stored(client) - {layout.CATALOG_VERSION, layout.WRITER_EPOCH}}

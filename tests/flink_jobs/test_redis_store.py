@@ -36,7 +36,7 @@ def row(user_id: str, tag: str, count: int, *bought: str) -> UserRows:
 
 
 @in_each_way
-def test_profile_and_counts_are_written(open_store: Callable[..., RedisStore], client: redis.Redis) -> None:
+def test_profile_and_counts_are_written(open_store: Callable[..., RedisStore], client: Any) -> None:
     """Scores, counts and purchases of a user stand beside each other."""
     store = open_store()
     users = [row("a{b}c", "tag", 3, "p", "q"), row("a{b}c", "other", 1), UserRows("buyer", [], [], ["p"])]
@@ -50,7 +50,7 @@ def test_profile_and_counts_are_written(open_store: Callable[..., RedisStore], c
 
 
 @in_each_way
-def test_many_rows_of_one_batch(open_store: Callable[..., RedisStore], client: redis.Redis) -> None:
+def test_many_rows_of_one_batch(open_store: Callable[..., RedisStore], client: Any) -> None:
     """A batch of thousands of rows, of many users and of one, is written whole."""
     store = open_store()
     crowd = [row(f"u{number}", "tag", number) for number in range(3_000)]
@@ -62,7 +62,7 @@ def test_many_rows_of_one_batch(open_store: Callable[..., RedisStore], client: r
 
 
 @in_each_way
-def test_older_writer_is_fenced_off(open_store: Callable[..., RedisStore], client: redis.Redis) -> None:
+def test_older_writer_is_fenced_off(open_store: Callable[..., RedisStore], client: Any) -> None:
     """What a newer writer wrote stays, and the older one learns that it has to stop."""
     old = open_store()
     old.commit_profiles([row("u", "tag", 1)], STAMP)
@@ -89,7 +89,7 @@ def test_rescaled_job_fences_off_the_old_one(open_store: Callable[..., RedisStor
 
 
 @in_each_way
-def test_two_writers_share_a_user(open_store: Callable[..., RedisStore], client: redis.Redis) -> None:
+def test_two_writers_share_a_user(open_store: Callable[..., RedisStore], client: Any) -> None:
     """Two subtasks of one job each own some tags of a user, whichever of them opened first."""
     first, second = open_store(0, 2), open_store(1, 2)
     second.commit_profiles([row("u", "a", 1)], STAMP)
@@ -98,9 +98,7 @@ def test_two_writers_share_a_user(open_store: Callable[..., RedisStore], client:
 
 
 @in_each_way
-def test_batch_of_older_weights_is_refused(
-    way: str, open_store: Callable[..., RedisStore], client: redis.Redis
-) -> None:
+def test_batch_of_older_weights_is_refused(way: str, open_store: Callable[..., RedisStore], client: Any) -> None:
     """Once newer weights are in force nothing scored with older ones gets in, and the answer names the newer."""
     store = open_store()
     key = layout.slot_writes_key(slot(layout.profile_key("u"))) if way == "cluster" else layout.WEIGHTS_IN_FORCE
@@ -112,7 +110,7 @@ def test_batch_of_older_weights_is_refused(
 
 
 @in_each_way
-def test_epoch_rises_also_after_data_loss(open_store: Callable[..., RedisStore], client: redis.Redis) -> None:
+def test_epoch_rises_also_after_data_loss(open_store: Callable[..., RedisStore], client: Any) -> None:
     """Each writer's epoch is above all earlier ones, also when Redis has forgotten the last ones."""
 
     def epoch() -> int:
@@ -128,7 +126,7 @@ def test_epoch_rises_also_after_data_loss(open_store: Callable[..., RedisStore],
 
 
 @in_each_way
-def test_running_writer_survives_an_emptied_redis(open_store: Callable[..., RedisStore], client: redis.Redis) -> None:
+def test_running_writer_survives_an_emptied_redis(open_store: Callable[..., RedisStore], client: Any) -> None:
     """After FLUSHALL the writer that is there goes on."""
     store = open_store()
     client.flushall()
@@ -136,7 +134,7 @@ def test_running_writer_survives_an_emptied_redis(open_store: Callable[..., Redi
 
 
 @in_each_way
-def test_changes_are_announced(open_store: Callable[..., RedisStore], client: redis.Redis) -> None:
+def test_changes_are_announced(open_store: Callable[..., RedisStore], client: Any) -> None:
     """Statistics stand in the hash, and on the stream as JSON."""
     store = open_store()
     value = encoding.encode_product_statistics([1, 2, 3], 1_000, ["a", 'b"'])
@@ -147,7 +145,7 @@ def test_changes_are_announced(open_store: Callable[..., RedisStore], client: re
     assert json.loads(entry["rows"]) == {'p "1"': [[1, 2, 3], 1_000, ["a", 'b"']]}
 
 
-def test_scripts_survive_a_restarted_redis(open_store: Callable[..., RedisStore], client: redis.Redis) -> None:
+def test_scripts_survive_a_restarted_redis(open_store: Callable[..., RedisStore], client: Any) -> None:
     """A Redis that has forgotten the scripts is given them again."""
     store = open_store()
     client.script_flush()
@@ -155,7 +153,7 @@ def test_scripts_survive_a_restarted_redis(open_store: Callable[..., RedisStore]
     assert client.hget(layout.TOTALS, "read:view-events") == "1"
 
 
-def test_what_was_in_doubt_cannot_come_late(open_store: Callable[..., RedisStore], client: redis.Redis) -> None:
+def test_what_was_in_doubt_cannot_come_late(open_store: Callable[..., RedisStore], client: Any) -> None:
     """When an answer got lost, the writer takes its place anew before it writes again; a newer writer's it leaves."""
     store = open_store()
     assert store.commit_profiles([row("u", "tag", 0)], STAMP) is None
@@ -171,7 +169,7 @@ def test_what_was_in_doubt_cannot_come_late(open_store: Callable[..., RedisStore
     assert client.hget(layout.profile_key("u"), "tag") == "3"
 
 
-def test_other_writers_do_not_stop_a_batch(open_store: Callable[..., RedisStore], client: redis.Redis) -> None:
+def test_other_writers_do_not_stop_a_batch(open_store: Callable[..., RedisStore], client: Any) -> None:
     """A transaction that was refused because something else at the watched keys moved is carried out again."""
     store = open_store()
     stopping = threading.Event()
@@ -192,7 +190,7 @@ def test_other_writers_do_not_stop_a_batch(open_store: Callable[..., RedisStore]
     assert client.hget(layout.profile_key("u"), "tag") == "199"
 
 
-def test_figures_of_writers(open_store: Callable[..., RedisStore], client: redis.Redis) -> None:
+def test_figures_of_writers(open_store: Callable[..., RedisStore], client: Any) -> None:
     """Each writer notes its own, and those from when there was another number of subtasks go."""
     for subtask in range(2):
         open_store(subtask, 2).note_batch(3, time.monotonic(), np.array([time.time_ns() // 1_000_000]))
@@ -206,7 +204,7 @@ def test_figures_of_writers(open_store: Callable[..., RedisStore], client: redis
     assert figures.write_rows.total == 700
 
 
-def test_refusal_for_good_fails_at_once(open_store: Callable[..., RedisStore], client: redis.Redis) -> None:
+def test_refusal_for_good_fails_at_once(open_store: Callable[..., RedisStore], client: Any) -> None:
     """A key of another type isn't waited for; a Redis that is out of memory is."""
     store = open_store(patience=0.5)
     client.set(layout.profile_key("u"), "text")
@@ -243,7 +241,7 @@ def recent_writer(open_store: Callable[..., RedisStore]) -> WriteRecentEvents:
 
 
 @in_each_way
-def test_recent_events_are_the_newest_in_whatever_order(recent_writer: WriteRecentEvents, client: redis.Redis) -> None:
+def test_recent_events_are_the_newest_in_whatever_order(recent_writer: WriteRecentEvents, client: Any) -> None:
     """Repeats, disorder and the size of batches change nothing; equal times are ordered by their text."""
     events = list(enumerate((50, 10, 40, 40, 20, 40, 60)))
     wanted = [("0:0:5:p", 40.0), ("0:0:0:p", 50.0), ("0:0:6:p", 60.0)]
@@ -260,12 +258,13 @@ def test_recent_events_are_the_newest_in_whatever_order(recent_writer: WriteRece
 
 
 @in_each_way
-def test_arrivals_are_kept_for_a_while_and_are_bounded(recent_writer: WriteRecentEvents, client: redis.Redis) -> None:
+def test_arrivals_are_kept_for_a_while_and_are_bounded(recent_writer: WriteRecentEvents, client: Any) -> None:
     """Each with its number and its tags, whatever characters are in them."""
     product, tags = "p\x1f:;", ("\x1f", "plain")
     (escaped,) = escape_all([product])
-    rows = [("a{b}", number, number, 1, 2, number, escaped, join_tags(tags)) for number in range(1, 501)]
-    recent_writer.eval(*event_columns([*rows, ("a{b}", 501, 501, 1, 2, 501, escaped, None)]))
+    rows: list[Any] = [("a{b}", number, number, 1, 2, number, escaped, join_tags(tags)) for number in range(1, 501)]
+    rows.append(("a{b}", 501, 501, 1, 2, 501, escaped, None))
+    recent_writer.eval(*event_columns(rows))
     key = layout.arrivals_key("a{b}")
     found = [encoding.decode_arrival(value) for value in client.hvals(key)]
     assert sorted(each.number for each in found) == list(range(301, 501))
@@ -275,9 +274,7 @@ def test_arrivals_are_kept_for_a_while_and_are_bounded(recent_writer: WriteRecen
 
 
 @in_each_way
-def test_without_counts_by_product_profiles_are_written(
-    open_store: Callable[..., RedisStore], client: redis.Redis
-) -> None:
+def test_without_counts_by_product_profiles_are_written(open_store: Callable[..., RedisStore], client: Any) -> None:
     """A cap of 0 on products is that of who counts none."""
     store = open_store()
     store._caps = {TAGS: RowCap(10), ITEMS: RowCap(0)}

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -39,7 +38,7 @@ def batch(rows: Counted, written_at: int | None = None) -> list[UserRows]:
     return list(users.values())
 
 
-def stored(client: redis.Redis, user_id: str) -> dict[str, int]:
+def stored(client: Any, user_id: str) -> dict[str, int]:
     """What Redis has of a user, the same in both hashes."""
     counts = client.hgetall(layout.counts_key(user_id))
     scores = client.hgetall(layout.profile_key(user_id))
@@ -55,12 +54,12 @@ def recount(events: Sequence[tuple[str, str]], user_id: str, most: int) -> dict[
     return dict(sorted(counted.items(), key=lambda item: (-item[1], item[0]))[:most])
 
 
-def dropped(client: redis.Redis) -> int:
+def dropped(client: Any) -> int:
     """How many tags have left, as it is counted."""
     return int(client.get(layout.DROPPED_TAGS) or 0)
 
 
-def test_a_user_of_very_many_tags_keeps_the_first(open_store: Callable[..., RedisStore], client: redis.Redis) -> None:
+def test_a_user_of_very_many_tags_keeps_the_first(open_store: Callable[..., RedisStore], client: Any) -> None:
     """Of thousands of tags in one batch the most frequent stay; a neighbour is left alone; those that left are told."""
     store = open_store(cap=RowCap(100))
     rows = {("fan", f"t{number:04}"): 1 + number % 7 for number in range(5_000)}
@@ -70,9 +69,7 @@ def test_a_user_of_very_many_tags_keeps_the_first(open_store: Callable[..., Redi
     assert dropped(client) == 4_900
 
 
-def test_a_tag_that_left_comes_back_with_all_its_events(
-    open_store: Callable[..., RedisStore], client: redis.Redis
-) -> None:
+def test_a_tag_that_left_comes_back_with_all_its_events(open_store: Callable[..., RedisStore], client: Any) -> None:
     """The job's state has kept its count; the last of the others leaves for it."""
     store = open_store(cap=RowCap(2))
     store.commit_profiles(batch({("u", "a"): 3, ("u", "b"): 2, ("u", "c"): 2}), STAMP)
@@ -82,7 +79,7 @@ def test_a_tag_that_left_comes_back_with_all_its_events(
     assert dropped(client) == 2
 
 
-def test_products_are_kept_by_the_same_rule(open_store: Callable[..., RedisStore], client: redis.Redis) -> None:
+def test_products_are_kept_by_the_same_rule(open_store: Callable[..., RedisStore], client: Any) -> None:
     """By their events, beside the tags; what was bought is remembered in any case."""
     store = open_store(cap=RowCap(2))
     items = ["p", "1,0,0;5", "q", "0,0,3;5;;9;2000:1", "r", "2,0,0;5"]
@@ -96,7 +93,7 @@ def test_products_are_kept_by_the_same_rule(open_store: Callable[..., RedisStore
 
 
 @in_each_way
-def test_many_crowded_users_of_one_batch(open_store: Callable[..., RedisStore], client: redis.Redis) -> None:
+def test_many_crowded_users_of_one_batch(open_store: Callable[..., RedisStore], client: Any) -> None:
     """More users than are looked at together."""
     store = open_store(cap=RowCap(700))
     rows = {(f"u{user}", f"t{tag:03}"): 1 for user in range(7) for tag in range(703)}
@@ -107,7 +104,7 @@ def test_many_crowded_users_of_one_batch(open_store: Callable[..., RedisStore], 
 
 
 @in_each_way
-def test_an_expired_tag_keeps_nobody_out(open_store: Callable[..., RedisStore], client: redis.Redis) -> None:
+def test_an_expired_tag_keeps_nobody_out(open_store: Callable[..., RedisStore], client: Any) -> None:
     """It leaves both hashes at once, without being counted among those for which there was no room."""
     now = int(time.time())
     store = open_store(cap=RowCap(2, tag_expiry_seconds=100))
@@ -115,6 +112,18 @@ def test_an_expired_tag_keeps_nobody_out(open_store: Callable[..., RedisStore], 
     store.commit_profiles(batch({("u", "a"): 1, ("u", "b"): 1}, written_at=now), STAMP)
     assert stored(client, "u") == {"a": 1, "b": 1}
     assert dropped(client) == 0
+
+
+@in_each_way
+def test_an_expired_tag_keeps_nobody_out_later(open_store: Callable[..., RedisStore], client: Any) -> None:
+    """Where tags expire, one that found no room before may find some: it is written, whatever was kept then."""
+    now = int(time.time())
+    store = open_store(cap=RowCap(1, tag_expiry_seconds=1_000))
+    store.commit_profiles(batch({("u", "a"): 9, ("u", "b"): 1}, written_at=now), STAMP)
+    assert stored(client, "u") == {"a": 9}
+    client.hset(layout.counts_key("u"), "a", encoding.encode_counts([9, 0, 0], 1, now - 2_000))
+    store.commit_profiles(batch({("u", "b"): 1}, written_at=now), STAMP)
+    assert stored(client, "u") == {"b": 1}
 
 
 class Meddler:
@@ -136,7 +145,21 @@ class Meddler:
         self._connection.send_packed_command(packed, **options)
 
 
-def test_what_another_writer_adds_meanwhile_is_seen(open_store: Callable[..., RedisStore], client: redis.Redis) -> None:
+def test_what_could_not_stay_is_left_out(open_store: Callable[..., RedisStore], client: Any) -> None:
+    """A tag after the last one that was kept costs no further look, and counts as one that left."""
+    store = open_store(cap=RowCap(2))
+    store.commit_profiles(batch({("u", "a"): 3, ("u", "b"): 2, ("u", "c"): 1}), STAMP)
+    looked = Meddler(store._connection, lambda: None)
+    store._connection = looked
+    store.commit_profiles(batch({("u", "d"): 1, ("u", "c"): 2, ("v", "d"): 1}), STAMP)
+    assert (stored(client, "u"), stored(client, "v")) == ({"a": 3, "b": 2}, {"d": 1})
+    assert (looked.done, dropped(client)) == (0, 3)
+    store.commit_profiles(batch({("u", "b"): 4, ("u", "c"): 3}), STAMP)
+    assert stored(client, "u") == {"a": 3, "b": 4}  # "c" was no worse than the last one kept then
+    assert (looked.done, dropped(client)) == (1, 4)
+
+
+def test_what_another_writer_adds_meanwhile_is_seen(open_store: Callable[..., RedisStore], client: Any) -> None:
     """Between reading and dropping another writer makes the last tag the first: then it is not the one that leaves."""
     first, second = (open_store(number, 2, cap=RowCap(2)) for number in range(2))
     rows = {("u", "a"): 3, ("u", "b"): 2, ("u", "c"): 1}
@@ -148,7 +171,7 @@ def test_what_another_writer_adds_meanwhile_is_seen(open_store: Callable[..., Re
     assert dropped(client) == 1
 
 
-def test_an_older_writer_drops_nothing(open_store: Callable[..., RedisStore], client: redis.Redis) -> None:
+def test_an_older_writer_drops_nothing(open_store: Callable[..., RedisStore], client: Any) -> None:
     """One with a lower cap whose place is taken between its write and this: what the newer one allows stays."""
     old = open_store(cap=RowCap(1))
     rows = {("u", "a"): 3, ("u", "b"): 2, ("u", "c"): 1}
@@ -159,7 +182,7 @@ def test_an_older_writer_drops_nothing(open_store: Callable[..., RedisStore], cl
     assert dropped(client) == 0
 
 
-def test_a_lost_answer_drops_nothing_twice(open_store: Callable[..., RedisStore], client: redis.Redis) -> None:
+def test_a_lost_answer_drops_nothing_twice(open_store: Callable[..., RedisStore], client: Any) -> None:
     """When the connection breaks before the answer, it is done again, or found done."""
     store = open_store(cap=RowCap(2))
     store._connection = Meddler(store._connection, lambda: client.client_kill_filter(skipme=True, _type="normal"))
@@ -168,7 +191,7 @@ def test_a_lost_answer_drops_nothing_twice(open_store: Callable[..., RedisStore]
     assert dropped(client) == 2
 
 
-def test_the_sweep_brings_nothing_back(open_store: Callable[..., RedisStore], client: redis.Redis) -> None:
+def test_the_sweep_brings_nothing_back(open_store: Callable[..., RedisStore], client: Any) -> None:
     """A sweep that has read a tag which leaves before it writes starts over with that user."""
     store = open_store(cap=RowCap(2))
     store.commit_profiles(batch({("u", "a"): 1, ("u", "b"): 1}), STAMP)
@@ -190,7 +213,8 @@ def test_the_sweep_brings_nothing_back(open_store: Callable[..., RedisStore], cl
             self._real.send_packed_command(packed, **options)
 
     sweep = ScoreSweep(client, sleep=lambda _: None)
-    sweep._ground._connection = Connection(sweep._ground._connection)
+    ground: Any = sweep._ground
+    ground._connection = Connection(ground._connection)
     done = sweep.run(STAMP.version, WEIGHTS)
     sweep.close()
     assert done.complete
@@ -204,7 +228,7 @@ EVENTS = st.lists(st.tuples(st.sampled_from(USERS), st.sampled_from([f"t{n}" for
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(EVENTS, st.data())
 def test_any_order_of_writes_ends_with_the_recount(
-    open_store: Callable[..., RedisStore], client: redis.Redis, events: list[tuple[str, str]], data: st.DataObject
+    open_store: Callable[..., RedisStore], client: Any, events: list[tuple[str, str]], data: st.DataObject
 ) -> None:
     """Any events, cut into batches anyhow, written by two writers, read again from anywhere: as an own recount."""
     client.flushall()
@@ -232,7 +256,7 @@ def test_any_order_of_writes_ends_with_the_recount(
         assert stored(client, user_id) == recount(events, user_id, MOST)
 
 
-def test_two_writers_at_once_and_a_sweep(open_store: Callable[..., RedisStore], client: redis.Redis) -> None:
+def test_two_writers_at_once_and_a_sweep(open_store: Callable[..., RedisStore], client: Any) -> None:
     """Two writers hammer the same crowded users while passes of the sweep run: at rest all of it is the recount's."""
     users = [f"u{number}" for number in range(4)]
     writers = [open_store(number, 2, cap=RowCap(5)) for number in range(2)]

@@ -67,9 +67,10 @@ def settings() -> JobSettings:
 
 def profiles_writer(settings: JobSettings, listener: Listener) -> WriteProfiles:
     """A writer as it is after ``open``."""
-    writer: Any = WriteProfiles(settings)
+    made = WriteProfiles(settings)
+    writer: Any = made
     writer._store, writer._weights, writer._texts, writer._bought = listener, Weights(), Texts(()), 2
-    return writer
+    return made
 
 
 def columns(rows: list[tuple[Any, ...]]) -> list[pd.Series]:

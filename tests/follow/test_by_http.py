@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import redis
-from flask.testing import FlaskClient
 
 from deploy.local import Stack
 from reccore import layout
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture
-def http(stack: Stack, client: redis.Redis) -> Iterator[FlaskClient]:
+def http(stack: Stack, client: redis.Redis) -> Iterator[Any]:
     """A client of the service, of which weights alone are a stand-in; fifty users have events."""
     client.hset(layout.CATALOG, mapping={"lamp": '{"tags": ["light"]}', "rug": '{"tags": ["soft", "light"]}'})
     client.incr(layout.CATALOG_VERSION)
@@ -45,7 +45,7 @@ def http(stack: Stack, client: redis.Redis) -> Iterator[FlaskClient]:
         client.delete(layout.CATALOG, *(layout.recent_key(f"user-{number}") for number in range(50)))
 
 
-def test_a_rating_comes_back(http: FlaskClient) -> None:
+def test_a_rating_comes_back(http: Any) -> None:
     """From its request, by way of the topic, to the user's ratings; a later one takes its place."""
     for rating, timestamp in ((4.5, 1_600_000_000), (2, 1_600_000_001), (5, 1_500_000_000)):
         body = {"userId": "rater", "movieId": 12, "rating": rating, "timestamp": timestamp}
@@ -62,7 +62,7 @@ def test_a_rating_comes_back(http: FlaskClient) -> None:
     )
 
 
-def test_history_becomes_interests(http: FlaskClient) -> None:
+def test_history_becomes_interests(http: Any) -> None:
     """Of the events before the time, under the weights in force."""
     answer = http.post("/push_interest/", json={"user_id": "user-0", "timestamp": 1_600_000_000_001})
     assert answer.json == {"status": "ok", "user_id": "user-0", "history_items_count": 1}
@@ -76,7 +76,7 @@ def test_history_becomes_interests(http: FlaskClient) -> None:
     assert found == pytest.approx({"light": 6 / math.hypot(6, 1), "soft": 1 / math.hypot(6, 1)})
 
 
-def test_others_become_interests_too(http: FlaskClient, client: redis.Redis) -> None:
+def test_others_become_interests_too(http: Any, client: redis.Redis) -> None:
     """Thirty of fifty at least, each once; so many have interests afterwards."""
     client.delete(*[layout.about_interests_key(f"user-{number}") for number in range(50)])
     answer = http.post("/send_kafka/", json={"user_id": "user-7"}).json

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import redis
 from confluent_kafka import Producer
 
 from deploy.local import Stack
@@ -40,12 +39,12 @@ def send(producer: Producer, *products: dict[str, Any] | str | bytes) -> None:
     assert producer.flush(30) == 0
 
 
-def row(client: redis.Redis, product_id: str) -> Any:
+def row(client: Any, product_id: str) -> Any:
     """What the catalogue holds of a product."""
     return json.loads(client.hget(layout.CATALOG, product_id) or "null")
 
 
-def test_products_come_change_and_go(client: redis.Redis, producer: Producer) -> None:
+def test_products_come_change_and_go(client: Any, producer: Producer) -> None:
     """Whole products; one that is removed is remembered as such until it comes again."""
     send(producer, LAMP)
     wait_until(lambda: row(client, "lamp"))
@@ -67,7 +66,7 @@ def test_products_come_change_and_go(client: redis.Redis, producer: Producer) ->
     assert not client.hexists(layout.CATALOG_REMOVED, "lamp")
 
 
-def test_bad_records_are_dead_letters(stack: Stack, client: redis.Redis, producer: Producer) -> None:
+def test_bad_records_are_dead_letters(stack: Stack, client: Any, producer: Producer) -> None:
     """Each with its reason and its bytes; the others are carried on."""
     bad = {
         b"[]": "not_an_object",
@@ -85,7 +84,7 @@ def test_bad_records_are_dead_letters(stack: Stack, client: redis.Redis, produce
     assert f'follow_messages_total{{outcome="dead",topic="{PRODUCT_CATALOG}"}} {len(bad) + 1}.0' in page
 
 
-def test_a_lost_redis_gets_everything_again(client: redis.Redis, producer: Producer) -> None:
+def test_a_lost_redis_gets_everything_again(client: Any, producer: Producer) -> None:
     """Also where nothing new comes."""
     send(producer, LAMP, {"product_id": "kept"})
     wait_until(lambda: row(client, "kept") and row(client, "lamp"))
@@ -94,7 +93,7 @@ def test_a_lost_redis_gets_everything_again(client: redis.Redis, producer: Produ
     wait_until(lambda: set(client.hkeys(layout.CATALOG)) == before, 30)
 
 
-def test_killed_and_beside_another(stack: Stack, client: redis.Redis, producer: Producer) -> None:
+def test_killed_and_beside_another(stack: Stack, client: Any, producer: Producer) -> None:
     """SIGKILL again and again, a second one beside it: what was sent last of each product is what holds."""
     draw, last = random.Random(3), dict[str, int | None]()
     with second_follower(stack):
@@ -120,7 +119,7 @@ def send_later(producer: Producer, name: str, price: int | None) -> None:
     producer.poll(0)
 
 
-def is_last(client: redis.Redis, name: str, price: int | None) -> bool:
+def is_last(client: Any, name: str, price: int | None) -> bool:
     """Whether the catalogue holds a product so."""
     found = row(client, name)
     removed = client.hexists(layout.CATALOG_REMOVED, name)
@@ -128,7 +127,7 @@ def is_last(client: redis.Redis, name: str, price: int | None) -> bool:
 
 
 def test_files_by_way_of_the_topic(
-    stack: Stack, client: redis.Redis, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    stack: Stack, client: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """`catalog send` and the columns of the CSV; `catalog remove` takes one out."""
     file = tmp_path / "products.csv"

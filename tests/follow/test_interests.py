@@ -9,7 +9,6 @@ import signal
 from typing import Any
 
 import pytest
-import redis
 from confluent_kafka import Producer
 
 from deploy.local import Stack
@@ -31,13 +30,13 @@ def send(producer: Producer, profile: InterestProfile, key: str) -> None:
     producer.poll(0)
 
 
-def stored(client: redis.Redis, user_id: str) -> Interests | None:
+def stored(client: Any, user_id: str) -> Interests | None:
     """What Redis holds of a user."""
     vector, about = (client.hgetall(key(user_id)) for key in (layout.interests_key, layout.about_interests_key))
     return Interests.stored(vector, about)
 
 
-def test_a_profile_becomes_a_vector(client: redis.Redis, producer: Producer) -> None:
+def test_a_profile_becomes_a_vector(client: Any, producer: Producer) -> None:
     """Of length 1; a newer one replaces all of it, and one without tags leaves none."""
     send(producer, InterestProfile("ann", 1_600_000_000_000, 2, {"shoes": 3.0, "red": 4.0}, 7), "ann")
     assert producer.flush(30) == 0
@@ -53,7 +52,7 @@ def test_a_profile_becomes_a_vector(client: redis.Redis, producer: Producer) -> 
     assert client.hget("{user_profile:ann}:about", "items") == "0"
 
 
-def test_bad_records_are_dead_letters(stack: Stack, client: redis.Redis, producer: Producer) -> None:
+def test_bad_records_are_dead_letters(stack: Stack, client: Any, producer: Producer) -> None:
     """Each by its reason; the others are carried on."""
     bad = {
         b"[]": "not_an_object",
@@ -70,7 +69,7 @@ def test_bad_records_are_dead_letters(stack: Stack, client: redis.Redis, produce
     assert sorted(each["reason"] for each in letters(stack, USER_BEHAVIOR, len(bad))) == sorted(bad.values())
 
 
-def test_killed_beside_another_in_any_order(stack: Stack, client: redis.Redis, producer: Producer) -> None:
+def test_killed_beside_another_in_any_order(stack: Stack, client: Any, producer: Producer) -> None:
     """Shuffled, some sent again, SIGKILL in between, two at once, Redis emptied: the newest profile is what holds."""
     draw = random.Random(11)
     sent = [

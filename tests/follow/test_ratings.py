@@ -6,9 +6,9 @@ import json
 import os
 import random
 import signal
+from typing import Any
 
 import pytest
-import redis
 from confluent_kafka import Producer
 
 from deploy.local import Stack
@@ -28,12 +28,12 @@ def message(user_id: str, product_id: str, rating: float, time_ms: int) -> bytes
     return json.dumps({"user_id": user_id, "product_id": product_id, "rating": rating, "timestamp": time_ms}).encode()
 
 
-def stored(client: redis.Redis, user_id: str) -> dict[str, Rated]:
+def stored(client: Any, user_id: str) -> dict[str, Rated]:
     """What Redis holds of a user."""
     return {name: decode_rated(text) for name, text in client.hgetall(layout.ratings_key(user_id)).items()}
 
 
-def test_the_follower_judges_by_the_table(stack: Stack, client: redis.Redis, producer: Producer) -> None:
+def test_the_follower_judges_by_the_table(stack: Stack, client: Any, producer: Producer) -> None:
     """Each row with a product of its own: what is valid is stored, the rest is among the dead letters by its reason."""
     valid, refused = dict[str, Rated](), list[Reason]()
     for number, case in enumerate([*RATING_CASES, NO_VALUE]):
@@ -52,7 +52,7 @@ def test_the_follower_judges_by_the_table(stack: Stack, client: redis.Redis, pro
     assert sorted(each["reason"] for each in letters(stack, RATINGS, len(refused))) == sorted(refused)
 
 
-def test_killed_beside_another_in_any_order(stack: Stack, client: redis.Redis, producer: Producer) -> None:
+def test_killed_beside_another_in_any_order(stack: Stack, client: Any, producer: Producer) -> None:
     """Shuffled, some sent again, SIGKILL in between, two at once: the newest ratings are what Redis holds."""
     draw = random.Random(5)
     sent = [
@@ -79,7 +79,7 @@ def test_killed_beside_another_in_any_order(stack: Stack, client: redis.Redis, p
         wait_until(lambda: all(stored(client, user_id) == rated for user_id, rated in wanted.items()), 60)
 
 
-def test_the_oldest_leave_a_user_who_has_too_many(client: redis.Redis, producer: Producer) -> None:
+def test_the_oldest_leave_a_user_who_has_too_many(client: Any, producer: Producer) -> None:
     """Whatever the order; one that left comes back with a newer rating only."""
     draw = random.Random(7)
     ratings = {
@@ -99,7 +99,7 @@ def test_the_oldest_leave_a_user_who_has_too_many(client: redis.Redis, producer:
     wait_until(lambda: stored(client, "crowded") == newest_ratings(ratings), 30)
 
 
-def test_a_lost_redis_gets_everything_again(client: redis.Redis, producer: Producer) -> None:
+def test_a_lost_redis_gets_everything_again(client: Any, producer: Producer) -> None:
     """From the topic."""
     producer.produce(RATINGS, message("lost", "p", 4.5, 1_600_000_000_000), "lost")
     assert producer.flush(30) == 0

@@ -16,6 +16,7 @@ class Case:
 
 
 _REQUESTS = 'http_request_duration_seconds_count{job="service",route="/recommend/<anytext:user_id>",status="%s"}'
+_PRODUCTS = 'http_request_duration_seconds_count{job="service",route="/products",status="200"}'
 _FAST_ENOUGH = 'http_request_duration_seconds_bucket{job="service",route="/recommend/<anytext:user_id>",le="0.1"}'
 _HEALTH = 'http_request_duration_seconds_count{job="service",route="/readyz",status="503"}'
 _IN_TIME, _EVENTS = 'event_to_recommendation_seconds_bucket{le="2.0"}', "event_to_recommendation_seconds_count"
@@ -54,6 +55,7 @@ def _letters(a_minute: int) -> dict[str, str]:
 
 CASES = (
     Case("ServiceDown", 1, {'up{job="service"}': "1 1 0 0 0 0", 'up{job="flink"}': "0x5"}, 5),
+    Case("ServiceDown", 1, {'up{job="flink"}': "1x5"}, 5),
     Case("ServiceDown", 0, {'up{job="service"}': "1 1 0 1 1 1", 'up{job="flink"}': "0x5"}, 5),
     Case("AvailabilityBurnsFast", 1, _failing("16", 70), 70),
     Case("AvailabilityBurnsFast", 0, _failing("14", 70), 70),
@@ -66,6 +68,7 @@ CASES = (
     Case("LatencyBurnsSlowly", 0, _slow(950, 400), 400),
     Case("AnswersDegraded", 1, {_REQUESTS % 200: "0+1000x20", _DEGRADED: "0+60x20"}, 15),
     Case("AnswersDegraded", 0, {_REQUESTS % 200: "0+1000x20", _DEGRADED: "0+40x20"}, 15),
+    Case("AnswersDegraded", 0, {_REQUESTS % 200: "0+100x20", _PRODUCTS: "0+900x20", _DEGRADED: "0+40x20"}, 15),
     Case("FreshnessBurnsFast", 1, _late(84, 70), 70),
     Case("FreshnessBurnsFast", 0, _late(86, 70), 70),
     Case("FreshnessBurnsSlowly", 1, _late(93, 400), 400),

@@ -39,7 +39,7 @@ def queries() -> list[Query]:
     ]
 
 
-def annotations() -> list[Query]:
+def of_annotations() -> list[Query]:
     """Every expression of every annotation."""
     return [
         Query(name, each["name"], each["expr"])

@@ -17,7 +17,7 @@ from reweigh.archive.metrics import METRICS as ARCHIVE_METRICS
 from reweigh.canary.metrics import METRICS as CANARY_METRICS
 from reweigh.follow.metrics import METRICS as FOLLOW_METRICS
 from reweigh.rabbitmq.metrics import METRICS as BRIDGE_METRICS
-from tests.grafana.panels import ROOT, Query, annotations, dashboards, queries
+from tests.grafana.panels import ROOT, Query, dashboards, of_annotations, queries
 
 DASHBOARDS = dashboards()
 OURS = (*METRICS, *STORED_METRICS, *ARCHIVE_METRICS, *BRIDGE_METRICS, *CANARY_METRICS, *FOLLOW_METRICS)
@@ -99,7 +99,7 @@ def test_everything_parses(promtool: str, tmp_path: Path) -> None:
     """By Prometheus' own parser, as expressions of rules."""
     rules = [
         {"record": f"panel:{number}", "expr": query.at("1m")}
-        for number, query in enumerate([*queries(), *annotations()])
+        for number, query in enumerate([*queries(), *of_annotations()])
     ]
     file = tmp_path / "panels.yml"
     YAML(typ="safe").dump({"groups": [{"name": "panels", "rules": rules}]}, file)

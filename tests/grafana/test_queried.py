@@ -22,7 +22,7 @@ from confluent_kafka import Producer
 
 from deploy.local import Stack
 from deploy.local.parts import DEFAULT_PARTS
-from tests.grafana.panels import annotations, queries
+from tests.grafana.panels import of_annotations, queries
 from tests.grafana.test_alerts import commands, sections
 from tests.waiting import wait_until
 
@@ -132,7 +132,7 @@ def test_every_process_is_scraped(loaded: Stack) -> None:
 
 def test_every_panel_shows_something(loaded: Stack) -> None:
     """And so does what marks a change of the weights."""
-    empty = [*queries(), *annotations()]
+    empty = [*queries(), *of_annotations()]
 
     def none_is_empty() -> bool:
         empty[:] = [query for query in empty if not asked(loaded, query.at("2m"))]

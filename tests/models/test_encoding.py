@@ -7,8 +7,10 @@ import json
 import pickle
 from dataclasses import replace
 from io import BytesIO
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from recsvc.errors import BrokenModel
@@ -61,7 +63,7 @@ def forged(name: str, blob: bytes) -> dict[str, bytes]:
     return draft | {HEADER: json.dumps(header).encode()}
 
 
-def npy(array: np.ndarray, *, allow_pickle: bool = False) -> bytes:
+def npy(array: npt.NDArray[Any], *, allow_pickle: bool = False) -> bytes:
     """An array as a file."""
     sink = BytesIO()
     np.save(sink, array, allow_pickle=allow_pickle)

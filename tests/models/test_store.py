@@ -28,19 +28,19 @@ from tests.waiting import wait_until
 
 
 @pytest.fixture
-def store(stack: Stack, database: redis.Redis) -> Iterator[ModelStore]:
+def store(stack: Stack, database: Any) -> Iterator[ModelStore]:
     """Models of the empty database, in chunks of 1,000 bytes."""
     with closing(ModelStore(stack.addresses.redis_url, chunk_bytes=1_000)) as found:
         yield found
 
 
-def models_in(database: redis.Redis) -> set[int]:
+def models_in(database: Any) -> set[int]:
     """Versions of which anything is there."""
     keys = [key.split(":") for key in database.scan_iter("model:*")]
     return {int(parts[1]) for parts in keys if len(parts) == 4}
 
 
-def test_published_and_loaded(store: ModelStore, database: redis.Redis) -> None:
+def test_published_and_loaded(store: ModelStore, database: Any) -> None:
     """What was published is read back; the version before stays, an older one doesn't, and nothing expires."""
     assert store.current() == {}
     for number in range(1, 5):
@@ -58,7 +58,7 @@ def test_published_and_loaded(store: ModelStore, database: redis.Redis) -> None:
 
 
 def test_nothing_is_seen_before_all_of_it_is_there(
-    store: ModelStore, database: redis.Redis, monkeypatch: pytest.MonkeyPatch
+    store: ModelStore, database: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whenever a publisher stops on its way, the model before is applied and whole, and what is left expires."""
     store.publish(made_up(seed=1))
@@ -84,7 +84,7 @@ def test_nothing_is_seen_before_all_of_it_is_there(
 
 
 def test_of_two_publishers_the_later_one_wins(
-    store: ModelStore, stack: Stack, database: redis.Redis, monkeypatch: pytest.MonkeyPatch
+    store: ModelStore, stack: Stack, database: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One that was overtaken is told so, and leaves nothing."""
     write, models = ModelStore._store, [made_up(seed=1), made_up(seed=2)]
@@ -102,7 +102,7 @@ def test_of_two_publishers_the_later_one_wins(
     assert models_in(database) == {2}
 
 
-def test_publishers_at_once(stack: Stack, database: redis.Redis) -> None:
+def test_publishers_at_once(stack: Stack, database: Any) -> None:
     """Four of them, again and again: what is applied at the end is whole, and little is left of the rest."""
 
     def publish(seed: int) -> int:
@@ -121,7 +121,7 @@ def test_publishers_at_once(stack: Stack, database: redis.Redis) -> None:
     assert len(database.hkeys(layout.MODEL_BLOBS)) <= 2
 
 
-def test_parts_that_are_gone(store: ModelStore, database: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parts_that_are_gone(store: ModelStore, database: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A database that is emptied meanwhile gets no pointer to nothing."""
     switch = ModelStore._switch
 
@@ -147,7 +147,7 @@ DAMAGE: list[Callable[[redis.Redis], object]] = [
 
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_a_broken_model_is_refused(
-    store: ModelStore, stack: Stack, database: redis.Redis, damage: Callable[[redis.Redis], object]
+    store: ModelStore, stack: Stack, database: Any, damage: Callable[[redis.Redis], object]
 ) -> None:
     """The last good one stays, which is logged once; the next good one is taken."""
     feed = ModelFeed(store)
@@ -164,11 +164,18 @@ def test_a_broken_model_is_refused(
                 feed.refresh()
         assert [record.levelname for record in logged.records] == ["ERROR"]
         assert feed.scorer is good
-        assert feed.scorer.model.version == 1
+        assert good is not None
+        assert good.model.version == 1
         database.hset(layout.MODEL_CURRENT, "version", 2)  # or the next publisher would refuse it as it does
         version = whole.publish(made_up(seed=3)).version
         feed.refresh()
+    assert feed.scorer is not None
     assert feed.scorer.model.version == version
+
+
+def version_of(feed: ModelFeed) -> int | None:
+    """Of the model that is served; None: there is none."""
+    return None if feed.scorer is None else feed.scorer.model.version
 
 
 class Logged(logging.Handler):
@@ -190,17 +197,17 @@ class Logged(logging.Handler):
         logging.getLogger("recsvc.models.feed").removeHandler(self)
 
 
-def test_the_feed_follows(stack: Stack, database: redis.Redis) -> None:
+def test_the_feed_follows(stack: Stack, database: Any) -> None:
     """A thread notices each new model; a model is swapped as one, and an emptied Redis takes none away."""
     feed = ModelFeed(ModelStore(stack.addresses.redis_url), poll_seconds=0.02)
     with closing(ModelStore(stack.addresses.redis_url)) as store:
         feed.start()
         try:
             wait_until(lambda: feed.loaded)
-            assert feed.scorer is None
+            assert version_of(feed) is None
             for seed in (1, 2):
                 published = store.publish(made_up(seed=seed))
-                wait_until(lambda: feed.scorer is not None and feed.scorer.model.version == published.version)  # noqa: B023
+                wait_until(lambda: version_of(feed) == published.version)  # noqa: B023
                 assert feed.scorer is not None
                 assert same(feed.scorer.model, published)
             database.flushdb()
@@ -222,7 +229,7 @@ def test_redis_away() -> None:
     feed.stop()
 
 
-def test_a_rebuild_takes_the_models_along(store: ModelStore, stack: Stack, database: redis.Redis) -> None:
+def test_a_rebuild_takes_the_models_along(store: ModelStore, stack: Stack, database: Any) -> None:
     """After the exchange of databases the same model is applied; models are no part of what is compared."""
     for seed in (1, 2, 3):
         store.publish(made_up(seed=seed))

@@ -11,15 +11,17 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
-import redis
 
 from deploy.local import Stack
 from reccore import layout
 from reccore.event_types import EventTypes
 from reccore.weights import parse_weights
+from recsvc.models.model import BLEND
 from recsvc.models.scorer import Scorer
 from recsvc.models.store import ModelStore
 from reweigh.answers import Answers
@@ -31,7 +33,7 @@ from reweigh.errors import CommandError
 from reweigh.train.events import TEST, VALIDATION, EventTable, event_table
 from reweigh.train.interactions import interactions_of, people_of
 from reweigh.train.lift import LiftAnswers
-from reweigh.train.measuring import ALS, BLEND, LIFT, NEIGHBOURS, POPULAR
+from reweigh.train.measuring import ALS, LIFT, NEIGHBOURS, POPULAR
 from reweigh.train.sources import read_archive, read_files
 from tests.archive.making import records, writing
 from tests.reweigh.test_evaluation import NAMES, lines, random_shop
@@ -57,7 +59,7 @@ def table(shop: Dataset, tmp_path: Path) -> Iterator[EventTable]:
         yield found
 
 
-def held_out(table: EventTable, shop: Dataset) -> np.ndarray:
+def held_out(table: EventTable, shop: Dataset) -> npt.NDArray[np.bool_]:
     """Flags of the events that are held out; they stand in the order of the data set."""
     flags = np.zeros(len(shop.users), dtype=np.bool_)
     flags[[place for (place,) in table.database.sql("SELECT place FROM held").fetchall()]] = True
@@ -134,7 +136,7 @@ def test_a_sample_of_people(shop: Dataset, tmp_path: Path) -> None:
 
 def test_the_archive_holds_the_same_events(shop: Dataset, tmp_path: Path) -> None:
     """Read from Parquet, of the types that are configured."""
-    by_type = {name: [] for name in NAMES}
+    by_type: dict[str, list[bytes]] = {name: [] for name in NAMES}
     for each in lines(tmp_path / "events.jsonl"):
         by_type[each["event_type"]].append(json.dumps(each).encode())
     store = LocalStore(tmp_path / "archive")
@@ -177,7 +179,7 @@ def test_a_dry_run_prints_what_it_measured(tmp_path: Path, capsys: pytest.Captur
 
 @pytest.mark.usefixtures("shop")
 def test_what_is_trained_is_published(
-    stack: Stack, database: redis.Redis, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    stack: Stack, database: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """By the weights in force, under the next version; what can't be trained leaves the model before."""
     database.hset(layout.WEIGHTS_IN_FORCE, "document", '{"view": 1, "add_to_cart": 3, "purchase": 7}')
@@ -199,7 +201,7 @@ def test_what_is_trained_is_published(
 
 
 @pytest.mark.usefixtures("shop")
-def test_again_and_again_until_it_is_ended(stack: Stack, database: redis.Redis, tmp_path: Path) -> None:
+def test_again_and_again_until_it_is_ended(stack: Stack, database: Any, tmp_path: Path) -> None:
     """What fails is told of and comes again; SIGTERM ends it with 0, in the middle of whatever it does."""
     env = tmp_path / "redis.env"
     env.write_text(f"REDIS_URL={stack.addresses.redis_url}\n")

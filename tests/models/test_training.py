@@ -24,7 +24,7 @@ from tests.models.making import two_tastes
 WEIGHTS = (1.0, 3.0, 5.0)
 
 
-def quiet(*_: object) -> None:
+def quiet(what: str, done: int, total: int) -> None:
     """Tell nobody."""
 
 

@@ -95,15 +95,13 @@ def client(stack: Stack) -> Iterator[redis.Redis]:
         yield found
 
 
-def load(server: str, client: redis.Redis, *further: str) -> int:
+def load(server: str, client: Any, *further: str) -> int:
     """Run the command once."""
     port = client.connection_pool.connection_kwargs["port"]
     return main(["catalog", "mongodb", "--url", server, "--redis-url", f"redis://127.0.0.1:{port}/0", *further])
 
 
-def test_documents_become_products(
-    server: str, products: Any, client: redis.Redis, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_documents_become_products(server: str, products: Any, client: Any, capsys: pytest.CaptureFixture[str]) -> None:
     """Ids, times and decimal numbers of MongoDB as JSON can say them; wrong documents are told and stop no other."""
     own = ObjectId()
     made = datetime(2026, 1, 5, tzinfo=UTC)
@@ -127,7 +125,7 @@ def test_documents_become_products(
 
 
 def test_what_the_collection_has_not_is_removed_where_that_is_asked_for(
-    server: str, products: Any, client: redis.Redis, capsys: pytest.CaptureFixture[str]
+    server: str, products: Any, client: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """By default what somebody else has loaded stays."""
     products.insert_many([{"_id": f"p{number}"} for number in range(2_500)])
@@ -141,7 +139,7 @@ def test_what_the_collection_has_not_is_removed_where_that_is_asked_for(
     assert client.hlen(CATALOG) == 2_498
 
 
-def test_again_and_again(server: str, products: Any, client: redis.Redis) -> None:
+def test_again_and_again(server: str, products: Any, client: Any) -> None:
     """New, changed and vanished documents take effect; a turn without any writes nothing; SIGTERM ends it with 0."""
     products.insert_many([{"_id": "a", "name": "A"}, {"_id": "b", "name": "B"}])
     port = client.connection_pool.connection_kwargs["port"]
@@ -175,9 +173,7 @@ def test_again_and_again(server: str, products: Any, client: redis.Redis) -> Non
         ("redis://localhost:secret@", "is no URL of MongoDB"),
     ],
 )
-def test_what_can_not_be_read_is_told(
-    client: redis.Redis, capsys: pytest.CaptureFixture[str], url: str, said: str
-) -> None:
+def test_what_can_not_be_read_is_told(client: Any, capsys: pytest.CaptureFixture[str], url: str, said: str) -> None:
     """And removes nothing."""
     client.hset(CATALOG, "p", "{}")
     assert load(url, client, "--remove-missing") == 1
@@ -187,7 +183,7 @@ def test_what_can_not_be_read_is_told(
     assert client.hlen(CATALOG) == 1
 
 
-def test_trouble_with_some_documents_costs_the_others_nothing(server: str, products: Any, client: redis.Redis) -> None:
+def test_trouble_with_some_documents_costs_the_others_nothing(server: str, products: Any, client: Any) -> None:
     """One that has become wrong stays as it was, of two of one id the last counts, and lost rows are stored again."""
     with collection(server, "products") as documents:
         catalogue = MongoCatalogue(documents, client, remove_missing=False)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import json
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
+from reccore.canary import Measured
 from reccore.errors import ReweighError
 from reccore.totals import Totals
 from recsvc.ops.flink import FlinkUnavailable, read_job
@@ -71,6 +73,21 @@ def test_every_part_tells(bench: Bench) -> None:
     }
 
 
+def test_freshness_is_what_the_canary_measured(bench: Bench) -> None:
+    """With how old that is; without a canary it is not measured, and while Redis is away not known."""
+    assert data(bench)["freshness"] == {
+        "error": None,
+        "outcome": None,
+        "why": "no canary has measured it (reweigh canary)",
+    }
+    bench.measured.append(Measured("seen", 0.15, int(time.time() * 1000) - 90_000))
+    shown = data(bench)["freshness"]
+    assert (shown["error"], shown["outcome"], shown["seconds"]) == (None, "seen", 0.15)
+    assert 90 <= shown["seconds_old"] < 600
+    bench.measured.append(Measured("late", 30, int(time.time() * 1000) + 5_000))  # by a clock that is ahead
+    assert data(bench)["freshness"] == {"error": None, "outcome": "late", "seconds": 30, "seconds_old": 0}
+
+
 def test_changes_by_other_clients_are_among_the_history(bench: Bench) -> None:
     """With their document while it is in force, and as a version only afterwards; at most twenty in all."""
     bench.put_weights(view=2, add_to_cart=3, purchase=5)
@@ -121,7 +138,7 @@ def test_many_viewers_cost_one_look_and_a_slow_server_holds_nobody_up() -> None:
             ("away", {"error": "it is away"}),
             ("broken", {"error": "the service failed; its log says why"}),
         ):
-            wait_until(lambda name=name, wanted=wanted: looks.take("slow", name)[name] == wanted, 60)
+            wait_until(lambda: looks.take("slow", name)[name] == wanted, 60)  # noqa: B023
         assert len(calls) == 1
         gate.set()
         wait_until(lambda: looks.take("slow")["slow"] == {"error": None, "value": 1}, 60)

@@ -67,11 +67,15 @@ class Site:
             while ends:
                 for message in consumer.consume(1_000, timeout=1):
                     assert message.error() is None, message.error()
-                    record = KafkaRecord(message.topic(), message.key() or b"", message.value() or b"")
+                    name, partition, offset = message.topic(), message.partition(), message.offset()
+                    assert name is not None
+                    assert partition is not None
+                    assert offset is not None
+                    record = KafkaRecord(name, message.key() or b"", message.value() or b"")
                     if str(record.event.get("event_id")).startswith(prefix):
                         found[record.event["event_id"]].append(record)
-                    place = (message.topic(), message.partition())
-                    if place in ends and message.offset() + 1 >= ends[place]:
+                    place = (name, partition)
+                    if place in ends and offset + 1 >= ends[place]:
                         del ends[place]
         finally:
             consumer.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import pika
@@ -33,6 +33,16 @@ class NotedChannel:
     def basic_nack(self, tag: int, requeue: bool) -> None:
         """As pika's."""
         self.told.append(("nack", tag, requeue))
+
+
+def noting(waited: list[float]) -> Callable[[float], bool]:
+    """What a handler pauses with: it takes no time, and nobody asks it to end meanwhile."""
+
+    def pause(seconds: float) -> bool:
+        waited.append(seconds)
+        return True
+
+    return pause
 
 
 @dataclass
@@ -93,10 +103,10 @@ def test_all_settled_is_one_acknowledgement() -> None:
 
 def test_what_is_late_is_tried_again_and_the_others_are_acknowledged_alone() -> None:
     """Never several at once while one of them is open, and under the same id."""
-    channel, kafka, waited = NotedChannel(), Moody(), []
+    channel, kafka, waited = NotedChannel(), Moody(), list[float]()
     given = deliveries("a", "late", "b")
     given[1].properties.message_id = None
-    Handler(kafka, NotedDeadLetters(), TYPES).handle(channel, given, lambda seconds: not waited.append(seconds))
+    Handler(kafka, NotedDeadLetters(), TYPES).handle(channel, given, noting(waited))
     assert channel.told == [("ack", 1, False), ("ack", 3, False), ("ack", 2, False)]
     assert waited == [PAUSES[0]]
     sent = [message.value for message in kafka.messages if message.key == b"late"]
@@ -106,9 +116,9 @@ def test_what_is_late_is_tried_again_and_the_others_are_acknowledged_alone() -> 
 
 def test_while_kafka_is_away_everything_goes_back_after_growing_pauses() -> None:
     """Nothing is acknowledged, and nobody is in a hurry."""
-    channel, kafka, waited = NotedChannel(), MemoryEventPublisher(), []
+    channel, kafka, waited = NotedChannel(), MemoryEventPublisher(), list[float]()
     kafka.up = False
-    Handler(kafka, NotedDeadLetters(), TYPES).handle(channel, deliveries("a", "b"), lambda s: not waited.append(s))
+    Handler(kafka, NotedDeadLetters(), TYPES).handle(channel, deliveries("a", "b"), noting(waited))
     assert channel.told == [("nack", 1, True), ("nack", 2, True)]
     assert tuple(waited) == PAUSES
     assert list(PAUSES) == sorted(PAUSES)

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 import redis
-from flask.testing import FlaskClient
 
 with warnings.catch_warnings():  # kafka-python 3.0 reads its own files in a way that Python 3.11 deprecates
     warnings.simplefilter("ignore", DeprecationWarning)
     import kafka  # noqa: F401
 
 from deploy.local.stack import Stack
+from reccore.canary import Measured
 from reccore.event_types import EventTypes
 from reccore.features import FeatureRules
 from reccore.totals import Totals
@@ -54,7 +54,8 @@ TYPES = EventTypes.from_settings({})
 class Bench:
     """The service and everything behind it, in memory."""
 
-    http: FlaskClient
+    http: Any
+    """A ``FlaskClient``, by whose types each answer might have no JSON."""
     users: MemoryUserStore
     statistics: MemoryStatistics
     kafka: MemoryEventPublisher
@@ -68,6 +69,8 @@ class Bench:
     totals: list[Totals | None]
     """The last ones are those in Redis; None while that is away."""
     offsets: MemoryLogOffsets
+    measured: list[Measured | None]
+    """The last one is what the canary measured last."""
 
     def put_weights(self, **weights: float) -> Any:
         """Change the weights over HTTP; gives the answer."""
@@ -85,6 +88,7 @@ def bench() -> Iterator[Bench]:
     settled = MemorySettledRecords(kafka)
     scorers: list[Scorer] = []
     totals: list[Totals | None] = [None]
+    measured: list[Measured | None] = [None]
     offsets = MemoryLogOffsets()
     configurations = configurations_of(session, weights)
     ranking = configurations["ranking"].watcher
@@ -127,6 +131,7 @@ def bench() -> Iterator[Bench]:
             Watched(
                 totals=lambda: totals[-1],
                 written_ms=lambda: 1_700_000_000_500,
+                measured=lambda: measured[-1],
                 statistics=statistics,
                 weights=weights,
                 redis_available=users.ping,
@@ -144,7 +149,19 @@ def bench() -> Iterator[Bench]:
     wait_until(lambda: weights.connected)
     app = create_app(settings, services)
     yield Bench(
-        app.test_client(), users, statistics, kafka, server, weights, settled, clock, services, scorers, totals, offsets
+        app.test_client(),
+        users,
+        statistics,
+        kafka,
+        server,
+        weights,
+        settled,
+        clock,
+        services,
+        scorers,
+        totals,
+        offsets,
+        measured,
     )
     services.stop()
 

@@ -10,7 +10,6 @@ import pytest
 from flask.testing import FlaskClient
 from prometheus_client import REGISTRY
 
-from recsvc import admission
 from recsvc.admission import ApiKeys
 from recsvc.app import create_app
 from recsvc.rate_limit import Rate
@@ -61,7 +60,7 @@ def test_keys_are_compared_whole_and_all_of_them(monkeypatch: pytest.MonkeyPatch
         compared.append((one, other))
         return really(one, other)
 
-    monkeypatch.setattr(admission.hmac, "compare_digest", compare)
+    monkeypatch.setattr(hmac, "compare_digest", compare)
     keys = ApiKeys(SECOND)
     assert [keys.name_of(each) for each in ("new", "old", "n", "")] == ["key 1", "key 2", None, None]
     assert len(compared) == 8

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import pytest
 from jsonschema import ValidationError, validate
@@ -307,7 +307,7 @@ def test_a_bad_document_is_refused_by_name(bench: Bench, body: bytes, field: str
 )
 def test_errors_are_problems(bench: Bench, method: str, path: str, given: dict[str, object], status: int) -> None:
     """Every error is problem+json with its status, never HTML."""
-    answer = bench.http.open(path, method=method, **given)  # type: ignore[arg-type]
+    answer = bench.http.open(path, method=method, **given)
     assert (answer.status_code, answer.content_type) == (status, PROBLEM)
     assert answer.json["status"] == status
     assert answer.json["title"]
@@ -433,6 +433,37 @@ def test_events_of_a_batch_are_written_in_utf_8(bench: Bench) -> None:
     assert json.loads(bench.kafka.messages[-1].value)["metadata"] == large["metadata"]
     answer = bench.http.post("/update/batch", data=b'[{"user_id": NaN}]', content_type="application/json")
     assert (answer.status_code, answer.json["errors"][0]["field"]) == (400, "body")
+
+
+@pytest.mark.parametrize(
+    ("path", "field"),
+    [
+        ("/recommend/%ED%A0%80", "path"),  # half of a surrogate pair
+        ("/profile/a%FF", "path"),
+        ("/features/%C3", "path"),
+        ("/users/%ED%A0%80/events", "path"),
+        ("/users/%ED%A0%80/ratings", "path"),
+        ("/interests/%ED%A0%80", "path"),
+        ("/products/%ED%A0%80", "path"),
+        ("/similar/%ED%A0%80", "path"),
+        ("/%ED%A0%80", "path"),
+        ("/products?after=%ED%A0%80", "after"),
+        ("/products?category=%ff", "category"),
+        ("/recommend/ann?n=5&exclude=p1,%ED%A0%80", "exclude"),
+        ("/recommend/ann?after=%ED%A0%80", "after"),
+    ],
+)
+def test_what_is_no_text_in_a_path_or_a_query(shop: Bench, path: str, field: str) -> None:
+    """It is not taken for other characters, which could be somebody else's id."""
+    # The client would put other characters in the place of such bytes, and a server does not.
+    as_served = {"PATH_INFO": unquote(path.partition("?")[0], "latin-1")}
+    answer = shop.http.get(path, environ_overrides=as_served)
+    assert (answer.status_code, answer.content_type) == (400, PROBLEM)
+    assert answer.json["errors"][0]["field"] == field
+    assert answer.json["errors"][0]["value"].endswith(path.rpartition("=")[2])
+    assert "UTF-8" in answer.json["errors"][0]["allowed"]
+    replaced = "/recommend/%EF%BF%BD"  # a character that stands for what can't be read is one like any other
+    assert shop.http.get(replaced).json["user_id"] == "\ufffd"
 
 
 def test_every_event_over_http_is_counted(bench: Bench) -> None:

@@ -30,8 +30,12 @@ ITEMS = {
     "sofa": encoding.encode_item("1,0,2;2000;;9", [(0, 0), (2_500, 2)]),
     "rare": "0,2,0;500",
 }
-CATALOGUE = {"lamp": {"category": "home"}, "sofa": {"category": "home", "tags": []}, "desk": {"category": "office"}}
-PRODUCTS = {
+CATALOGUE: dict[str, dict[str, Any]] = {
+    "lamp": {"category": "home"},
+    "sofa": {"category": "home", "tags": []},
+    "desk": {"category": "office"},
+}
+PRODUCTS: dict[str, dict[str, Any]] = {
     "lamp": {"user_product_views": 3, "user_product_purchases": 0, "user_product_avg_time": 1500.0},
     "rare": {"user_product_views": 0, "user_product_purchases": 0, "user_product_avg_time": None},
     "sofa": {"user_product_views": 1, "user_product_purchases": 2, "user_product_avg_time": None},
@@ -68,7 +72,7 @@ def test_of_one_user(bench: Bench) -> None:
 
 def test_of_an_unknown_user_and_without_redis(bench: Bench) -> None:
     """Nothing is known: no error; without Redis that is said."""
-    empty = {"user_id": "new", "user_last_interaction": None, "products": {}, "categories": {}}
+    empty: dict[str, Any] = {"user_id": "new", "user_last_interaction": None, "products": {}, "categories": {}}
     answer = bench.http.get("/features/new").json
     assert answer == {**empty, "degraded": False, "attributes": {"brand": {}}}
     bench.users.up = False
@@ -119,7 +123,7 @@ def test_by_attributes_of_products(stored: redis.Redis, stack: Stack) -> None:
     """Each value of an attribute that is asked for is a group as a category is; products without it are in none."""
     for product, attributes in (("lamp", {"brand": "acme", "led": True}), ("sofa", {"brand": "acme"})):
         stored.hset(layout.CATALOG_DETAILS, product, json.dumps({"attributes": attributes}))
-    chosen = {"numbers": NUMBERS, "attributes": ("brand", "led")}
+    chosen: dict[str, Any] = {"numbers": NUMBERS, "attributes": ("brand", "led")}
     with closing(Features(stack.env["REDIS_URL"], EventTypes.from_settings({}), **chosen)) as features:
         found = rows(features.table(["ann"]))
     lamp, sofa, rare = (found["ann", product] for product in ("lamp", "sofa", "rare"))

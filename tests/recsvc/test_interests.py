@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -143,8 +144,13 @@ def test_thirty_to_sixty(bench: Bench, drawn: int) -> None:
     """Both ends of the lot."""
     bench.users.events = {f"user-{n}": [("0:0:1:p1", 5)] for n in range(100)}
     asked = list[int]()
+
+    def draw(most: int) -> int:
+        asked.append(most)
+        return drawn
+
     made = InterestProfiles(
-        bench.users, bench.statistics, bench.weights, bench.kafka, "t", TYPES, draw=lambda n: asked.append(n) or drawn
+        bench.users, bench.statistics, bench.weights, bench.kafka, "t", TYPES, draw=draw
     )  # fmt: skip
     assert made.push_some("user-0", 10)["others"] == FEWEST_OTHERS + drawn
     assert asked == [MOST_OTHERS - FEWEST_OTHERS + 1]
@@ -213,9 +219,11 @@ def test_what_is_read_of_a_store(kind: str, stack: Stack, database: redis.Redis)
     for user_id, each in events.items():
         database.zadd(layout.recent_key(user_id), dict(each))
     interests = Interests.of(InterestProfile("bob", 5, 3, {"shoes": 3.0}, 7))
-    vectors = {"bob": (dict(interests.vector), interests.about())}
-    database.hset(layout.interests_key("bob"), mapping=vectors["bob"][0])
-    database.hset(layout.about_interests_key("bob"), mapping=vectors["bob"][1])
+    vectors: dict[str, tuple[Mapping[str, str], Mapping[str, str]]] = {
+        "bob": (dict(interests.vector), interests.about())
+    }
+    database.hset(layout.interests_key("bob"), mapping=dict(vectors["bob"][0]))
+    database.hset(layout.about_interests_key("bob"), mapping=dict(vectors["bob"][1]))
     database.hset("catalog:products", "p", "{}")
     real = RedisUserStore(stack.addresses.redis_url, timeout_ms=1_000)
     used: UserStore = real if kind == "real" else MemoryUserStore(events=events, vectors=vectors)

@@ -56,8 +56,9 @@ def test_an_event_is_in_the_answer_when_the_rows_of_all_its_tags_hold_it(bench: 
     """A row of a lower number was written before it; one of a higher number holds it too."""
     position = sent(bench)
     assert asked(bench, position) == {"state": "pending"}
-    for rows in ({"a": 7}, {"a": 7, "b": 6}, {"a": 0, "b": 9}):
-        bench.users.users["u"] = stored(arrival(7, "0:0:0:p", "a", "b"), **rows)
+    numbers: Any
+    for numbers in ({"a": 7}, {"a": 7, "b": 6}, {"a": 0, "b": 9}):
+        bench.users.users["u"] = stored(arrival(7, "0:0:0:p", "a", "b"), **numbers)
         assert asked(bench, position) == {"state": "pending"}
     bench.users.users["u"] = stored(arrival(6, "0:0:5:p", "a"), arrival(7, "0:0:0:p", "a", "b"), a=7, b=9)
     assert asked(bench, position) == {"state": "applied"}

@@ -78,20 +78,24 @@ def test_pages(shop: Bench) -> None:
 
 
 @pytest.mark.parametrize(
-    ("query", "found"),
+    ("query", "found", "total"),
     [
-        ("category=home", ["p1", "p2"]),
-        ("category=none", []),
-        ("max_price=9.5", ["p1", "p4"]),
-        ("min_price=3", ["p1", "p2"]),
-        ("category=home&min_price=10&max_price=60", ["p2"]),
-        ("after=p3", ["p4"]),
-        ("after=p9", []),
+        ("category=home", ["p1", "p2"], 2),
+        ("category=none", [], 0),
+        ("max_price=9.5", ["p1", "p4"], 2),
+        ("min_price=3", ["p1", "p2"], 2),
+        ("category=home&min_price=10&max_price=60", ["p2"], 1),
+        ("category=toys&after=p3", ["p4"], 2),
+        ("category=toys&after=p1&n=1", ["p3"], 2),
+        ("after=p3", ["p4"], 4),
+        ("after=p9", [], 4),
     ],
 )
-def test_some_products(shop: Bench, query: str, found: list[str]) -> None:
-    """By category and price; one without a price is of none."""
-    assert [each["product_id"] for each in get(shop, f"/products?{query}")["products"]] == found
+def test_some_products(shop: Bench, query: str, found: list[str], total: int) -> None:
+    """By category and price; one without a price is of none. The total counts what matches, on whatever page."""
+    page = get(shop, f"/products?{query}")
+    assert ([each["product_id"] for each in page["products"]], page["total"]) == (found, total)
+    assert page["next"] == ("p3" if "n=1" in query else None)
 
 
 @pytest.mark.parametrize(

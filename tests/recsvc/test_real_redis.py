@@ -37,7 +37,7 @@ TYPES = EventTypes.from_settings({})
 
 
 @pytest.fixture
-def store(stack: Stack, database: redis.Redis) -> Any:
+def store(stack: Stack, database: Any) -> Any:
     """The real store, started."""
     made = RedisUserStore(stack.addresses.redis_url, timeout_ms=75)
     made.start()
@@ -46,14 +46,14 @@ def store(stack: Stack, database: redis.Redis) -> Any:
 
 
 @pytest.fixture
-def sweep(database: redis.Redis) -> Any:
+def sweep(database: Any) -> Any:
     """The sweep, unpaced."""
     made = ScoreSweep(database, now=lambda: 1_000, sleep=lambda _: None)
     yield made
     made.close()
 
 
-def put_user(client: redis.Redis, user_id: str, tags: dict[str, str], bought: tuple[str, ...] = ()) -> None:
+def put_user(client: Any, user_id: str, tags: dict[str, str], bought: tuple[str, ...] = ()) -> None:
     """Store a user's counts, as the job does."""
     client.hset(layout.counts_key(user_id), mapping=tags)
     if bought:
@@ -61,7 +61,7 @@ def put_user(client: redis.Redis, user_id: str, tags: dict[str, str], bought: tu
 
 
 @pytest.mark.parametrize("kind", ["memory", "real"])
-def test_the_store_gives_what_the_job_has_written(kind: str, store: RedisUserStore, database: redis.Redis) -> None:
+def test_the_store_gives_what_the_job_has_written(kind: str, store: RedisUserStore, database: Any) -> None:
     """Fake and real alike: counts and purchases of a user, nothing for an unknown one, several in their order."""
     put_user(database, "a{b}/ü", {"shoes": "1,2,3;5"}, ("p1", "p2"))
     expected = StoredUser({"shoes": "1,2,3;5"}, frozenset({"p1", "p2"}))
@@ -71,7 +71,7 @@ def test_the_store_gives_what_the_job_has_written(kind: str, store: RedisUserSto
     assert [dict(each) for each in used.counts(["nobody", "a{b}/ü"])] == [{}, dict(expected.rows)]
 
 
-def test_a_paused_redis_costs_one_wait(stack: Stack, store: RedisUserStore, database: redis.Redis) -> None:
+def test_a_paused_redis_costs_one_wait(stack: Stack, store: RedisUserStore, database: Any) -> None:
     """The first request waits for its time limit, the next ones not at all, and the store recovers by itself."""
     put_user(database, "ann", {"shoes": "1,0,0;5"})
     known = store.user("ann")
@@ -86,7 +86,7 @@ def test_a_paused_redis_costs_one_wait(stack: Stack, store: RedisUserStore, data
     assert store.user("ann") == known
 
 
-def test_a_restarted_redis_is_found_again(stack: Stack, store: RedisUserStore, database: redis.Redis) -> None:
+def test_a_restarted_redis_is_found_again(stack: Stack, store: RedisUserStore, database: Any) -> None:
     """Connections of before the restart are replaced."""
     store.user("ann")
     stack.kill("redis")
@@ -96,9 +96,7 @@ def test_a_restarted_redis_is_found_again(stack: Stack, store: RedisUserStore, d
     assert store.user("nobody") == NOBODY
 
 
-def test_a_key_that_holds_something_else_fails_its_own_requests_alone(
-    store: RedisUserStore, database: redis.Redis
-) -> None:
+def test_a_key_that_holds_something_else_fails_its_own_requests_alone(store: RedisUserStore, database: Any) -> None:
     """Redis is not away because of it: other users are read, and over the same connection."""
     put_user(database, "ann", {"shoes": "1,0,0;5"})
     database.set(layout.counts_key("odd"), "text")
@@ -158,7 +156,7 @@ def _refused(store: RedisUserStore) -> float:
     return time.monotonic() - began
 
 
-def test_statistics_are_loaded_and_followed(stack: Stack, database: redis.Redis) -> None:
+def test_statistics_are_loaded_and_followed(stack: Stack, database: Any) -> None:
     """What was there before the start, what changes afterwards, and a catalogue that is loaded later."""
     row = encoding.encode_product_statistics((1, 0, 0), 7, ["learned"])
     database.hset(layout.PRODUCT_STATISTICS, "p1", row)
@@ -184,7 +182,7 @@ def test_statistics_are_loaded_and_followed(stack: Stack, database: redis.Redis)
 
 @pytest.mark.parametrize("followed", [False, True])
 def test_changes_that_were_trimmed_before_they_were_read_are_noticed(
-    stack: Stack, database: redis.Redis, caplog: pytest.LogCaptureFixture, followed: bool
+    stack: Stack, database: Any, caplog: pytest.LogCaptureFixture, followed: bool
 ) -> None:
     """A reader that fell behind reads everything again at once; one that keeps up does not."""
 
@@ -225,7 +223,7 @@ numbers = st.one_of(
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.tuples(numbers, numbers, numbers), st.lists(st.tuples(*[st.integers(0, 10**9)] * 3), min_size=1, max_size=5))
 def test_stored_scores_are_those_of_the_rules(
-    database: redis.Redis, sweep: ScoreSweep, values: tuple[float, ...], rows: list[tuple[int, ...]]
+    database: Any, sweep: ScoreSweep, values: tuple[float, ...], rows: list[tuple[int, ...]]
 ) -> None:
     """For any weights, the text of every score is that of reccore."""
     database.flushall()
@@ -237,7 +235,7 @@ def test_stored_scores_are_those_of_the_rules(
     assert database.hgetall(layout.profile_key("u")) == expected
 
 
-def test_an_older_version_writes_nothing(database: redis.Redis, sweep: ScoreSweep) -> None:
+def test_an_older_version_writes_nothing(database: Any, sweep: ScoreSweep) -> None:
     """The version only rises, and a pass of a version that is not in force ends at once."""
     put_user(database, "u", {"shoes": "1,0,0;5"})
     new, old = Weights(NAMES, (2, 0, 0)), Weights(NAMES, (1, 0, 0))
@@ -253,7 +251,7 @@ def test_an_older_version_writes_nothing(database: redis.Redis, sweep: ScoreSwee
 
 
 def test_what_is_none_of_ours_costs_nobody_else_the_sweep(
-    database: redis.Redis, sweep: ScoreSweep, caplog: pytest.LogCaptureFixture
+    database: Any, sweep: ScoreSweep, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A key of another type, and counts that nobody can read, are left out by name; all others get their scores."""
     caplog.set_level("DEBUG", "recsvc.sweep")
@@ -273,14 +271,14 @@ def test_what_is_none_of_ours_costs_nobody_else_the_sweep(
         assert f"user '{user_id}' is left out" in caplog.text
 
 
-def test_a_record_of_another_type_is_waited_out(database: redis.Redis, sweep: ScoreSweep) -> None:
+def test_a_record_of_another_type_is_waited_out(database: Any, sweep: ScoreSweep) -> None:
     """It is nobody's user, so it is told like a Redis that is away, which the sweeper tries again."""
     database.set(layout.WEIGHTS_IN_FORCE, "x")
     with pytest.raises(StoreUnavailable):
         sweep.record()
 
 
-def test_expired_tags_go_from_both_hashes(database: redis.Redis, sweep: ScoreSweep) -> None:
+def test_expired_tags_go_from_both_hashes(database: Any, sweep: ScoreSweep) -> None:
     """At 1,000 s with a time to live of 100 s: what was written before 900 s goes, and a user with nothing left too."""
     put_user(database, "some", {"old": "1,0,0;5;899", "new": "1,0,0;5;900", "ever": "1,0,0;5"})
     put_user(database, "none", {"old": "1,0,0;5;1"})
@@ -296,7 +294,7 @@ def test_expired_tags_go_from_both_hashes(database: redis.Redis, sweep: ScoreSwe
     assert not database.exists(layout.counts_key("none"), layout.profile_key("none"))
 
 
-def test_expired_products_go_too(database: redis.Redis, sweep: ScoreSweep) -> None:
+def test_expired_products_go_too(database: Any, sweep: ScoreSweep) -> None:
     """Also of users without tags; numbers and sums stay as they are. Without expiry nobody looks at them."""
     for user in ("u", "{v}"):
         items = {"old": "1,0,0;5;899", "new": "1,0,0;5;900;7;12:1", "ever": "1,0,0;5;;8;13:1", "bare": "1,0,0;5"}
@@ -319,7 +317,7 @@ return 1
 """
 
 
-def test_no_newer_count_is_overwritten_and_no_older_score_stays(stack: Stack, database: redis.Redis) -> None:
+def test_no_newer_count_is_overwritten_and_no_older_score_stays(stack: Stack, database: Any) -> None:
     """Weights change again and again under writers of which one is always late: at rest all scores are exact."""
     users = [f"u{i}" for i in range(300)]
     for user in users:
@@ -381,7 +379,7 @@ def running(sweep: ScoreSweep, server: MemoryServer) -> Iterator[list[int]]:
         passes.append(version)
         return make_pass(version, weights, **given)
 
-    sweep.run = run  # type: ignore[method-assign,assignment]
+    sweep.run = run  # type: ignore[method-assign]
     sweeper = Sweeper(sweep, watcher, Settings(event_types=TYPES))
     thread = threading.Thread(target=sweeper.run)
     thread.start()
@@ -397,7 +395,7 @@ WEIGHTS = "/config/recommendation/weights"
 
 
 def test_a_sweeper_with_fewer_event_types_follows_those_it_has(
-    database: redis.Redis, sweep: ScoreSweep, caplog: pytest.LogCaptureFixture
+    database: Any, sweep: ScoreSweep, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The weights of other processes are swept once, for the types that are known here, and told of once."""
     put_user(database, "u", {"shoes": "2,1,0,9;5"})
@@ -416,7 +414,7 @@ def test_a_sweeper_with_fewer_event_types_follows_those_it_has(
 
 @pytest.mark.parametrize("document", ["nonsense", '{"view": 1, "wishlist": 2}'])
 def test_a_sweeper_waits_out_weights_that_it_cannot_read(
-    database: redis.Redis, sweep: ScoreSweep, caplog: pytest.LogCaptureFixture, document: str
+    database: Any, sweep: ScoreSweep, caplog: pytest.LogCaptureFixture, document: str
 ) -> None:
     """It makes no pass that Redis would refuse, says so once, and follows the next weights."""
     put_user(database, "u", {"shoes": "2,1,0;5"})
@@ -434,7 +432,7 @@ def test_a_sweeper_waits_out_weights_that_it_cannot_read(
     assert sum(f"version {ahead}: what Redis holds of it" in each.message for each in caplog.records) == 1
 
 
-def test_the_sweeper_follows_the_weights(database: redis.Redis) -> None:
+def test_the_sweeper_follows_the_weights(database: Any) -> None:
     """A change, one that Redis knows before ZooKeeper tells, and a Redis that lost everything: scores follow."""
     server = MemoryServer()
     watcher = WeightsWatcher(MemoryCoordination(server), TYPES, role="sweeper")

@@ -44,12 +44,11 @@ def modelled(bench: Bench) -> Bench:
     return bench
 
 
-def asked(bench: Bench, path: str = "/recommend/u", **query: Any) -> dict[str, Any]:
+def asked(bench: Bench, path: str = "/recommend/u", **query: Any) -> Any:
     """The answer."""
     answer = bench.http.get(path, query_string=query)
     assert answer.status_code == 200, answer.text
-    found: dict[str, Any] = answer.json
-    return found
+    return answer.json
 
 
 def ids(answer: dict[str, Any]) -> list[str]:
@@ -234,7 +233,7 @@ def test_recommendations_as_an_array(modelled: Bench) -> None:
     answer: Any = asked(modelled, "/recommendations/7", n=5, include_bought="true")
     assert isinstance(answer, list)
     assert len(answer) == 5
-    found = {each["product_id"]: each for each in asked(modelled, "/recommendations/7", n=100, include_bought="true")}  # type: ignore[attr-defined]
+    found = {each["product_id"]: each for each in asked(modelled, "/recommendations/7", n=100, include_bought="true")}
     assert found["p3"]["rating"] == 4.5
     entry = found[first["product_id"]]
     assert (entry["description"], entry["attributes"], entry["rating"]) == ("warm", {"w": 4}, None)

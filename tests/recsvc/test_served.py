@@ -90,6 +90,12 @@ def test_every_worker_has_the_weights_when_the_change_is_answered(port: int, dat
             )
 
 
+def test_bytes_that_are_no_text_are_no_user(port: int) -> None:
+    """Half of a surrogate pair, as it arrives through the server."""
+    status, problem, kind = ask(port, "/recommend/%ED%A0%80")
+    assert (status, kind, problem["errors"][0]["field"]) == (400, "application/problem+json", "path")
+
+
 def test_another_clients_document_takes_effect(port: int, stack: Stack, database: redis.Redis) -> None:
     """Set in ZooKeeper directly, a valid document is in force in both workers, a bad one in neither."""
     client = KazooClient(stack.addresses.zookeeper)

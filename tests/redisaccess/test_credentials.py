@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,7 +32,7 @@ from reweigh.follow.catalogue import Catalogue
 from reweigh.follow.interests import InterestTable
 from reweigh.follow.ratings import RatingTable
 from reweigh.follow.recommendations import RecommendationTable
-from reweigh.follow.table import Batch, Judged
+from reweigh.follow.table import Batch, Judged, Table
 from reweigh.follow.writing import writing_of
 from reweigh.namespaces import Namespaces
 from reweigh.products import CatalogProduct
@@ -87,7 +88,7 @@ def test_each_does_its_work(ground: Ground) -> None:
             models.publish(made_up())
     with client_of(url(ground, "follow"), decode_responses=True) as client:
         place, writing = ("any", 0), writing_of(client)
-        batch = [
+        batch: list[tuple[Table, list[Any]]] = [
             (Catalogue("any"), [CatalogProduct("p1", "One", (), None, None), "p2"]),
             (RatingTable("any"), [Rating(None, "a{b}", f"p{number}", 4.0, number) for number in range(1_002)]),
             (InterestTable("any"), [InterestProfile("x", 5, 1, {"shoes": 1.0}, 7)]),

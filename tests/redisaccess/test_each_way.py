@@ -91,7 +91,7 @@ def test_the_cap_holds(ground: Ground, client: Any) -> None:
     caps = {TAGS: RowCap(2), ITEMS: RowCap(1)}
     with closing(connected_store(ground.url, patience_seconds=30, caps=caps)) as made:
         made.open("test", 1, 0)
-        many = {"a": (3, 0, 0), "b": (2, 0, 0), "c": (1, 0, 0)}
+        many: dict[str, tuple[int, ...]] = {"a": (3, 0, 0), "b": (2, 0, 0), "c": (1, 0, 0)}
         made.commit_profiles([rows_of(user, many) for user in USERS], STAMP)
     for user in USERS:
         assert client.hgetall(layout.profile_key(user)) == {"a": "3", "b": "2"}

@@ -292,8 +292,8 @@ def test_slots_that_move_meanwhile(ground: Ground, client: Any, sides: Namespace
     sides.begin(SAVEPOINT)
     moved = list[int]()
 
-    def meddle(_: str, done: int, _total: int) -> None:
-        if done > SLOTS / 2 and not moved:
+    def meddle(what: str, done: int, total: int) -> None:
+        if done > total / 2 and not moved:
             moved.append(slot(layout.profile_key("u1")))
             move(ground, moved[0])
 
@@ -311,8 +311,8 @@ def test_a_master_dies_meanwhile() -> None:
         sides.begin(SAVEPOINT)
         killed = list[int]()
 
-        def kill(_: str, done: int, _total: int) -> None:
-            if done > SLOTS / 2 and not killed:
+        def kill(what: str, done: int, total: int) -> None:
+            if done > total / 2 and not killed:
                 killed.append(done)
                 ground.servers[1].kill()
 
@@ -335,7 +335,7 @@ def test_readers_under_load(ground: Ground, client: Any, sides: Namespaces) -> N
                 for user in USERS:
                     found = service.user(user, items=True)
                     count = found.rows["tag"].partition(",")[0]
-                    assert (found.purchased, list(found.items)) == ({f"p{count}"}, [f"p{count}"])
+                    assert {*found.purchased} == {*found.items} == {f"p{count}"}
                     read[0] += 1
         except BaseException as exc:
             failed.append(exc)

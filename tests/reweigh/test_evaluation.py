@@ -16,13 +16,15 @@ from reccore.event_types import EventTypes
 from reccore.ranking import PRIOR_EVENTS, Product, rank_popular, rank_products, taste, typical_weight
 from reccore.scoring import score
 from reccore.weights import Weights, parse_weights
+from recsvc.models.model import BLEND
 from reweigh.answers import Answers
 from reweigh.cli import main
 from reweigh.dataset import Dataset, Flags, data_files, hold_out_after, hold_out_newest, read_dataset, time_at
-from reweigh.evaluation import ALS, BLEND, LIFT, NEIGHBOURS, POPULAR, PURCHASES, Comparison
+from reweigh.evaluation import PURCHASES, Comparison
 from reweigh.evaluation import compare as compare_rankings
 from reweigh.metrics import bootstrap_mean, ndcg, recall
 from reweigh.train.fitting import Choice
+from reweigh.train.measuring import ALS, LIFT, NEIGHBOURS, POPULAR
 from reweigh.train.model_answers import ModelAnswers
 
 TYPES = EventTypes.from_settings({})

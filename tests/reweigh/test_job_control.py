@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from deploy.local import flink
+from deploy.local import Stack, flink
 from deploy.local.cluster_jobs import JobState
 from deploy.local.home import Home
 from deploy.local.job import job_options
@@ -87,6 +87,11 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
     return made
 
 
+def control(cluster: Cluster) -> JobControl:
+    """The job of that stack."""
+    return JobControl(cast("Stack", cluster))
+
+
 def _state(home: Home) -> Path:
     """Leave a checkpoint of a job with the settings of now."""
     folder = flink.checkpoints_folder(home) / "job" / "chk-1"
@@ -99,12 +104,12 @@ def _state(home: Home) -> Path:
 
 def test_without_a_keeper_it_is_submitted_directly(cluster: Cluster) -> None:
     """After ``STACK_JOB=none make up`` nobody else would do it."""
-    said = JobControl(cluster).submit()
+    said = control(cluster).submit()
     assert "the first record" in said
     assert cluster.submitted == [None]
     state = _state(cluster.home)
-    JobControl(cluster).stop()
-    assert str(state) in JobControl(cluster).resume(None)
+    control(cluster).stop()
+    assert str(state) in control(cluster).resume(None)
     assert cluster.submitted == [None, None]
     assert not cluster.home.job_stopped.exists()
 
@@ -114,10 +119,10 @@ def test_a_keeper_is_left_to_submit_it(cluster: Cluster) -> None:
     cluster.keeper = 7
     cluster.home.job_stopped.touch()
     state = _state(cluster.home)
-    assert str(state) in JobControl(cluster).submit()
+    assert str(state) in control(cluster).submit()
     assert cluster.submitted == []
-    JobControl(cluster).stop()
-    JobControl(cluster).resume(state)
+    control(cluster).stop()
+    control(cluster).resume(state)
     assert [restore.path for restore in cluster.submitted] == [state]
     assert not cluster.home.job_stopped.exists()
 
@@ -128,10 +133,10 @@ def test_state_of_another_shape_is_not_passed_over(cluster: Cluster) -> None:
     cluster.home.job_stopped.touch()
     remember_settings(cluster.home, {"TAG_EXPIRY_SECONDS": "60"})
     with pytest.raises(CommandError, match=rf"{state}.*reweigh replay.*--anew"):
-        JobControl(cluster).submit()
+        control(cluster).submit()
     assert cluster.submitted == []
     assert cluster.home.job_stopped.exists()
-    assert "the first record" in JobControl(cluster).submit(anew=True)
+    assert "the first record" in control(cluster).submit(anew=True)
     assert cluster.submitted == [None]
 
 
@@ -140,7 +145,7 @@ def test_rescaling(cluster: Cluster, keeper: int) -> None:
     """By way of the keeper, or without one by a savepoint and a submission."""
     cluster.keeper = keeper
     cluster.run()
-    assert "runs with 2" in JobControl(cluster).rescale(2)
+    assert "runs with 2" in control(cluster).rescale(2)
     assert (cluster.parallelism, cluster.number) == (2, 2)
     assert len(cluster.submitted) == (0 if keeper else 1)
     assert not cluster.home.job_stopped.exists()
@@ -151,7 +156,7 @@ def test_rescaling_to_what_is_in_force(cluster: Cluster, keeper: int) -> None:
     """The job is left alone: there is no other to wait for."""
     cluster.keeper = keeper
     cluster.run()
-    assert "already" in JobControl(cluster).rescale(1)
+    assert "already" in control(cluster).rescale(1)
     assert cluster.number == 1
 
 
@@ -160,14 +165,14 @@ def test_what_is_stopped_is_not_rescaled(cluster: Cluster, keeper: int) -> None:
     """And nothing is remembered of it; nor is a job made where there was none."""
     cluster.keeper = keeper
     cluster.run()
-    JobControl(cluster).stop()
+    control(cluster).stop()
     with pytest.raises(CommandError, match="resume it first"):
-        JobControl(cluster).rescale(2)
+        control(cluster).rescale(2)
     assert read_settings(cluster.home, {}).sizes.parallelism == 1
     cluster.home.job_stopped.unlink()
     if not keeper:
         with pytest.raises(CommandError, match="submit it first"):
-            JobControl(cluster).rescale(2)
+            control(cluster).rescale(2)
 
 
 def test_anew_is_an_option_of_submit() -> None:

@@ -35,7 +35,7 @@ def records_since(bootstrap: str, begin: dict[tuple[str, int], int]) -> list[con
     ends = positions(bootstrap)
     consumer.assign([confluent_kafka.TopicPartition(*place, offset) for place, offset in begin.items()])
     wanted = sum(ends.values()) - sum(begin.values())
-    found = []
+    found = list[confluent_kafka.Message]()
     while len(found) < wanted:
         message = consumer.poll(10)
         assert message is not None
@@ -121,11 +121,13 @@ def test_load_sends_each_event_to_its_topic_keyed_by_user(
     found = records_since(servers.addresses.kafka, begin)
     topics = {"view": "view-events", "click": "view-events", "cart": "add-to-cart-events"}
     for message in found:
-        event = json.loads(message.value())
+        event = json.loads(message.value() or b"")
         assert message.topic() == topics.get(event["event_type"], "purchase-events")
         assert message.key() == str(event["user_id"]).encode()
         assert message.timestamp()[1] > 1_700_000_000_000
-    assert sorted(json.loads(each.value())["event_id"] for each in found) == sorted(f"load-{n}" for n in range(200))
+    assert sorted(json.loads(each.value() or b"")["event_id"] for each in found) == sorted(
+        f"load-{n}" for n in range(200)
+    )
     of_user = [(each.topic(), each.partition()) for each in found if each.key() == b"3"]
     assert len(set(of_user)) == 3
 

@@ -8,7 +8,8 @@ import pytest
 
 from reccore.errors import SettingError
 from reweigh.errors import CommandError
-from reweigh.settings import export_settings, read_settings
+from reweigh.metrics_page import metrics_port
+from reweigh.settings import export_settings, read_settings, values_and_own
 
 
 def local_stack(folder: Path) -> Path:
@@ -89,3 +90,21 @@ def test_a_secret_file_names_a_deployment_too(tmp_path: Path) -> None:
     (tmp_path / "redis").write_text("redis://shop/0")
     settings = read_settings(environment={"REDIS_URL_FILE": f"{tmp_path}/redis"}, start=tmp_path)
     assert (settings.redis_url, settings.kafka_bootstrap) == ("redis://shop/0", "")
+
+
+def test_a_process_own_settings_may_be_in_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the environment only what is named is taken beside a file, and an empty text is no value."""
+    file = tmp_path / "stack.env"
+    file.write_text("API_URL=http://one\nHOST=file\nPORT=1\n")
+    monkeypatch.setenv("API_URL", "http://two")
+    monkeypatch.setenv("HOST", "")
+    monkeypatch.setenv("PORT", "2")
+    assert values_and_own(file, ("HOST", "PORT")) == {"API_URL": "http://one", "HOST": "file", "PORT": "2"}
+
+
+@pytest.mark.parametrize("given", ["-1", "65536", "٣", "1.0"])
+def test_a_metrics_port_that_is_none(given: str) -> None:
+    """The message names the setting."""
+    with pytest.raises(SettingError, match=r"FOLLOW_METRICS_PORT=.*a port, or 0 for none"):
+        metrics_port({"FOLLOW_METRICS_PORT": given}, "FOLLOW_METRICS_PORT")
+    assert metrics_port({}, "FOLLOW_METRICS_PORT") == 0

@@ -127,7 +127,7 @@ def test_the_documented_rates_are_those_of_the_code(bench: Bench) -> None:
     settings = Settings(
         event_types=TYPES, config_api_keys=("key",), read_limit=Rate(1, 3600), ingest_limit=Rate(1, 3600)
     )
-    http = create_app(settings, bench.services).test_client()
+    http: Any = create_app(settings, bench.services).test_client()
     described: dict[str, dict[str, Any]] = http.get("/openapi.json").json["paths"]
     http.get("/profile/u")
     http.post("/update", json=EVENT)

@@ -28,11 +28,13 @@ from recsvc.errors import StoreUnavailable
 from recsvc.models.feed import ModelFeed
 from recsvc.models.store import ModelStore
 from recsvc.statistics_feed import StatisticsFeed
+from recsvc.stored_figures import StoredFiguresReader
 from recsvc.sweep import ScoreSweep
 from recsvc.totals_reader import TotalsReader
 from recsvc.user_store import RedisUserStore
 from recsvc.weights_record import read_weights_record
 from reweigh.at_rest import read_totals
+from reweigh.canary.outcome import StoredOutcome
 from reweigh.cli import main
 from reweigh.doctor import check_redis
 from reweigh.features import Features
@@ -57,13 +59,13 @@ STAMP = WeightsStamp(7, WEIGHTS.as_json().decode())
 ODD = "an{odd}user"
 JOB, SERVICE, SWEEPER = "reweigh-job", "reweigh-service", "reweigh-sweeper"
 COMMANDS, FOLLOW, VERIFY = "reweigh-commands", "reweigh-follow", "reweigh-verify"
-TRAIN, PUBLISH = "reweigh-train", "reweigh-publish"
+TRAIN, PUBLISH, CANARY = "reweigh-train", "reweigh-publish", "reweigh-canary"
 
 
 def acl_lines() -> list[str]:
     """The lines of the document."""
     lines = re.findall(r"^ACL SETUSER .*$", DOCUMENT.read_text(encoding="utf-8"), re.MULTILINE)
-    assert len(lines) == 9
+    assert len(lines) == 10
     return lines
 
 
@@ -268,6 +270,17 @@ def test_verify_reads_everything(address: str) -> None:
         assert features.table()["product_id"].to_pylist() == ["p1"]
 
 
+def test_the_canary_leaves_what_it_measured(address: str) -> None:
+    """And the service reads it."""
+    with closing(StoredOutcome(url(address, CANARY))) as outcome:
+        outcome.note("seen", 0.2)
+    reader = StoredFiguresReader(url(address, SERVICE), timeout_ms=5_000)
+    found = reader.measured()
+    reader.stop()
+    assert found is not None
+    assert (found.outcome, found.seconds) == ("seen", 0.2)
+
+
 NOT_THEIRS = [
     (JOB, "HSET catalog:products p x"),
     (JOB, "DEL user:profile:ann"),
@@ -301,6 +314,10 @@ NOT_THEIRS = [
     (FOLLOW, "HSET weights:in_force version 1"),
     (VERIFY, "HSET user:profile:ann shoes 1"),
     (VERIFY, "HGETALL other"),
+    (SERVICE, "HSET canary:outcome outcome seen"),
+    (CANARY, "HGETALL {user:profile:ann}:counts"),
+    (CANARY, "HSET verify:outcome differences 0"),
+    (CANARY, "DEL canary:outcome"),
 ]
 EVERYBODY_NOT = [
     "FLUSHALL",
@@ -320,7 +337,7 @@ def test_what_a_user_does_not_need_is_refused(address: str, user: str, command: 
         client.execute_command(*command.split())
 
 
-@pytest.mark.parametrize("user", [JOB, SERVICE, SWEEPER, COMMANDS, FOLLOW, TRAIN, PUBLISH, VERIFY])
+@pytest.mark.parametrize("user", [JOB, SERVICE, SWEEPER, COMMANDS, FOLLOW, TRAIN, PUBLISH, VERIFY, CANARY])
 def test_none_of_them_governs_the_server(address: str, user: str) -> None:
     """No user may empty it, look at its settings or users, or stop it."""
     with redis.Redis.from_url(url(address, user)) as client:

@@ -66,10 +66,10 @@ def test_a_redis_elsewhere(home: Home) -> None:
     (home.path / "ports.json").write_text(json.dumps(dict.fromkeys(PORTS, 1)))
     stack = Stack(home.path, environment={})
     assert stack.env["REDIS_URL"] == url
-    assert "redis" not in _default_parts(stack)
+    assert "redis" not in _default_parts((), stack.settings.redis_url)
     remember_settings(home, {REDIS_URL: ""})
     assert stack.env["REDIS_URL"] == "redis://127.0.0.1:1/0"
-    assert "redis" in _default_parts(stack)
+    assert "redis" in _default_parts((), stack.settings.redis_url)
     for wrong, said in (("redis://:secret@h:1", "without a password"), ("http://h", "allowed is redis://")):
         with pytest.raises(StackError, match=said) as refused:
             read_settings(home, {REDIS_URL: wrong})

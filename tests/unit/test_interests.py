@@ -17,6 +17,7 @@ from reccore.dead_letters import Reason
 from reccore.errors import RejectedEvent
 from reccore.event_types import EventTypes
 from reccore.interests import HistoryItem, InterestProfile, Interests, parse_profile, profile_message, unit_vector
+from reccore.slots import slot
 from reccore.weights import default_weights
 
 TYPES = EventTypes.from_settings({})
@@ -140,5 +141,5 @@ def test_keys_tell_whose_they_are(user_id: str) -> None:
     for key in (*counted, layout.purchased_key(user_id), layout.arrivals_key(user_id)):
         assert not layout.is_followed_key(key)
         assert layout.user_of_key(key) == (user_id if key in counted else None)
-    assert layout.slot(layout.ratings_key(user_id)) == layout.slot(layout.profile_key(user_id))
-    assert layout.slot(layout.about_interests_key(user_id)) == layout.slot(layout.interests_key(user_id))
+    assert slot(layout.ratings_key(user_id)) == slot(layout.profile_key(user_id))
+    assert slot(layout.about_interests_key(user_id)) == slot(layout.interests_key(user_id))

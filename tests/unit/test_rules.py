@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import math
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -155,7 +156,7 @@ def test_times_read_back(milliseconds: int) -> None:
 
 def test_dead_letter_always_fits() -> None:
     """A value of any size makes a message that the topic takes; one that fits is kept to the byte."""
-    place = {"topic": "t", "partition": 0, "offset": 7, "timestamp": 1}
+    place: dict[str, Any] = {"topic": "t", "partition": 0, "offset": 7, "timestamp": 1}
     kept = dead_letter("not_json", "x", **place, raw=b"x" * LARGEST_VALUE_KEPT)
     left_out = dead_letter("not_json", "x", **place, raw=b"x" * (LARGEST_VALUE_KEPT + 1))
     assert len(left_out) < len(kept) < 4 * 1024 * 1024

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from reweigh.archive.events import Records as Read
 from reweigh.archive.log import Log
+from reweigh.archive.records import Records as Read
 from reweigh.archive.store import LocalStore
 from reweigh.errors import CommandError
 from reweigh.verify.archived import ArchivedLog

@@ -131,7 +131,7 @@ def items(recount: Recount) -> dict[tuple[str, str], tuple[int, int, int, int]]:
     """Views by user and product, how many of them are unsure, and sum and number of their durations."""
     recount.count()
     rows = recount.database.sql("SELECT user_id, tag, c0, u0, s0, k0 FROM wanted_items WHERE kept").fetchall()
-    return {(user, product): tuple(figures) for user, product, *figures in rows}  # type: ignore[misc]
+    return {(user, product): tuple(figures) for user, product, *figures in rows}
 
 
 def totals(recount: Recount) -> dict[str, tuple[int, int]]:

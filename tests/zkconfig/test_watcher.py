@@ -15,7 +15,7 @@ from reccore.event_types import EventTypes
 from reccore.weights import parse_weights
 from tests.waiting import wait_until
 from zkconfig import last_good, open_watcher
-from zkconfig.coordination import Coordination, Operation
+from zkconfig.coordination import Operation
 from zkconfig.documents import MEMBERS, weights_kind
 from zkconfig.kazoo_client import KazooCoordination
 from zkconfig.memory import MemoryCoordination, MemoryServer
@@ -152,7 +152,7 @@ def test_a_listener_that_fails_stops_nothing(server: MemoryServer, watch: Callab
     watcher = watch()
     wait_until(lambda: watcher.connected)
     told: list[int] = []
-    watcher.on_change += [lambda _: [].index(1), lambda _: int(None), lambda value: told.append(value.version)]  # type: ignore[arg-type,func-returns-value,call-overload]
+    watcher.on_change += [lambda _: [].index(1), lambda _: int(None), lambda value: told.append(value.version)]  # type: ignore[arg-type,list-item,call-overload]
     versions = [server.write(PATH, document(view)) for view in (2, 3)]
     assert told == versions
     assert watcher.wait_for_version(versions[-1], 0)
@@ -327,12 +327,8 @@ def test_a_process_outlives_zookeepers_death_and_pause(zookeeper_stack: Stack, r
     wait_until(lambda: watcher.connected, 30)
     _set_when_up(real_hosts, document(4))
     wait_until(lambda: watcher.in_force.weights.as_dict()["view"] == 4)
-    wait_until(lambda: [each.version for each in _members(coordination)] == [watcher.in_force.version])
+    wait_until(lambda: [each.version for each in read_members(coordination)] == [watcher.in_force.version])
     assert session is not None
-
-
-def _members(coordination: Coordination) -> list[object]:
-    return list(read_members(coordination))
 
 
 def _set_when_up(hosts: str, data: bytes) -> None:

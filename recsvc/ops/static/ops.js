@@ -3,6 +3,9 @@
 // answers: no server has to remember anything for a viewer. Text is only ever set as text, never as markup.
 
 const POLL_MS = 2000, LETTERS_MS = 5000, WINDOW_MS = 15000, KEPT_MS = 120000, SAMPLES = 3;
+// The objective (docs/monitoring.md); and what a canary that runs has measured again by then, as it gives up after 30 s.
+const FRESH_SECONDS = 2, OLD_SECONDS = 60;
+const MEASURED = { seen: "from an event to an answer", late: "the event was in no answer", refused: "the event was not acknowledged" };
 const samples = [];
 const lines = { qps: [], p95: [] };
 let key = null;
@@ -133,11 +136,22 @@ function showStream(now, part) {
     ["duplicates", n(whole(part.duplicates))],
     ["dead letters", n(whole(Object.values(part.dead).reduce((sum, each) => sum + each, 0)))],
     ["counted without tags", n(whole(part.untagged))],
+    ["statistics last written", n(part.written_ms ? `${duration((now - part.written_ms) / 1000)} ago` : "never")],
+    ["newest event", n(moment(part.newest_event_ms))],
   ], part.error);
   table("dead", part.error ? [] : Object.entries(part.dead).sort((a, b) => b[1] - a[1]).map(([name, count]) => [name, n(whole(count))]), part.error);
-  const written = part.written_ms && (now - part.written_ms) / 1000;
-  text(at("freshness"), part.error ? "away" : duration(written), part.error ? "bad" : "");
-  text(at("freshness-more"), part.error ?? (part.written_ms ? `since statistics were last written; newest event ${moment(part.newest_event_ms)}` : "nothing was written yet"));
+}
+
+// What the canary measured last: from sending an event to its being in an answer.
+function showFreshness(part) {
+  if (part.error || !part.outcome) {
+    text(at("freshness"), part.error ? "away" : "not measured", part.error ? "bad" : "");
+    text(at("freshness-more"), part.error ?? part.why);
+    return;
+  }
+  const seen = part.outcome === "seen", old = part.seconds_old > OLD_SECONDS;
+  text(at("freshness"), seen ? duration(part.seconds) : part.outcome, !seen ? "bad" : old || part.seconds > FRESH_SECONDS ? "warn" : "good");
+  text(at("freshness-more"), `${MEASURED[part.outcome]}; measured ${duration(part.seconds_old)} ago`);
 }
 
 function showLag(part) {
@@ -188,6 +202,7 @@ function verdict(data) {
     if (!data.service.zookeeper) wrong.push("ZooKeeper is away");
     if (!data.service.statistics) wrong.push("statistics were not read yet");
   }
+  if (["late", "refused"].includes(data.freshness.outcome) && data.freshness.seconds_old <= OLD_SECONDS) wrong.push(`the canary's event was ${data.freshness.outcome}`);
   if (data.lag.error) wrong.push("the lag is not known");
   if (data.job.error) wrong.push("Flink does not say how the job does");
   else if (data.job.state && data.job.state !== "RUNNING") wrong.push(`the job is ${data.job.state}`);
@@ -209,6 +224,7 @@ async function look() {
 
 function show(data) {
   showRequests(data.now_ms, data.requests);
+  showFreshness(data.freshness);
   showStream(data.now_ms, data.stream);
   showLag(data.lag);
   showJob(data.now_ms, data.job);
