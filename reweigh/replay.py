@@ -30,7 +30,6 @@ from reccore.job import JOB_NAME
 from reweigh.beside import sides_of
 from reweigh.errors import CommandError, need
 from reweigh.live_job import SAVEPOINT_SECONDS, LiveJob
-from reweigh.one_database import refuse_cluster
 from reweigh.progress import Tell
 from reweigh.rebuild_source import RebuildSource
 from reweigh.rebuilt import Comparer, different_keys
@@ -62,7 +61,6 @@ class Replay:
     def __init__(self, stack: Stack, wish: Wish, tell: Tell, say: Callable[[str], None]) -> None:
         self._stack, self._wish, self._tell, self._say = stack, wish, tell, say
         self._env, self._settings = stack.env, stack.settings
-        refuse_cluster(self._env["REDIS_URL"], "reweigh replay", "it has not been run there from end to end")
         self._rest, self._bootstrap = self._env["FLINK_REST"], self._env["KAFKA_BOOTSTRAP"]
         self._live_job = LiveJob(stack, say, lambda: self._wait_until_gone("the live job has ended"))
         self._folder = stack.home.flink / "replay"
