@@ -75,6 +75,10 @@ faults: $(STAMP) ## the fault matrix: everything that may break is broken, and t
 alerts: $(STAMP) ## broker stopped, Redis paused, bad weights: three alerts seen firing in a real Prometheus (some minutes)
 	@$(BIN)/python -m pytest -n 0 --timeout 1800 tests/grafana/provoked_alerts.py
 
+.PHONY: cluster
+cluster: $(STAMP) ## everything on a Redis Cluster, and a replay there that is killed in its exchange (some minutes)
+	@$(BIN)/python -m pytest -n 0 --timeout 1800 tests/redisaccess/replay_on_a_cluster.py
+
 .PHONY: format
 format: $(STAMP) ## format and fix what can be fixed by itself
 	@$(BIN)/ruff format .
