@@ -145,7 +145,7 @@ class Place:
             return rows_of(visible(self.folder))
         store = RemoteStore(f"memory://{self.folder}")
         found: list[dict[str, Any]] = []
-        for path in store._files.find(str(self.folder)):
+        for path in store._files.find(store._root):
             if path.endswith(".parquet"):
                 found += pq.ParquetFile(pa.BufferReader(store._files.cat_file(path))).read().to_pylist()
         return found
