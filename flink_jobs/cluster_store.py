@@ -48,8 +48,8 @@ class ClusterStore(RedisStore):
     ) -> None:
         self._key = namespace.key
         self._stored_as = {which: _within(namespace, which) for which in caps}
-        of_stored = {self._stored_as[which]: cap for which, cap in caps.items()}
-        super().__init__(client, patience_seconds=patience_seconds, caps={**caps, **of_stored})
+        super().__init__(client, patience_seconds=patience_seconds, caps=caps)
+        self._writing_key = namespace.key(layout.WRITING)
         self._link = ClusterLink(client)
         self._tried: list[str] = []
         self._commit_slot, self._take_slot = _script("commit_slot.lua"), _script("take_slot.lua")
@@ -75,14 +75,6 @@ class ClusterStore(RedisStore):
             return version, self._client.hmget(layout.CATALOG, list(product_ids)) if product_ids else []
 
         return self._patiently(fetch)
-
-    def _forget_figures(self, function: str, ours: str) -> None:
-        writers: list[str] = self._client.hkeys(self._key(layout.WRITING))
-        if former := [each for each in writers if each.startswith(function) and not each.startswith(ours)]:
-            self._client.hdel(self._key(layout.WRITING), *former)
-
-    def _bound_by(self, number: int) -> list[str]:
-        return [self._writes_key(number)]
 
     def _writes_key(self, number: int) -> str:
         return self._key(layout.slot_writes_key(number))
@@ -159,7 +151,8 @@ class ClusterStore(RedisStore):
         ours = f",{','.join((self._epoch, *self._tried))}," if self._epoch else ""
         arguments = [*self._place, ours, epoch]
         slots = [slot(layout.TOTALS)] if self._only_statistics else range(SLOTS)
-        for answer in self._take_slot.in_slots(self._link, slots, arguments, keys=self._bound_by):
+        answers = self._take_slot.in_slots(self._link, slots, arguments, keys=lambda number: [self._writes_key(number)])
+        for answer in answers:
             if answer == "barred":
                 raise FencedOffError("a rebuild is taking the place of what is live: `reweigh replay` goes on with it")
             if not answer:

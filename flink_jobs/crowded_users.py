@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from flink_jobs.redis_transaction import Command
 from reccore import layout
-from reccore.row_cap import RowCap, Standing
+from reccore.row_cap import Rank, RowCap
 
 _ROWS_AT_ONCE: Final = 2_000
 """Rows that are read together: about a millisecond in which Redis serves nobody else."""
@@ -16,15 +16,19 @@ _ROWS_AT_ONCE: Final = 2_000
 
 @dataclass(frozen=True, slots=True)
 class CappedHash:
-    """One kind of hash that each user has: its key, those of hashes that lose the same fields, who counts what left."""
+    """One kind of hash that each user has: its key, those of hashes that lose the same fields, who counts what left.
 
-    key: Callable[[str], str]
-    beside: tuple[Callable[[str], str], ...]
-    dropped: str
+    The same kind under other names, as in a namespace of a cluster, is equal to it.
+    """
+
+    kind: str
+    key: Callable[[str], str] = field(compare=False)
+    beside: tuple[Callable[[str], str], ...] = field(compare=False)
+    dropped: str = field(compare=False)
 
 
-TAGS: Final = CappedHash(layout.counts_key, (layout.profile_key,), layout.DROPPED_TAGS)
-ITEMS: Final = CappedHash(layout.items_key, (), layout.DROPPED_ITEMS)
+TAGS: Final = CappedHash("tags", layout.counts_key, (layout.profile_key,), layout.DROPPED_TAGS)
+ITEMS: Final = CappedHash("items", layout.items_key, (), layout.DROPPED_ITEMS)
 
 
 def crowded(
@@ -51,7 +55,7 @@ def removals(
     of_users: Iterable[tuple[str, Mapping[str, str]]],
     cap: RowCap,
     now: float,
-    remember: Callable[[CappedHash, str, Standing], None],
+    remember: Callable[[CappedHash, str, Rank], None],
 ) -> list[Command]:
     """Give the commands that leave each user the rows that are kept, and count those that the cap drops.
 

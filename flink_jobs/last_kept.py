@@ -8,7 +8,7 @@ from typing import Final
 from flink_jobs.crowded_users import ITEMS, TAGS, CappedHash
 from flink_jobs.redis_transaction import Command
 from flink_jobs.user_rows import UserRows
-from reccore.row_cap import RowCap, Standing, standing
+from reccore.row_cap import Rank, RowCap, rank
 
 _MOST_REMEMBERED: Final = 10_000
 """Users of one kind of hash: a megabyte."""
@@ -22,12 +22,12 @@ class LastKept:
     """
 
     def __init__(self, caps: Mapping[CappedHash, RowCap]) -> None:
-        self._known: dict[CappedHash, dict[str, Standing]] = {
+        self._known: dict[CappedHash, dict[str, Rank]] = {
             which: {} for which, cap in caps.items() if not cap.tag_expiry_seconds
         }
         self._left_out: dict[CappedHash, int] = {}
 
-    def remember(self, which: CappedHash, user_id: str, last: Standing) -> None:
+    def remember(self, which: CappedHash, user_id: str, last: Rank) -> None:
         """Take note of the last row of a user that is kept."""
         known = self._known.get(which)
         if known is None:
@@ -57,9 +57,9 @@ class LastKept:
         self._left_out = {}
         return commands
 
-    def _staying(self, which: CappedHash, last: Standing, rows: list[str], *beside: list[str]) -> list[list[str]]:
+    def _staying(self, which: CappedHash, last: Rank, rows: list[str], *beside: list[str]) -> list[list[str]]:
         """Give those of ``name, row, …`` that may stay, and what stands beside them."""
-        stay = [place for place in range(0, len(rows), 2) if standing(rows[place], rows[place + 1]) <= last]
+        stay = [place for place in range(0, len(rows), 2) if rank(rows[place], rows[place + 1]) <= last]
         if left_out := len(rows) // 2 - len(stay):
             self._left_out[which] = self._left_out.get(which, 0) + left_out
         return [_at(each, stay) for each in (rows, *beside)]

@@ -71,7 +71,7 @@ class RedisStore:
         self._take_place = client.register_script(script_text("take_place.lua"))
         self._connection: Any = self._first_connection()
         self._writer, self._place, self._epoch, self._only_statistics = "", ("", "", ""), "", False
-        self._figures, self._figures_noted = WriteFigures(), 0.0
+        self._figures, self._figures_noted, self._writing_key = WriteFigures(), 0.0, layout.WRITING
 
     def open(self, function: str, subtasks: int, subtask: int, *, only_statistics: bool = False) -> None:
         """Take the place of subtask ``subtask`` of ``subtasks`` of a writing function; who had it is refused.
@@ -102,8 +102,8 @@ class RedisStore:
         refused for that reason: score the batch again and repeat. Raises :class:`FencedOffError`,
         :class:`RedisRefusedError`, :class:`RedisUnavailableError`.
         """
-        for commands, grown in transactions(self._last_kept.within(users)):
-            answers = self._patiently(partial(self._commit, [*self._last_kept.left_out(), *commands], stamp))
+        for commands, grown in transactions(self._last_kept.within(users), self._last_kept.left_out):
+            answers = self._patiently(partial(self._commit, commands, stamp))
             if isinstance(answers, WeightsStamp):
                 return answers
             sizes = answers[len(answers) - len(grown) :]
@@ -130,9 +130,9 @@ class RedisStore:
 
     def _forget_figures(self, function: str, ours: str) -> None:
         """Drop those of writers from when there was another number of subtasks."""
-        writers: list[str] = self._client.hkeys(layout.WRITING)
+        writers: list[str] = self._client.hkeys(self._writing_key)
         if former := [each for each in writers if each.startswith(function) and not each.startswith(ours)]:
-            self._client.hdel(layout.WRITING, *former)
+            self._client.hdel(self._writing_key, *former)
 
     def _commit(self, commands: list[Command], stamp: WeightsStamp | None) -> WeightsStamp | list[Any]:
         """Carry out one transaction, which Redis refuses when a newer writer or newer weights come in between.

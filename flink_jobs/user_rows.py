@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -25,8 +25,13 @@ class UserRows:
     items: list[str] = field(default_factory=list)
 
 
-def transactions(users: Iterable[UserRows]) -> Iterator[tuple[list[Command], list[tuple[CappedHash, str]]]]:
-    """Give the commands of each transaction, and the hashes whose sizes it answers last."""
+def transactions(
+    users: Iterable[UserRows], first: Callable[[], list[Command]] = list
+) -> Iterator[tuple[list[Command], list[tuple[CappedHash, str]]]]:
+    """Give the commands of each transaction, ``first``'s before them, and the hashes whose sizes it answers last.
+
+    ``first`` is asked when the users of a transaction are known, and once in any case.
+    """
     commands, sizes, grown = list[Command](), list[Command](), list[tuple[CappedHash, str]]()
     rows = 0
     for user in users:
@@ -45,7 +50,7 @@ def transactions(users: Iterable[UserRows]) -> Iterator[tuple[list[Command], lis
             commands.append(("SADD", layout.purchased_key(user.user_id), *user.bought))
         rows += (len(user.scores) + len(user.items)) // 2 + len(user.bought)
         if rows >= _ROWS_A_TRANSACTION:
-            yield commands + sizes, grown
+            yield first() + commands + sizes, grown
             commands, sizes, grown, rows = [], [], [], 0
-    if commands:
+    if commands := first() + commands:
         yield commands + sizes, grown

@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeAlias
 
 from reccore import encoding
 
-Standing: TypeAlias = tuple[int, str]
+Rank: TypeAlias = tuple[int, str]
 """Where a tag stands among a user's: the first has the least."""
 
 
@@ -26,10 +26,10 @@ class Leaving(NamedTuple):
 
     expired: list[str]
     beyond: list[str]
-    last_kept: Standing | None
+    last_kept: Rank | None
 
 
-def standing(tag: str, row: str) -> Standing:
+def rank(tag: str, row: str) -> Rank:
     """Tell where a tag stands, by its row of counts; what is none of ours has no events, so that it goes first."""
     return -_events(encoding.counts_of_row(row)), tag
 
@@ -54,7 +54,7 @@ class RowCap:
             return Leaving([], [], None)
         expired = [tag for tag, row in rows.items() if self._expired(row, now)] if self.tag_expiry_seconds else []
         gone = set(expired)
-        ranked = sorted(standing(tag, row) for tag, row in rows.items() if tag not in gone)
+        ranked = sorted(rank(tag, row) for tag, row in rows.items() if tag not in gone)
         beyond = [tag for _, tag in ranked[self.most :]]
         return Leaving(expired, beyond, ranked[self.most - 1] if beyond and self.most else None)
 

@@ -18,6 +18,7 @@ from reccore.write_figures import WriteFigures, decode_figures
 from recsvc.errors import StoreUnavailable
 from redisaccess.clients import client_of
 from redisaccess.cluster import ClusterClient
+from redisaccess.scanning import servers_of
 
 _DRAWN: Final = 500
 """Keys drawn to estimate the number of users, of all nodes together: a millisecond of Redis at each scrape."""
@@ -69,10 +70,10 @@ class StoredFiguresReader:
         """Give the figures; None when Redis, or a node of the cluster, is away."""
         try:
             if not isinstance(self._redis, ClusterClient):
-                return _figures(self._redis, {"": self._redis})
+                return _figures(self._redis)
             # A client that asks for no key of a node doesn't learn that another has taken its place: so a new one.
             with self._client() as client:
-                return _figures(client, {node.name: client.server(node) for node in client.masters()})
+                return _figures(client)
         except (redis.RedisError, ValueError, KeyError):
             return None
 
@@ -90,7 +91,8 @@ class StoredFiguresReader:
         self._redis.close()
 
 
-def _figures(client: Any, nodes: Mapping[str, redis.Redis]) -> StoredFigures:
+def _figures(client: Any) -> StoredFigures:
+    nodes = servers_of(client)
     with client.pipeline(transaction=False) as pipeline:
         pipeline.hgetall(layout.WRITING)
         pipeline.hgetall(layout.VERIFY_OUTCOME)

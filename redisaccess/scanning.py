@@ -21,9 +21,15 @@ def pages_of_keys(client: Any, *, match: str | None = None, count: int) -> Itera
     A key that is there all the time is given at least once, unless slots move or a master changes meanwhile.
     """
     for server in servers_of(client).values():
-        cursor = 0
-        while True:
-            cursor, keys = server.scan(cursor, match=match, count=count)
+        for _, keys in pages_from(server, 0, match=match, count=count):
             yield keys
-            if cursor == 0:
-                break
+
+
+def pages_from(server: Any, cursor: int, *, match: str | None = None, count: int) -> Iterator[tuple[int, list[Any]]]:
+    """Give the keys of one server from ``cursor`` on, each page with the cursor that it was asked for by."""
+    while True:
+        asked_by = cursor
+        cursor, keys = server.scan(asked_by, match=match, count=count)
+        yield asked_by, keys
+        if cursor == 0:
+            return

@@ -28,6 +28,7 @@ from redisaccess.links import ClusterLink
 from redisaccess.slot_scripts import SlotScript
 from reweigh.errors import CommandError
 from reweigh.progress import Tell
+from reweigh.sides import asked
 
 T = TypeVar("T")
 
@@ -65,20 +66,20 @@ class ClusterExchange:
 
     def mark(self) -> None:
         """Say in each slot that a rebuild into the namespace is under way: what is lost takes the mark with it."""
-        self._asked(lambda: self._everywhere(_MARK, [self._namespace.name], beside=True))
+        asked(lambda: self._everywhere(_MARK, [self._namespace.name], beside=True))
 
     def unmark(self) -> None:
         """Take the marks away."""
-        self._asked(lambda: self._everywhere(_UNMARK, [], beside=True))
+        asked(lambda: self._everywhere(_UNMARK, [], beside=True))
 
     def empty(self, beginning: str) -> None:
         """Remove all keys that begin with a Lua pattern."""
-        self._asked(lambda: self._everywhere(_EMPTY, [beginning], at_once=_SLOTS_AT_ONCE))
+        asked(lambda: self._everywhere(_EMPTY, [beginning], at_once=_SLOTS_AT_ONCE))
 
     def versions(self) -> set[str]:
         """Give the versions of the weights that the rebuild's batches were of, by what the slots know."""
         commands = [("HGET", self._beside(number), "version") for number in range(SLOTS)]
-        return {version for version in self._asked(lambda: self._link.ask(commands)) if version is not None}
+        return {version for version in asked(lambda: self._link.ask(commands)) if version is not None}
 
     def begin(self, savepoint: str) -> None:
         """Bar all slots, and note that: the namespace, and the state from which the job is to go on.
@@ -91,12 +92,12 @@ class ClusterExchange:
                 f"{lost:,} slots of the cluster have lost what was rebuilt there, so nothing was exchanged: run it "
                 "again"
             )
-        if self._asked(self._slots_on_their_way):
+        if asked(self._slots_on_their_way):
             raise CommandError("slots of the cluster are being moved, so nothing was exchanged: run it again")
         fields = {"namespace": self._namespace.name, "savepoint": savepoint}
         try:
-            self._asked(lambda: self._client.hset(layout.EXCHANGE, mapping=fields))
-            self._asked(self._bar)
+            asked(lambda: self._client.hset(layout.EXCHANGE, mapping=fields))
+            asked(self._bar)
         except CommandError:
             self.abandon()
             raise
@@ -158,7 +159,7 @@ class ClusterExchange:
     def _without_mark(self) -> int:
         """Count the slots that have lost what was rebuilt, or are exchanged."""
         commands = [("HGET", self._beside(number), "rebuild") for number in range(SLOTS)]
-        return sum(mark != self._namespace.name for mark in self._asked(lambda: self._link.ask(commands)))
+        return sum(mark != self._namespace.name for mark in asked(lambda: self._link.ask(commands)))
 
     def _everywhere(
         self, script: SlotScript, arguments: Sequence[str], *, beside: bool = False, at_once: int = SLOTS // 8
@@ -198,9 +199,3 @@ class ClusterExchange:
                         "replay` again, which goes on where this ended"
                     ) from exc
                 time.sleep(_PAUSE_SECONDS)
-
-    def _asked(self, action: Callable[[], T]) -> T:
-        try:
-            return action()
-        except (redis.RedisError, OSError) as exc:
-            raise CommandError(f"Redis does not do it: {exc}") from exc

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar
-
-import redis
+from typing import Any, Final
 
 from reccore import layout
 from reccore.redis_url import parse_redis_url
 from redisaccess.clients import client_of
 from reweigh.errors import CommandError
 from reweigh.progress import Tell
-from reweigh.sides import contents, pairs_of, read_records
-
-T = TypeVar("T")
+from reweigh.sides import asked, contents, pairs_of, read_records
 
 _BEING_REBUILT: Final = "rebuild:unfinished"
 """Marks a database that is ours to empty."""
@@ -69,20 +65,20 @@ class Databases:
 
     def prepare(self) -> None:
         """Empty the database beside, which nobody else may use, and mark it as ours."""
-        if _asked(self.live.info, "cluster").get("cluster_enabled"):
+        if asked(self.live.info, "cluster").get("cluster_enabled"):
             raise CommandError("REDIS_URL names one node of a Redis Cluster: redis+cluster://… names the cluster")
-        if _asked(self.beside.dbsize) and not _asked(self.beside.exists, _BEING_REBUILT):
+        if asked(self.beside.dbsize) and not asked(self.beside.exists, _BEING_REBUILT):
             raise CommandError(
                 f"database {self._number} of Redis is not empty, and no rebuild of ours has filled it: empty it, or "
                 "name another one"
             )
-        _asked(self.beside.flushdb)
-        _asked(self.beside.set, _BEING_REBUILT, 1)
+        asked(self.beside.flushdb)
+        asked(self.beside.set, _BEING_REBUILT, 1)
 
     @property
     def has_catalogue(self) -> bool:
         """Whether the live database holds a catalogue."""
-        return bool(_asked(self.live.exists, layout.CATALOG))
+        return bool(asked(self.live.exists, layout.CATALOG))
 
     def unfinished(self) -> Path | None:
         """Give None: the databases are exchanged at once."""
@@ -106,19 +102,19 @@ class Databases:
         The catalogue gets a version that its readers have not seen, so that they read everything anew.
         """
         for key in _KEPT:
-            if not _asked(self.live.copy, key, key, self._number, True):
-                _asked(self.beside.delete, key)
+            if not asked(self.live.copy, key, key, self._number, True):
+                asked(self.beside.delete, key)
         # Vectors come last, each at once with what is about it, so that the two are of one profile.
         of_users = sorted(filter(layout.is_followed_key, self._keys(self.live)), key=_is_vector)
         for start in range(0, len(of_users), _KEYS_A_CALL):
-            _asked(self._copy, of_users[start : start + _KEYS_A_CALL])
-        _asked(self.beside.incr, layout.CATALOG_VERSION)
+            asked(self._copy, of_users[start : start + _KEYS_A_CALL])
+        asked(self.beside.incr, layout.CATALOG_VERSION)
         self._copy_models()
 
     def _copy_models(self) -> None:
         """Copy what is stored of models at one moment, since a newer one may be published meanwhile."""
-        for key in _asked(lambda: list(self.beside.scan_iter("model:*", _KEYS_A_CALL))):
-            _asked(self.beside.delete, key)
+        for key in asked(lambda: list(self.beside.scan_iter("model:*", _KEYS_A_CALL))):
+            asked(self.beside.delete, key)
 
         def copy(pipeline: Any) -> None:
             stored = pipeline.hgetall(layout.MODEL_BLOBS)
@@ -130,7 +126,7 @@ class Databases:
             for key in keys:
                 pipeline.copy(key, key, self._number, True)
 
-        _asked(self.live.transaction, copy, layout.MODEL_CURRENT, layout.MODEL_BLOBS)
+        asked(self.live.transaction, copy, layout.MODEL_CURRENT, layout.MODEL_BLOBS)
 
     def _copy(self, keys: Sequence[str]) -> None:
         with self.live.pipeline(transaction=True) as pipeline:
@@ -146,7 +142,7 @@ class Databases:
 
         Refused when the database beside has been emptied meanwhile: what it holds is not all of it.
         """
-        if not _asked(self.beside.exists, _BEING_REBUILT):
+        if not asked(self.beside.exists, _BEING_REBUILT):
             raise CommandError(
                 f"database {self._number} of Redis was emptied meanwhile, so nothing was exchanged: run it again"
             )
@@ -157,24 +153,24 @@ class Databases:
                 pipeline.delete(_BEING_REBUILT)  # of the one that is live from here on
                 pipeline.execute()
 
-        _asked(exchange)
-        _asked(self.beside.flushdb, True)
+        asked(exchange)
+        asked(self.beside.flushdb, True)
 
     def drop(self) -> None:
         """Empty the database beside."""
-        _asked(self.beside.flushdb, True)
+        asked(self.beside.flushdb, True)
 
     def keep(self) -> None:
         """Leave the database beside to whoever asked for it."""
-        _asked(self.beside.delete, _BEING_REBUILT)
+        asked(self.beside.delete, _BEING_REBUILT)
 
     def read_by_rebuild(self) -> int:
         """Count the records that the rebuilding job has read, by its totals."""
-        return read_records(_asked(self.beside.hgetall, layout.TOTALS))
+        return read_records(asked(self.beside.hgetall, layout.TOTALS))
 
     def weights_versions(self) -> tuple[str | None, str | None]:
         """Give the versions of the weights in force, in the live database and in the one beside."""
-        live, beside = (_asked(each.hget, layout.WEIGHTS_IN_FORCE, "version") for each in (self.live, self.beside))
+        live, beside = (asked(each.hget, layout.WEIGHTS_IN_FORCE, "version") for each in (self.live, self.beside))
         return live, beside
 
     def pairs(self, keys: Iterable[str] | None = None) -> Iterator[tuple[str, Any, Any]]:
@@ -182,12 +178,12 @@ class Databases:
         chosen = {*self._keys(self.live), *self._keys(self.beside)} - {_BEING_REBUILT} if keys is None else set(keys)
 
         def of_side(client: Any, some: list[str]) -> list[Any]:
-            return _asked(contents, client, some)
+            return asked(contents, client, some)
 
         return pairs_of(chosen, partial(of_side, self.live), partial(of_side, self.beside))
 
     def _keys(self, client: Any) -> set[str]:
-        return _asked(lambda: set(client.scan_iter(count=_KEYS_A_CALL)))
+        return asked(lambda: set(client.scan_iter(count=_KEYS_A_CALL)))
 
 
 def _is_vector(key: str) -> bool:
@@ -196,10 +192,3 @@ def _is_vector(key: str) -> bool:
 
 def _client(url: str) -> Any:
     return client_of(url, decode_responses=True, socket_timeout=60.0, socket_connect_timeout=10.0)
-
-
-def _asked(action: Callable[..., T], *arguments: object) -> T:
-    try:
-        return action(*arguments)
-    except redis.RedisError as exc:
-        raise CommandError(f"Redis does not do it: {exc}") from exc

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar
-
-import redis
+from typing import Any, Final
 
 from reccore import layout
 from reccore.namespaces import LIVE, PREFIX, Namespace
@@ -18,9 +16,7 @@ from redisaccess.scanning import pages_of_keys
 from reweigh.cluster_exchange import ClusterExchange
 from reweigh.errors import CommandError
 from reweigh.progress import Tell
-from reweigh.sides import contents, pairs_of, read_records
-
-T = TypeVar("T")
+from reweigh.sides import asked, contents, pairs_of, read_records
 
 _OF_ONE_REBUILD: Final = re.compile(r"\d+")
 _OF_ANY_REBUILD: Final = f"^{PREFIX}%d+:"
@@ -62,7 +58,7 @@ class Namespaces:
     @property
     def has_catalogue(self) -> bool:
         """Whether there is a live catalogue."""
-        return bool(_asked(lambda: self._client.exists(layout.CATALOG)))
+        return bool(asked(lambda: self._client.exists(layout.CATALOG)))
 
     def close(self) -> None:
         """Disconnect."""
@@ -71,7 +67,7 @@ class Namespaces:
 
     def unfinished(self) -> Path | None:
         """Give the savepoint of an exchange that has begun, and take up its namespace."""
-        found = _asked(lambda: self._client.hgetall(layout.EXCHANGE))
+        found = asked(lambda: self._client.hgetall(layout.EXCHANGE))
         if not found:
             return None
         self._namespace = Namespace(found["namespace"])
@@ -82,7 +78,7 @@ class Namespaces:
         """Remove what earlier rebuilds have left, and mark the namespace; refused where it is somebody's."""
         if self._named:
             mark = self._namespace.key(layout.slot_writes_key(0))
-            ours = _asked(lambda: self._client.hexists(mark, "rebuild"))
+            ours = asked(lambda: self._client.hexists(mark, "rebuild"))
             if self._is_filled() and not ours:
                 raise CommandError(
                     f"there are {self.place} already, and no rebuild of ours was interrupted that has made them: give "
@@ -94,11 +90,11 @@ class Namespaces:
 
     def read_by_rebuild(self) -> int:
         """Count the records that the rebuilding job has read, by its totals."""
-        return read_records(_asked(lambda: self._client.hgetall(self._namespace.key(layout.TOTALS))))
+        return read_records(asked(lambda: self._client.hgetall(self._namespace.key(layout.TOTALS))))
 
     def weights_versions(self) -> tuple[str | None, ...]:
         """Give the version of the weights that is in force, then the versions that the rebuild has used."""
-        live = _asked(lambda: self._client.hget(layout.WEIGHTS_IN_FORCE, "version"))
+        live = asked(lambda: self._client.hget(layout.WEIGHTS_IN_FORCE, "version"))
         return live, *sorted(self._exchange.versions())
 
     def pairs(self, keys: Iterable[str] | None = None) -> Iterator[tuple[str, Any, Any]]:
@@ -106,7 +102,7 @@ class Namespaces:
         chosen = {*self._keys(LIVE), *self._keys(self._namespace)} if keys is None else set(keys)
 
         def of_side(side: Namespace, some: list[str]) -> list[Any]:
-            return _asked(lambda: contents(self._client, some, side.key))
+            return asked(lambda: contents(self._client, some, side.key))
 
         return pairs_of(chosen, partial(of_side, LIVE), partial(of_side, self._namespace))
 
@@ -131,17 +127,10 @@ class Namespaces:
         self._exchange.unmark()
 
     def _is_filled(self) -> bool:
-        return bool(_asked(lambda: self._client.exists(self._namespace.key(layout.TOTALS))))
+        return bool(asked(lambda: self._client.exists(self._namespace.key(layout.TOTALS))))
 
     def _keys(self, side: Namespace) -> Iterator[str]:
         match = f"{side.beginning}*" if side != LIVE else None
         pages = pages_of_keys(self._client, match=match, count=_KEYS_A_PAGE)
-        while (page := _asked(lambda: next(pages, None))) is not None:
+        while (page := asked(lambda: next(pages, None))) is not None:
             yield from (key for stored in page if (key := side.key_of(stored)) is not None)
-
-
-def _asked(action: Callable[[], T]) -> T:
-    try:
-        return action()
-    except redis.RedisError as exc:
-        raise CommandError(f"Redis does not do it: {exc}") from exc

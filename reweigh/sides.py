@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
+
+import redis
 
 from reccore import encoding, layout
+from reweigh.errors import CommandError
 from reweigh.progress import Tell
+
+T = TypeVar("T")
 
 _NOT_COMPARED: Final = frozenset(
     {
@@ -89,6 +94,14 @@ class Sides(Protocol):
 
     def keep(self) -> None:
         """Leave what was rebuilt to whoever asked for it."""
+
+
+def asked(action: Callable[..., T], *arguments: object) -> T:
+    """Do what asks Redis for something. Raises :class:`CommandError` where it does not do it."""
+    try:
+        return action(*arguments)
+    except (redis.RedisError, OSError) as exc:
+        raise CommandError(f"Redis does not do it: {exc}") from exc
 
 
 def read_records(totals: dict[str, str]) -> int:

@@ -83,9 +83,8 @@ class Follower:
                 looked = time.monotonic()
                 self.metrics.lag.set(source.lag())
                 source.tell(self._known)
-                as_known = (
-                    self._writing.positions() == self._known
-                )  # where it is quiet, nothing else would tell of a loss
+                # Where it is quiet, nothing else would tell of a loss.
+                as_known = self._writing.positions() == self._known
             if not as_known:
                 log.info("somebody else has written, or Redis has lost its data: reading on from where Redis says")
                 self._known = self._writing.positions()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from reccore import layout
-from redisaccess.scanning import servers_of
+from redisaccess.scanning import pages_from, servers_of
 from redisaccess.standing import Standing, standing
 from reweigh.errors import CommandError
 
@@ -81,16 +81,12 @@ class Everybody:
             if master < start.master:
                 continue
             cursor = start.cursor if master == start.master else 0
-            while True:
-                from_here = Position(start.standing, master, cursor)
-                cursor, keys = server.scan(cursor, match="{*:*", count=_KEYS_A_SCAN)
+            for from_here, keys in pages_from(server, cursor, match="{*:*", count=_KEYS_A_SCAN):
                 fresh = {user for key in keys if (user := layout.user_with_history(key)) is not None} - seen
                 seen |= fresh
                 batch = sorted(fresh)
                 for first in range(0, len(batch), _USERS_A_BATCH):
-                    yield from_here, batch[first : first + _USERS_A_BATCH]
-                if cursor == 0:
-                    break
+                    yield Position(start.standing, master, from_here), batch[first : first + _USERS_A_BATCH]
 
     def _settled(self) -> Standing:
         deadline = time.monotonic() + _SETTLING_SECONDS

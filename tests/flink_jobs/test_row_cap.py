@@ -159,6 +159,27 @@ def test_what_could_not_stay_is_left_out(open_store: Callable[..., RedisStore], 
     assert (looked.done, dropped(client)) == (1, 4)
 
 
+@in_each_way
+def test_nobody_is_looked_at_for_what_could_not_stay(
+    open_store: Callable[..., RedisStore], client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However Redis is run, a crowded user is looked at again only for a row that may stay."""
+    store = open_store(cap=RowCap(2))
+    store.commit_profiles(batch({("u", "a"): 3, ("u", "b"): 2, ("u", "c"): 1}), STAMP)
+    looked: list[object] = []
+    drop = store._drop
+
+    def look(*which: Any) -> None:
+        looked.append(which)
+        drop(*which)
+
+    monkeypatch.setattr(store, "_drop", look)
+    store.commit_profiles(batch({("u", "d"): 1, ("u", "c"): 2}), STAMP)
+    assert (looked, stored(client, "u"), dropped(client)) == ([], {"a": 3, "b": 2}, 3)
+    store.commit_profiles(batch({("u", "c"): 3}), STAMP)
+    assert (len(looked), stored(client, "u"), dropped(client)) == (1, {"a": 3, "c": 3}, 4)
+
+
 def test_what_another_writer_adds_meanwhile_is_seen(open_store: Callable[..., RedisStore], client: Any) -> None:
     """Between reading and dropping another writer makes the last tag the first: then it is not the one that leaves."""
     first, second = (open_store(number, 2, cap=RowCap(2)) for number in range(2))

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reccore import encoding
-from reccore.row_cap import RowCap, Standing, standing
+from reccore.row_cap import Rank, RowCap, rank
 
 NAMES = st.sampled_from(["", "a", "b", "Z", "ä", "ß", "\U0001f600", "\ufffd", "a ", "aa"])
 COUNTS = st.lists(st.integers(0, 5), min_size=3, max_size=3)
@@ -44,11 +44,11 @@ def test_order_and_moments_do_not_matter(events: list[tuple[str, list[int]]], mo
     """
     final: dict[str, list[int]] = {}
     kept: dict[str, str] = {}
-    last_kept: Standing | None = None
+    last_kept: Rank | None = None
     for tag, counts in events:  # the job's state goes on counting what has left
         final[tag] = [one + more for one, more in zip(final.get(tag, [0, 0, 0]), counts, strict=True)]
         row = encoding.encode_counts(final[tag], 1)
-        if last_kept is None or standing(tag, row) <= last_kept:
+        if last_kept is None or rank(tag, row) <= last_kept:
             kept[tag] = row
         if data.draw(st.booleans()):
             last_kept = _leave(kept, most) or last_kept
@@ -57,7 +57,7 @@ def test_order_and_moments_do_not_matter(events: list[tuple[str, list[int]]], mo
     assert kept == {tag: encoding.encode_counts(final[tag], 1) for tag in ranked[:most]}
 
 
-def _leave(kept: dict[str, str], most: int) -> Standing | None:
+def _leave(kept: dict[str, str], most: int) -> Rank | None:
     _, beyond, last_kept = RowCap(most).leaving(kept, 0)
     for tag in beyond:
         del kept[tag]
