@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -30,6 +31,7 @@ from zkconfig.errors import ConfigRefused, ConfigUnavailable, Conflict
 
 SESSION_SECONDS = 6.0
 OPERATION_SECONDS = 2.0
+_FIRST_ANSWER_SECONDS = 1.5
 _NOT_AS_SEEN = (BadVersionError, NodeExistsError, NoNodeError)
 _NOT_TRIED = (RolledBackError, RuntimeInconsistency)
 _NOT_ALLOWED = "ZooKeeper does not let this user {} (ZOOKEEPER_AUTH)"
@@ -60,7 +62,11 @@ class KazooCoordination(RunsInBackground):
         # A server that comes back is found within half a second, however long it was away.
         again = KazooRetry(max_tries=-1, delay=0.05, max_delay=0.4, max_jitter=0.2)
         self._client = KazooClient(
-            hosts=hosts, timeout=session_seconds, connection_retry=again, logger=_log, **digest_options(auth)
+            hosts=_asked_again(hosts, session_seconds),
+            timeout=session_seconds,
+            connection_retry=again,
+            logger=_log,
+            **digest_options(auth),
         )
         self._lock = threading.Lock()
         self._started = self._stopped = False
@@ -190,6 +196,17 @@ class KazooCoordination(RunsInBackground):
     def _session_changed(self, state: str) -> None:
         if state == KazooState.CONNECTED:
             self.connection_came()
+
+
+def _asked_again(hosts: str, session_seconds: float) -> str:
+    """Name each server so often that none has much longer than a second for its first answer.
+
+    Kazoo gives each name an equal share of the session's time. A server that takes a connection while it is still
+    starting and never answers would keep the client of a lone name for all of it.
+    """
+    servers, slash, chroot = hosts.partition("/")
+    names = servers.count(",") + 1
+    return ",".join([servers] * math.ceil(session_seconds / _FIRST_ANSWER_SECONDS / names)) + slash + chroot
 
 
 def digest_options(auth: str) -> dict[str, Any]:

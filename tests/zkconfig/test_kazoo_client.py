@@ -1,0 +1,35 @@
+"""What kazoo is made to do beyond what any :class:`~zkconfig.coordination.Coordination` does."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from tests.waiting import wait_until
+from zkconfig.kazoo_client import KazooCoordination
+
+
+@pytest.mark.parametrize("chroot", ["", "/shop"])
+def test_a_server_that_takes_a_connection_and_never_answers_is_asked_again_long_before_the_session_ends(
+    chroot: str,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(0.0)
+        coordination = KazooCoordination(f"127.0.0.1:{silent.getsockname()[1]}{chroot}", session_seconds=30.0)
+        coordination.start()
+        taken = list[socket.socket]()
+
+        def asked_twice() -> bool:
+            try:
+                taken.append(silent.accept()[0])
+            except BlockingIOError:
+                return False
+            return len(taken) == 2
+
+        try:
+            wait_until(asked_twice, 20.0)
+        finally:
+            for each in taken:
+                each.close()
+            coordination.stop()
