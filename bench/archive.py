@@ -159,7 +159,7 @@ def _report(records: int, consumers: list[Written], sinks: list[Written]) -> Rep
         notes=(
             f"the consumer's rounds: {spread(ours)} records/s; it writes all columns, and keeps ids in SQLite",
             "the file sink: the profile job's own parsing and deduplication, then Parquet with snappy; its files hold "
-            "no session, metadata, topic, offset; a checkpoint every two seconds, each of which ends a file",
+            "no session, metadata, topic, offset; a checkpoint every five seconds, each of which ends a file",
             "both read everything from the first record on; timed from when the process answers, or every vertex of "
             "the job runs, to the last visible file; the processor time of the file sink is that of JobManager, "
             "TaskManager and Python workers",

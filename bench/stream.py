@@ -142,7 +142,7 @@ def _report(rounds: _Rounds) -> Report:
             "without the records counted by then, and stops at the last write to Redis",
             "CPU of the loop: its process, broker and Redis; of the job: the whole stack, by part and million: "
             + split,
-            "besides, the job keeps statistics, purchases and totals, state on disk and a checkpoint every two seconds",
+            "besides, the job keeps statistics, purchases, totals, state on disk, and a checkpoint every five seconds",
         ),
         data={
             "loop": [{**asdict(loop), "records_a_second": loop.rate} for loop in loops],

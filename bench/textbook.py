@@ -105,7 +105,7 @@ def _report(size: int, ours: list[float], theirs: list[float], first: Comparison
             "before the first record is sent to the last write of a profile",
             f"each compared whole with the plain loop: profile job {first.differences} differences among "
             f"{first.scores:,} scores, textbook job {second.differences} among {second.scores:,}",
-            "both: two slots, RocksDB, a checkpoint every two seconds; bundles and buffers of the textbook job are "
+            "both: two slots, RocksDB, a checkpoint every five seconds; bundles and buffers of the textbook job are "
             "Flink's defaults",
         ),
         data={

@@ -49,7 +49,7 @@ class JobSettings:
     """Not empty: each topic is read from the offset that the group has committed, and so is the one of its name with
     this in front, with the events of an archive that came before (see ``archived_records``)."""
     parallelism: int = 1
-    checkpoint_interval_ms: int = 2_000
+    checkpoint_interval_ms: int = 5_000
     deduplication_window_seconds: int = SEVEN_DAYS_SECONDS
     tag_expiry_seconds: int = 0
     most_tags_per_user: int = MOST_TAGS_PER_USER

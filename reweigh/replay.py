@@ -38,6 +38,13 @@ from reweigh.topics import Topics
 from reweigh.wish import Done, Wish
 
 JOB: Final = "reweigh-replay"
+FOR_THROUGHPUT: Final = (
+    "--mini-batch-ms", "300",
+    "--bundle-ms", "50",
+    "--buffer-timeout-ms", "50",
+    "--checkpoint-interval-ms", "10000",
+)  # fmt: skip
+"""Nobody waits for single events of the second job; the live one goes on from its savepoint by its own settings."""
 _POLL_SECONDS: Final = 0.3
 _STUCK_SECONDS: Final = 180.0
 _COVERED_AFTER_SECONDS: Final = 5.0
@@ -182,6 +189,7 @@ class Replay:
                 "--group-id", self._group,
                 "--dead-letter-topic", self._dead_letters,
                 "--checkpoint-dir", self._folder.as_uri(),
+                *FOR_THROUGHPUT,
                 *sides.job_options,
                 *options,
             ),

@@ -73,7 +73,7 @@ class Sizes:
     slots: int = 2
     parallelism: int = 1
     partitions: int = 4
-    checkpoint_interval_ms: int = 2000
+    checkpoint_interval_ms: int = 5000
     alert_speed: int = 1
 
 

@@ -10,8 +10,10 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import fsspec
 import psutil
 import pytest
+from moto.server import ThreadedMotoServer
 
 from deploy.local import Stack
 from deploy.local.ports import free_port
@@ -31,6 +33,26 @@ def kafka() -> Iterator[Stack]:
     chosen = {"EXTRA_EVENT_TYPES": "wishlist:wishlist-events", "ARCHIVE_FLUSH_SECONDS": "0.5"}
     with Stack(HOME, ("kafka", "archive"), environment={**os.environ, **chosen}) as stack:
         yield stack
+
+
+@pytest.fixture(scope="package")
+def s3() -> Iterator[str]:
+    """The URL of an empty bucket on a server that speaks S3, which is where fsspec and botocore look for one."""
+    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in {
+            "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+            "AWS_ACCESS_KEY_ID": "anybody",
+            "AWS_SECRET_ACCESS_KEY": "anything",
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }.items():
+            environment.setenv(name, value)
+        files = fsspec.filesystem("s3")
+        files.mkdir("reweigh")
+        yield "s3://reweigh"
+    server.stop()
 
 
 class Archive:

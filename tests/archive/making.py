@@ -28,6 +28,7 @@ ARRIVED_MS = 1_800_000_000_000
 DAY_MS = 86_400_000
 WINDOW_MS = 7 * DAY_MS
 CLUSTER = "some-cluster"
+MEMORY = "memory://"
 
 
 def event(event_id: str | None, time_ms: int = 1_600_000_000_000, **members: object) -> bytes:
@@ -123,27 +124,32 @@ class Failing(Store):
 
 
 class Place:
-    """A place for an archive: on the disk, or in fsspec's memory."""
+    """A place for an archive: on the disk, or where one of fsspec's URLs begins."""
 
-    def __init__(self, kind: str, folder: Path) -> None:
-        self.kind, self.state = kind, folder / "state"
-        self.folder = folder / "archive"
+    def __init__(self, folder: Path, begin: str = "") -> None:
+        self.state, self.folder = folder / "state", folder / "archive"
+        self._begin, self._url = begin, f"{begin}{self.folder}" if begin else ""
 
     def store(self) -> Store:
         """Open it as a new process does."""
-        return LocalStore(self.folder) if self.kind == "disk" else RemoteStore(f"memory://{self.folder}")
+        return RemoteStore(self._url) if self._url else LocalStore(self.folder)
+
+    def beside(self, name: str) -> Place:
+        """Give another place of the same kind, in a folder of this one."""
+        return Place(self.state.parent / name, self._begin)
 
     def forget(self) -> None:
         """Make the memory empty, which looks through all of it at each question."""
-        if self.kind == "memory":
+        if self._begin == MEMORY:
             MemoryFileSystem.store.clear()
             MemoryFileSystem.pseudo_dirs[:] = [""]
 
     def rows(self) -> list[dict[str, Any]]:
         """Read every visible file whole, by its name alone."""
-        if self.kind == "disk":
+        if not self._url:
             return rows_of(visible(self.folder))
-        store = RemoteStore(f"memory://{self.folder}")
+        store = RemoteStore(self._url)
+        store._files.invalidate_cache()
         found: list[dict[str, Any]] = []
         for path in store._files.find(store._root):
             if path.endswith(".parquet"):

@@ -23,6 +23,7 @@ from reweigh.archive.writer import Writer
 from tests.archive.making import (
     DAY_MS,
     EVENT_READER,
+    MEMORY,
     RATING_READER,
     Cut,
     Failing,
@@ -44,10 +45,10 @@ MOST_CHANGES = 40
 READERS: dict[str, RecordReader[Any]] = {"events": EVENT_READER, "ratings": RATING_READER}
 
 
-@pytest.fixture(params=["disk", "memory"])
+@pytest.fixture(params=["", MEMORY], ids=["disk", "memory"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     """Each kind of store."""
-    return Place(request.param, tmp_path)
+    return Place(tmp_path, request.param)
 
 
 @pytest.fixture(params=READERS)
@@ -75,11 +76,20 @@ def work(store: Store, state: Path, reader: RecordReader[Any]) -> None:
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["not-done", "done-unknown"])
-def test_killed_at_every_step(place: Place, tmp_path: Path, after: bool, reader: RecordReader[Any]) -> None:
+def test_killed_at_every_step(place: Place, after: bool, reader: RecordReader[Any]) -> None:
     """A process that dies at any change of the store leaves nothing that its successor does not put right."""
+    _is_put_right_after_each_step(place, after, reader)
+
+
+def test_killed_at_every_step_on_s3(s3: str, tmp_path: Path) -> None:
+    """The same, when each change is done and the process dies before it knows."""
+    _is_put_right_after_each_step(Place(tmp_path, s3), True, EVENT_READER)
+
+
+def _is_put_right_after_each_step(place: Place, after: bool, reader: RecordReader[Any]) -> None:
     for step in range(1, MOST_CHANGES):
         place.forget()
-        here = Place(place.kind, tmp_path / f"at-{step}")
+        here = place.beside(f"at-{step}")
         failing = Failing(here.store(), step, after=after)
         with suppress(Cut):
             work(failing, here.state, reader)
@@ -92,11 +102,11 @@ def test_killed_at_every_step(place: Place, tmp_path: Path, after: bool, reader:
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["not-done", "done-unknown"])
-def test_refused_at_every_step(place: Place, tmp_path: Path, after: bool, reader: RecordReader[Any]) -> None:
+def test_refused_at_every_step(place: Place, after: bool, reader: RecordReader[Any]) -> None:
     """A process that is refused once, at any step, tries the same again and goes on."""
     for step in range(1, MOST_CHANGES):
         place.forget()
-        here = Place(place.kind, tmp_path / f"at-{step}")
+        here = place.beside(f"at-{step}")
         failing = Failing(here.store(), step, after=after, for_good=False)
         with writing(failing, here.state, reader=reader) as writer:
             first = 0
@@ -186,22 +196,28 @@ def test_compaction_beside_a_writer(place: Place) -> None:
     assert [each.rows for each in snapshot.files.values()] == [4, 1]
 
 
-def test_a_second_writer_is_refused(tmp_path: Path) -> None:
-    """On a disk by a lock, elsewhere by the number of its first commit."""
-    disk, memory = Place("disk", tmp_path), Place("memory", tmp_path)
+def test_a_second_writer_is_refused_on_a_disk(tmp_path: Path) -> None:
+    """By a lock."""
+    disk = Place(tmp_path)
     with (
         writing(disk.store(), disk.state),
         pytest.raises(ArchiveError, match="another process"),
         writing(disk.store(), disk.state),
     ):
         pass
-    with writing(memory.store(), memory.state) as first, writing(memory.store(), tmp_path / "other") as second:
+
+
+@pytest.mark.parametrize("kind", ["memory", "s3"])
+def test_a_second_writer_is_refused_elsewhere(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """By the number of its first commit, which is taken."""
+    place = Place(tmp_path, MEMORY if kind == "memory" else request.getfixturevalue("s3"))
+    with writing(place.store(), place.state) as first, writing(place.store(), tmp_path / "other") as second:
         for writer in (first, second):
             writer.take(records([event("a")]))
         first.flush()
         with pytest.raises(ArchiveChanged):
             second.flush()
-    assert ids_of(memory.rows()) == Counter("a")
+    assert ids_of(place.rows()) == Counter("a")
 
 
 def test_files_without_a_log_are_refused(place: Place) -> None:
@@ -235,7 +251,7 @@ def test_another_cluster_is_refused(place: Place) -> None:
 
 def test_an_archive_that_was_removed_begins_anew(tmp_path: Path) -> None:
     """The archive is the only truth: without it nothing is archived, whatever the index says."""
-    place = Place("disk", tmp_path)
+    place = Place(tmp_path)
     with writing(place.store(), place.state) as writer:
         feed(writer)
         place.folder.rename(tmp_path / "away")

@@ -104,7 +104,7 @@ def test_folders(day: date) -> None:
 
 def test_first_and_last_day_are_read(tmp_path: Path) -> None:
     """1970 and 9999 are years like any other."""
-    place = Place("disk", tmp_path)
+    place = Place(tmp_path)
     with writing(place.store(), place.state) as writer:
         writer.take(records([event("first", 0), event("last", 253_402_300_799_999)]))
         writer.flush()
@@ -131,16 +131,19 @@ def test_wrong_settings_are_named(key: str, value: str) -> None:
 
 def test_an_unknown_store_is_named() -> None:
     """A URL whose package is not installed, or that nobody knows."""
-    with pytest.raises(ArchiveError, match="s3fs"):
-        open_store("s3://bucket/events")
+    with pytest.raises(ArchiveError, match="gcsfs"):
+        open_store("gs://bucket/events")
     with pytest.raises(ArchiveError, match="nonsense"):
         open_store("nonsense://x")
 
 
-@pytest.fixture(params=["disk", "memory"])
+@pytest.fixture(params=["disk", "memory", "s3"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    """Both kinds."""
-    return LocalStore(tmp_path) if request.param == "disk" else RemoteStore(f"memory://{tmp_path}")
+    """Each kind."""
+    if request.param == "disk":
+        return LocalStore(tmp_path)
+    begin = "memory://" if request.param == "memory" else request.getfixturevalue("s3")
+    return RemoteStore(f"{begin}{tmp_path}")
 
 
 def test_stores_keep_one_contract(store: Store) -> None:

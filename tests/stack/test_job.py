@@ -52,7 +52,7 @@ def test_command_line(tmp_path: Path) -> None:
         "--kafka-bootstrap": "127.0.0.1:1",
         "--zookeeper-hosts": "127.0.0.1:2",
         "--redis-url": "redis://127.0.0.1:3/0",
-        "--checkpoint-interval-ms": "2000",
+        "--checkpoint-interval-ms": "5000",
         "--parallelism": "2",
         "--tag-expiry-seconds": "3600",
     }
