@@ -19,6 +19,7 @@ from faults.posting import posting
 from faults.run import Run, demand
 from faults.traffic import Event
 from reccore import layout
+from reccore.encoding import compared_part
 
 REFUSAL_SECONDS = 2.0
 INGEST_SECONDS = 30.0
@@ -129,15 +130,19 @@ def disordered(run: Run) -> str:
     run.traffic.poison(IMPOSSIBLE_TIMES)
     run.compare()
     users = [f"order-{run.seed}-{order}" for order in range(orders)]
-    results = {str(sorted(_rows(run.redis, user).items())) for user in users}
+    results = {str(_kept(run.redis, user)) for user in users}
     run.must(f"{len(results)} different results", len(results) == 1)
     compare_letters(run.stack, run.traffic.ledger)
     return f"{len(times) * 3} events in {orders} orders, from 1970 to 9999; impossible times became dead letters"
 
 
-def _rows(client: redis.Redis, user: str) -> dict[str, str]:
-    rows: dict[str, str] = client.hgetall(layout.counts_key(user))  # type: ignore[assignment]
-    return rows
+def _kept(client: redis.Redis, user: str) -> list[tuple[str, str]]:
+    """Give all that is kept of a user but for the numbers of events, which are those of the order they came in."""
+    counts, items, scores = (
+        client.hgetall(key(user)) for key in (layout.counts_key, layout.items_key, layout.profile_key)
+    )
+    rows = [(name, compared_part(row)) for each in (counts, items) for name, row in each.items()]
+    return sorted([*rows, *scores.items()])
 
 
 def poisoned(run: Run) -> str:

@@ -120,10 +120,9 @@ class ProxiedStack(Stack):
         log = home.with_name("toxiproxy.log")
         self.proxy = Toxiproxy({"redis": (self._seen, behind)}, log)
 
-    @property
-    def env(self) -> dict[str, str]:
-        """What `stack.env` holds, with the proxy in the place of Redis."""
-        return {**super().env, "REDIS_URL": f"redis://{HOST}:{self._seen}/0"}
+    def _base_env(self) -> dict[str, str]:
+        """What every process is told, with the proxy in the place of Redis."""
+        return {**super()._base_env(), "REDIS_URL": f"redis://{HOST}:{self._seen}/0"}
 
     def __enter__(self) -> Self:
         self.proxy.__enter__()

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from reccore.ratings import decode_rated
+from recsvc import metrics
 from recsvc.errors import StoreUnavailable
 from recsvc.numbers import number
 from recsvc.recommender import Recommender
@@ -23,7 +24,10 @@ class Detailed:
 
     def recommendations(self, user_id: str, wish: Wish) -> list[dict[str, Any]]:
         """Give the products recommended to a user; details and ratings are null while Redis is away."""
-        products = self._recommender.recommend(user_id, wish)["products"]
+        answer = self._recommender.recommend(user_id, wish)
+        if answer["degraded"]:
+            metrics.degraded_answers.inc()
+        products = answer["products"]
         ids = [each["product_id"] for each in products]
         details, ratings = dict[str, Any](), dict[str, float]()
         try:

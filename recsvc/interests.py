@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+from reccore.canary import CANARY
 from reccore.event_types import EventTypes
 from reccore.interests import MOST_ITEMS, HistoryItem, Interests, profile_message
 from reccore.timestamps import iso_8601
@@ -79,7 +80,7 @@ class InterestProfiles:
     def _others(self, user_id: str, before_ms: int, wanted: int) -> Mapping[str, Sequence[Event]]:
         """Choose other users who have a history, in few questions however many users there are."""
         found: dict[str, Sequence[Event]] = {}
-        looked_at = {user_id}
+        looked_at = {user_id, CANARY}
         for _ in range(_ROUNDS):
             drawn = [each for each in self._store.some_users(_DRAWS) if each not in looked_at]
             if fresh := drawn[: wanted - len(found)]:

@@ -21,8 +21,10 @@ WISH = [
     in_query("min_price", NUMBER),
     in_query("max_price", NUMBER),
     {**in_query("include_bought", _TRUTH), "description": "what the user has bought or rated too"},
+    {**in_query("exclude_seen", _TRUTH), "description": "nothing that the user has had to do with"},
     {**in_query("explain", _TRUTH), "description": "with the parts that each score is the sum of"},
 ]
+_OF_A_USER = ("include_bought", "exclude_seen")
 
 
 def recommend_paths(user: dict[str, Any], product: dict[str, Any], *awaiting: dict[str, Any]) -> dict[str, Any]:
@@ -52,7 +54,7 @@ def recommend_paths(user: dict[str, Any], product: dict[str, Any], *awaiting: di
             ),
         },
         "/similar/{product_id}": {
-            "parameters": [product, *(each for each in WISH if each["name"] != "include_bought")],
+            "parameters": [product, *(each for each in WISH if each["name"] not in _OF_A_USER)],
             "get": operation(
                 "What was taken with a product, or where nothing is known of that, what shares its tags",
                 {"200": answer("the products", reference("Similar"))},

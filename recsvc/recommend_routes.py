@@ -64,6 +64,7 @@ def _wish() -> Wish:
         exclude=_excluded(),
         wanted=wanted_products(),
         include_bought=_truth("include_bought"),
+        exclude_seen=_truth("exclude_seen"),
         explain=_truth("explain"),
     )
 

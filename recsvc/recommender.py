@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final
 
 from reccore.encoding import decode_counts, newest_of_rows
@@ -13,6 +13,7 @@ from reccore.scoring import score
 from reccore.timestamps import iso_8601
 from reccore.weights import Weights
 from recsvc import metrics
+from recsvc.basis import Basis
 from recsvc.errors import Problem, StoreUnavailable
 from recsvc.history import History, newest_of
 from recsvc.models.scorer import Scorer
@@ -21,7 +22,6 @@ from recsvc.ranking_table import RankingTable
 from recsvc.reasons import of_counts, of_popularity
 from recsvc.remembered import ByCounts
 from recsvc.sources import StatisticsSource, WeightsSource
-from recsvc.statistics import Snapshot
 from recsvc.user_store import LastSeen, StoredUser, UserStore
 from recsvc.wanted import USUAL, Masks, Wish
 from zkconfig.documents import Ranking
@@ -29,25 +29,6 @@ from zkconfig.watcher import WeightsInForce
 
 TAGS: Final = "tags"
 POPULAR: Final = "popular"
-
-
-@dataclass(frozen=True, slots=True)
-class _Basis:
-    """What one answer is made of, taken once."""
-
-    in_force: WeightsInForce
-    settings: Ranking
-    table: RankingTable
-    scorer: Scorer | None
-    wish: Wish
-
-    @property
-    def snapshot(self) -> Snapshot:
-        return self.table.snapshot
-
-    @property
-    def limit(self) -> int:
-        return self.wish.n or self.settings.default_n
 
 
 class Recommender:
@@ -78,7 +59,10 @@ class Recommender:
         ``user`` is the user as read just now, where that was done already.
         """
         basis = self._basis(wish)
-        user, degraded = self._user(user_id, basis.scorer) if user is None else (user, False)
+        if user is None:
+            user, degraded = self._user(user_id, items=basis.scorer is not None or wish.exclude_seen)
+        else:
+            degraded = False
         return {"user_id": user_id, **self._answer(user, basis, degraded)}
 
     def guest(self, user: StoredUser, wish: Wish = USUAL) -> dict[str, Any]:
@@ -101,9 +85,9 @@ class Recommender:
             raise Problem(404, f"no product {product_id[:128]} is known")
         left_out = wish.exclude | {product_id}
         products: list[dict[str, Any]] = []
-        if basis.scorer is not None:
-            mask = self._masks.of(basis.scorer.model.product_ids, snapshot, wish.wanted)
-            near = basis.scorer.neighbours(product_id, left_out=left_out, n=basis.limit, allowed=mask)
+        if basis.model is not None:
+            mask = self._masks.of(basis.model.model.product_ids, snapshot, wish.wanted)
+            near = basis.model.neighbours(product_id, left_out=left_out, n=basis.limit, allowed=mask)
             products = [self._entry(each.product_id, each.score, each.source, basis) for each in near]
             for entry in products if wish.explain else ():
                 entry["parts"] = [{"product_id": product_id, "source": entry["source"], "value": entry["score"]}]
@@ -118,7 +102,7 @@ class Recommender:
             "products": products,
         }
 
-    def _sharing_tags(self, product_id: str, left_out: Collection[str], basis: _Basis) -> list[RankedProduct]:
+    def _sharing_tags(self, product_id: str, left_out: Collection[str], basis: Basis) -> list[RankedProduct]:
         """Give products that have a tag of this one: of untagged ones nothing is known, so they rank as any other."""
         snapshot, tags = basis.snapshot, set(basis.snapshot.tags_of(product_id))
         if not tags:
@@ -135,7 +119,7 @@ class Recommender:
     def profile(self, user_id: str) -> dict[str, Any]:
         """Answer ``GET /profile``: every tag of the user with its score."""
         in_force = self._weights.in_force
-        user, degraded = self._user(user_id, None)
+        user, degraded = self._user(user_id, items=False)
         return self._profile(user_id, user.rows, in_force, degraded or not self._weights.connected)
 
     def profiles(self, user_ids: Sequence[str]) -> dict[str, Any]:
@@ -157,7 +141,7 @@ class Recommender:
         }
         return {"weights_version": in_force.version, "degraded": degraded, "profiles": profiles}
 
-    def _answer(self, user: StoredUser, basis: _Basis, degraded: bool) -> dict[str, Any]:
+    def _answer(self, user: StoredUser, basis: Basis, degraded: bool) -> dict[str, Any]:
         user = self._now_of(user)
         scores = self._row_scores(user.rows, basis.in_force)
         liked = _liked(scores)
@@ -176,7 +160,7 @@ class Recommender:
         }
 
     def _products(
-        self, user: StoredUser, liked: Callable[[], Mapping[str, float]], basis: _Basis
+        self, user: StoredUser, liked: Callable[[], Mapping[str, float]], basis: Basis
     ) -> tuple[list[dict[str, Any]], list[RankedProduct]]:
         """Give the entries of products, and the popular ones among them: first by the model, then by tags.
 
@@ -184,6 +168,7 @@ class Recommender:
         """
         wish, limit, table = basis.wish, basis.limit, basis.table
         left_out = set(wish.exclude) if wish.include_bought else {*wish.exclude, *user.purchased, *user.ratings}
+        left_out.update(user.items if wish.exclude_seen else ())
         products = self._by_model(user, basis, left_out)
         popular: list[RankedProduct] = []
         if len(products) >= limit:
@@ -191,17 +176,17 @@ class Recommender:
         scores = liked()
         personal = bool(scores or products)
         mask = self._masks.of(basis.snapshot.structure.ids, basis.snapshot, wish.wanted)
-        if scores:
+        if scores and not basis.popular_is_best:
             seen = left_out | {each["product_id"] for each in products}
             ranked = table.rank(table.taste(scores), left_out=seen, n=limit - len(products), allowed=mask)
             products += [self._ranked_entry(each, TAGS, basis) for each in ranked]
-        if len(products) < limit and (not personal or basis.settings.fill_with_popular):
+        if len(products) < limit and (not personal or basis.popular_is_best or basis.settings.fill_with_popular):
             seen = left_out | {each["product_id"] for each in products}
             popular = table.popular(left_out=seen, n=limit - len(products), allowed=mask)
             products += [self._ranked_entry(each, POPULAR, basis) for each in popular]
         return products, popular
 
-    def _by_model(self, user: StoredUser, basis: _Basis, left_out: Collection[str]) -> list[dict[str, Any]]:
+    def _by_model(self, user: StoredUser, basis: Basis, left_out: Collection[str]) -> list[dict[str, Any]]:
         scorer, wish = basis.scorer, basis.wish
         if scorer is None or not (user.items or user.ratings):
             return []
@@ -215,7 +200,7 @@ class Recommender:
                 entry["parts"] = history.parts(found)
         return entries
 
-    def _tags(self, rows: Mapping[str, str], scores: Mapping[str, float], basis: _Basis) -> list[dict[str, Any]]:
+    def _tags(self, rows: Mapping[str, str], scores: Mapping[str, float], basis: Basis) -> list[dict[str, Any]]:
         ranked = rank_tags(scores, basis.limit)
         entries: list[dict[str, Any]] = [{"tag": tag, "score": number(value)} for tag, value in ranked]
         if basis.wish.explain:
@@ -225,14 +210,14 @@ class Recommender:
         return entries
 
     @staticmethod
-    def _entry(product_id: str, value: float, source: str, basis: _Basis) -> dict[str, Any]:
+    def _entry(product_id: str, value: float, source: str, basis: Basis) -> dict[str, Any]:
         entry: dict[str, Any] = {"product_id": product_id, "score": number(value), "source": source}
         known = basis.snapshot.described.get(product_id)
         if known is not None and known.name is not None:
             entry["name"] = known.name
         return entry
 
-    def _ranked_entry(self, product: RankedProduct, source: str, basis: _Basis) -> dict[str, Any]:
+    def _ranked_entry(self, product: RankedProduct, source: str, basis: Basis) -> dict[str, Any]:
         entry = self._entry(product.product_id, product.score, source, basis)
         entry |= {"popularity": number(product.popularity), "affinity": number(product.affinity)}
         if basis.wish.explain:
@@ -254,14 +239,14 @@ class Recommender:
             "tags": {tag: number(value) for tag, value in self._row_scores(rows, in_force).items()},
         }
 
-    def _user(self, user_id: str, scorer: Scorer | None) -> tuple[StoredUser, bool]:
-        """Read a user, with the counts by product where a model needs them."""
+    def _user(self, user_id: str, *, items: bool) -> tuple[StoredUser, bool]:
+        """Read a user, with the counts by product where they are needed."""
         try:
-            user = self._store.user(user_id, items=scorer is not None, ratings=True)
+            user = self._store.user(user_id, items=items, ratings=True)
         except StoreUnavailable:
             metrics.fallbacks.labels("redis_away").inc()
             return self._last_seen.recall(user_id), True
-        self._last_seen.remember(user_id, user, with_items=scorer is not None)
+        self._last_seen.remember(user_id, user, with_items=items)
         return user, False
 
     def _now_of(self, user: StoredUser) -> StoredUser:
@@ -280,9 +265,9 @@ class Recommender:
             kept = self._scores = (in_force.weights, ByCounts(lambda counts: score(counts, values)))
         return kept[1].of_all(rows)
 
-    def _basis(self, wish: Wish) -> _Basis:
+    def _basis(self, wish: Wish) -> Basis:
         in_force, settings = self._weights.in_force, self._ranking()
-        return _Basis(in_force, settings, self._ranking_table(in_force), self._scorer(), wish)
+        return Basis(in_force, settings, self._ranking_table(in_force), self._scorer(), wish)
 
     def _ranking_table(self, in_force: WeightsInForce) -> RankingTable:
         snapshot, kept = self._statistics.snapshot, self._table

@@ -20,7 +20,7 @@ from recsvc.ingest import EventPublisher, Ingest
 from recsvc.interests import InterestProfiles
 from recsvc.job_group import JobGroup
 from recsvc.kafka_publisher import KafkaEventPublisher
-from recsvc.models.feed import ModelFeed, served
+from recsvc.models.feed import ModelFeed
 from recsvc.models.model import Model
 from recsvc.models.store import ModelStore
 from recsvc.ops.log_offsets import KafkaLogOffsets
@@ -125,7 +125,7 @@ def build_services(
         weights,
         feed,
         ranking=lambda: ranking.in_force.document,
-        scorer=lambda: served(models.scorer),
+        scorer=lambda: models.scorer,
         tag_expiry_seconds=settings.tag_expiry_seconds,
         remembered_users=settings.remembered_users,
     )

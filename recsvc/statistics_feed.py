@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 RELOAD_SECONDS = 60.0
 PUBLISH_SECONDS = 0.2
 _BLOCK_MS = 500
+_REST_AFTER_LOAD = 5.0
+"""Times as long as reading everything took: so a catalogue that changes all the time takes a sixth of a thread."""
 _AT_ONCE = 1_000
 _NONE = "0-0"
 
@@ -40,6 +42,7 @@ class StatisticsFeed:
         self._snapshot = self._collected.snapshot()
         self._loaded = False
         self._last_id, self._catalog_version = _NONE, ""
+        self._load_again_at = 0.0
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -82,6 +85,7 @@ class StatisticsFeed:
 
     def load(self) -> None:
         """Read everything. Raises ``redis.RedisError``."""
+        began = time.monotonic()
         newest = self._redis.xrevrange(layout.CHANGES, count=1)
         last_id = newest[0][0] if newest else _NONE
         version = self._redis.get(layout.CATALOG_VERSION) or ""
@@ -94,7 +98,8 @@ class StatisticsFeed:
         for tag, row in tags.items():
             self._collected.put_tag(tag, json.loads(row))
         self._snapshot, self._last_id, self._catalog_version = self._collected.snapshot(), last_id, version
-        self._loaded = True
+        self._loaded, ended = True, time.monotonic()
+        self._load_again_at = ended + _REST_AFTER_LOAD * (ended - began)
 
     def _rows(self, key: str) -> dict[str, str]:
         return dict(self._redis.hscan_iter(key, count=_AT_ONCE))
@@ -106,11 +111,14 @@ class StatisticsFeed:
             if changed and self._misses_changes(read_before):
                 log.warning("changes of statistics were trimmed before they were read; everything is read again")
                 return
-            if (self._redis.get(layout.CATALOG_VERSION) or "") != self._catalog_version:
+            if time.monotonic() >= self._load_again_at and self._catalogue_has_changed():
                 return  # load again: the catalogue says which tags products have
             if changed:
                 self._snapshot = self._collected.snapshot()
                 self._stopping.wait(max(0.0, PUBLISH_SECONDS - (time.monotonic() - began)))
+
+    def _catalogue_has_changed(self) -> bool:
+        return (self._redis.get(layout.CATALOG_VERSION) or "") != self._catalog_version
 
     def _read_changes(self) -> bool:
         answer = self._redis.xread({layout.CHANGES: self._last_id}, count=_AT_ONCE, block=_BLOCK_MS)

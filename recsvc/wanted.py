@@ -43,12 +43,17 @@ ANY: Final = Wanted()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
-    """What is asked for, besides the user: ``n`` tags and products at most (None: as many as is usual)."""
+    """What is asked for, besides the user: ``n`` tags and products at most (None: as many as is usual).
+
+    What was bought or rated is left out unless ``include_bought``; with ``exclude_seen`` all that the user has had to
+    do with is.
+    """
 
     n: int | None = None
     exclude: frozenset[str] = frozenset()
     wanted: Wanted = ANY
     include_bought: bool = False
+    exclude_seen: bool = False
     explain: bool = False
 
 
@@ -63,13 +68,13 @@ class Masks:
     """
 
     def __init__(self) -> None:
-        self._known: dict[tuple[int, Wanted], _Known] = {}
+        self._known: dict[tuple[int, Wanted], _Known] = {}  # by the identity of the ids, which it keeps
 
     def of(self, ids: Sequence[str], snapshot: Snapshot, wanted: Wanted) -> Mask | None:
         """Give which of ``ids`` are wanted and not removed, None for all of them."""
         if wanted == ANY and not snapshot.removed:
             return None
-        described, removed, key = snapshot.described, snapshot.removed, (len(ids), wanted)
+        described, removed, key = snapshot.described, snapshot.removed, (id(ids), wanted)
         known = self._known.get(key)
         if known is not None and known.ids is ids and known.described is described:
             return known.mask

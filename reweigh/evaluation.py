@@ -9,14 +9,14 @@ from typing import Any, Final
 import numpy as np
 
 from reccore.weights import Weights
-from recsvc.models.model import BLEND
+from recsvc.models.model import BLEND, MOST_POPULAR
 from reweigh.answers import Answers
 from reweigh.dataset import Dataset, Flags, Integers
 from reweigh.errors import CommandError
 from reweigh.metrics import Mean, bootstrap_mean, ndcg, recall
 from reweigh.progress import Tell
 from reweigh.train.fitting import Choice
-from reweigh.train.measuring import ALS, LIFT, NEIGHBOURS, POPULAR, filled
+from reweigh.train.measuring import ALS, LIFT, NEIGHBOURS, filled
 from reweigh.train.model_answers import ModelAnswers
 
 HISTORY: Final = "history"
@@ -57,7 +57,7 @@ class Comparison:
 
     def ratio(self, name: str) -> float:
         """A ranking's NDCG over that of most popular."""
-        popular = self.qualities[POPULAR].ndcg.mean
+        popular = self.qualities[MOST_POPULAR].ndcg.mean
         return self.qualities[name].ndcg.mean / popular if popular else 0.0
 
 
@@ -91,15 +91,15 @@ def compare(
     if most_people is not None and len(people) > most_people:
         people = sorted(np.random.default_rng(0).choice(people, most_people, replace=False).tolist())
     models = ModelAnswers(data, ~held_out, weights, choice or Choice(), tell, by_type)
-    lists = {POPULAR: [answers.popular(user, n) for user in people]}
+    lists = {MOST_POPULAR: [answers.popular(user, n) for user in people]}
     lists[LIFT] = [answers.recommended(user, n) for user in people]
     for name, blend in ((NEIGHBOURS, 0.0), (ALS, 1.0), (BLEND, models.blend)):
         lists[name] = [
             filled(models.ranked(user, set(answers.left_out(user).tolist()), n, blend), popular, n)
-            for user, popular in zip(people, lists[POPULAR], strict=True)
+            for user, popular in zip(people, lists[MOST_POPULAR], strict=True)
         ]
     measured = {name: _measure(ranked, [relevant[user] for user in people], n) for name, ranked in lists.items()}
-    popular_ndcgs, _ = measured[POPULAR]
+    popular_ndcgs, _ = measured[MOST_POPULAR]
     return Comparison(
         weights=label,
         people=len(people),
@@ -151,7 +151,7 @@ def table(comparisons: Sequence[Comparison]) -> str:
     for each in comparisons:
         for number, (name, quality) in enumerate(each.qualities.items()):
             cells = f"{quality.ndcg.text():<25} {quality.recall.text():<25} {quality.coverage:8.1%}"
-            gain = "" if name == POPULAR else f"  {each.ratio(name):.2f}  {quality.gain.text('+')}"
+            gain = "" if name == MOST_POPULAR else f"  {each.ratio(name):.2f}  {quality.gain.text('+')}"
             lines.append(f"{each.weights if number == 0 else '':<10} {name:<18} {cells}{gain}")
         lines.append(
             f"{'':<10} {each.people:,} people, {each.people_with_history:,} of them with a history, nobody is shown "

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import redis
 
+from reccore.canary import CANARY
 from reccore.encoding import ItemCounts
 from reccore.event_types import EventTypes
 from reccore.features import COUNTED, LAST_INTERACTION, FeatureRules, attribute_values, group_names, last_interaction_ms
@@ -134,7 +135,7 @@ class Features:
             yield {**row, LAST_INTERACTION: newest_ms}
 
     def _everybody(self) -> Iterator[str]:
-        seen: set[str] = set()
+        seen = {CANARY}
         pages = pages_of_keys(self._redis, match="{*:items*", count=_KEYS_A_SCAN)
         while (keys := self._ask(next, pages, None)) is not None:
             fresh = {user for key in keys if (user := user_of_items_key(key)) is not None} - seen

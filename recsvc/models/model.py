@@ -13,7 +13,8 @@ import numpy.typing as npt
 from recsvc.errors import BrokenModel
 
 BLEND: Final = "blend"
-"""What training calls the ranking by a model, where it says which ranking did best."""
+MOST_POPULAR: Final = "most popular"
+"""What training calls the rankings by a model and by everybody's events, where it says which did best."""
 
 Doubles = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.float32]
@@ -63,6 +64,11 @@ class Model:
     trained_at: str
     version: int = 0
     training: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def best(self) -> str:
+        """Which ranking training has measured to do best; the model's own where it did not say."""
+        return str(self.training.get("best") or BLEND)
 
     def __post_init__(self) -> None:
         products = len(self.product_ids)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from reccore import layout
+from reccore.canary import CANARY
 from redisaccess.scanning import pages_from, servers_of
 from redisaccess.standing import Standing, standing
 from reweigh.errors import CommandError
@@ -83,6 +84,7 @@ class Everybody:
             cursor = start.cursor if master == start.master else 0
             for from_here, keys in pages_from(server, cursor, match="{*:*", count=_KEYS_A_SCAN):
                 fresh = {user for key in keys if (user := layout.user_with_history(key)) is not None} - seen
+                fresh.discard(CANARY)
                 seen |= fresh
                 batch = sorted(fresh)
                 for first in range(0, len(batch), _USERS_A_BATCH):

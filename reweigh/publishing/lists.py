@@ -15,7 +15,8 @@ import redis
 from reccore.event_types import EventTypes
 from reccore.recommendation_lists import RecommendationList
 from recsvc.errors import StoreRefused, StoreUnavailable
-from recsvc.models.feed import ModelFeed, served
+from recsvc.models.feed import ModelFeed
+from recsvc.models.model import BLEND
 from recsvc.models.store import ModelStore
 from recsvc.recommender import Recommender
 from recsvc.statistics_feed import StatisticsFeed
@@ -63,10 +64,10 @@ class ListMaker:
         models.refresh()
         if not models.loaded:
             raise CommandError("the trained model can't be read; its lists would not be made by it")
-        scorer = served(models.scorer)
+        scorer = models.scorer
         statistics.stop()
         models.stop()
-        self._model_version = 0 if scorer is None else scorer.model.version
+        self._model_version = scorer.model.version if scorer is not None and scorer.model.best == BLEND else 0
         self._recommender = Recommender(
             self._users,
             _Fixed(basis.in_force),

@@ -12,6 +12,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import redis
 
 from reccore import layout
@@ -74,6 +75,8 @@ def _once(options: argparse.Namespace, settings: Settings) -> None:
             if "Query interrupted" in str(exc):  # what DuckDB makes of KeyboardInterrupt
                 raise KeyboardInterrupt from exc
             raise
+        except (OSError, duckdb.Error) as exc:  # of the archive's store, of a full disk
+            raise CommandError(f"nothing was trained: {exc}") from exc
     model = trained.model
     if not options.dry_run:
         with closing(ModelStore(settings.required("REDIS_URL"))) as store:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from reccore.weights import Weights
-from recsvc.models.model import BLEND, Model
+from recsvc.models.model import BLEND, MOST_POPULAR, Model
 from recsvc.models.scorer import Scorer
 from reweigh.metrics import Mean, bootstrap_mean, ndcg, recall
 from reweigh.train.fitting import LENGTH, ranked
@@ -16,7 +16,6 @@ from reweigh.train.lift import LiftAnswers
 
 T = TypeVar("T")
 
-POPULAR: Final = "most popular"
 LIFT: Final = "lift × popularity"
 NEIGHBOURS: Final = "neighbours"
 ALS: Final = "ALS"
@@ -35,7 +34,7 @@ def measure(model: Model, people: Sequence[Person], lift: LiftAnswers, weights: 
     if not people:
         return {}
     popular = [lift.popular(person, LENGTH) for person in people]
-    lists = {POPULAR: popular, LIFT: [lift.ranked(person, LENGTH) for person in people]}
+    lists = {MOST_POPULAR: popular, LIFT: [lift.ranked(person, LENGTH) for person in people]}
     for name, blend in ((NEIGHBOURS, 0.0), (ALS, 1.0), (BLEND, None)):
         scorer = Scorer(model, blend=blend)
         lists[name] = [
@@ -54,7 +53,7 @@ def filled(ranked: Sequence[T], popular: Sequence[T], n: int) -> list[T]:
 def lines(found: Mapping[str, Quality]) -> list[str]:
     """Print-ready lines, one a ranking."""
     head = f"{'ranking':<18} {f'NDCG@{LENGTH} (95 %)':<25} {f'recall@{LENGTH} (95 %)':<25} × popular"
-    base = found[POPULAR].ndcg.mean
+    base = found[MOST_POPULAR].ndcg.mean
     rows = [
         f"{name:<18} {each.ndcg.text():<25} {each.recall.text():<25} {each.ndcg.mean / base if base else 0.0:9.2f}"
         for name, each in found.items()

@@ -7,14 +7,14 @@ from dataclasses import asdict, dataclass, replace
 from typing import Final
 
 from reccore.weights import Weights
-from recsvc.models.model import BLEND, Model
+from recsvc.models.model import BLEND, MOST_POPULAR, Model
 from reweigh.progress import Tell
 from reweigh.train.events import TEST, VALIDATION, EventTable
 from reweigh.train.fitting import Choice, best_blend, blended, fit
 from reweigh.train.lift import LiftAnswers
-from reweigh.train.measuring import LIFT, POPULAR, Quality, measure
+from reweigh.train.measuring import LIFT, Quality, measure
 
-SERVED: Final = (POPULAR, LIFT, BLEND)
+SERVED: Final = (MOST_POPULAR, LIFT, BLEND)
 """The rankings that a service may answer by."""
 
 

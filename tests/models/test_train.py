@@ -21,7 +21,7 @@ from deploy.local import Stack
 from reccore import layout
 from reccore.event_types import EventTypes
 from reccore.weights import parse_weights
-from recsvc.models.model import BLEND
+from recsvc.models.model import BLEND, MOST_POPULAR
 from recsvc.models.scorer import Scorer
 from recsvc.models.store import ModelStore
 from reweigh.answers import Answers
@@ -33,7 +33,7 @@ from reweigh.errors import CommandError
 from reweigh.train.events import TEST, VALIDATION, EventTable, event_table
 from reweigh.train.interactions import interactions_of, people_of
 from reweigh.train.lift import LiftAnswers
-from reweigh.train.measuring import ALS, LIFT, NEIGHBOURS, POPULAR
+from reweigh.train.measuring import ALS, LIFT, NEIGHBOURS
 from reweigh.train.sources import read_archive, read_files
 from tests.archive.making import records, writing
 from tests.reweigh.test_evaluation import NAMES, lines, random_shop
@@ -167,14 +167,14 @@ def test_a_dry_run_prints_what_it_measured(tmp_path: Path, capsys: pytest.Captur
     dry = ["train", "--data", str(tmp_path), "--dry-run", "--env", str(tmp_path / "none.env"), "--factors", "4"]
     assert main(dry) == 0
     text = capsys.readouterr().out
-    assert all(name in text for name in (POPULAR, LIFT, NEIGHBOURS, ALS, BLEND, "not published"))
+    assert all(name in text for name in (MOST_POPULAR, LIFT, NEIGHBOURS, ALS, BLEND, "not published"))
     assert main([*dry, "--output", "json", "--weights", "0,0,1"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["version"] is None
     assert found["weights"] == {"view": 0, "add_to_cart": 0, "purchase": 1}
-    assert set(found["qualities"]) == {POPULAR, LIFT, NEIGHBOURS, ALS, BLEND}
+    assert set(found["qualities"]) == {MOST_POPULAR, LIFT, NEIGHBOURS, ALS, BLEND}
     assert found["choice"]["rank"] == 4
-    assert found["best"] in (POPULAR, LIFT, BLEND)
+    assert found["best"] in (MOST_POPULAR, LIFT, BLEND)
 
 
 @pytest.mark.usefixtures("shop")

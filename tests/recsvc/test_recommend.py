@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from recsvc.models.feed import served
 from recsvc.models.scorer import Scorer
 from recsvc.user_store import StoredUser
 from tests.models.making import made_up
@@ -156,13 +155,32 @@ def test_removed_products_are_recommended_by_nobody(modelled: Bench) -> None:
 
 
 def test_without_history_or_model_it_is_as_before(modelled: Bench) -> None:
-    """Unknown users get what is popular; a model that did worse than something simpler is not used."""
+    """Unknown users get what is popular; without a model tags are all there is."""
     assert {each["source"] for each in asked(modelled, "/recommend/nobody")["products"]} == {"popular"}
-    for best, used in ((None, True), ("blend", True), ("lift × popularity", False), ("most popular", False)):
-        scorer = Scorer(replace(made_up(PRODUCTS), training={"best": best}))
-        assert (served(scorer) is scorer) == used
     modelled.scorers.clear()
     assert {each["source"] for each in asked(modelled)["products"]} == {"tags"}
+
+
+@pytest.mark.parametrize(
+    ("best", "sources"),
+    [(None, MODEL_SOURCES), ("blend", MODEL_SOURCES), ("lift × popularity", {"tags"}), ("most popular", {"popular"})],
+)
+def test_what_did_best_in_training_is_what_answers(modelled: Bench, best: str | None, sources: set[str]) -> None:
+    """Something simpler than the model, too; a product's neighbours are the model's all the same."""
+    near = asked(modelled, "/similar/p1")["products"]
+    modelled.scorers[:] = [Scorer(replace(made_up(PRODUCTS), training={"best": best}))]
+    assert {each["source"] for each in asked(modelled, n=5)["products"]} <= sources
+    assert asked(modelled, "/similar/p1")["products"] == near
+
+
+@pytest.mark.parametrize("has_model", [True, False])
+def test_what_was_seen_is_left_out_where_that_is_asked_for(modelled: Bench, has_model: bool) -> None:
+    """Viewed, put into the cart, bought or rated; else what was only viewed comes again."""
+    modelled.users.users["u"] = StoredUser(USER.rows, USER.purchased, items=ITEMS, ratings={"p9": "5;9"})
+    if not has_model:
+        modelled.scorers.clear()
+    assert {"p1", "p3"} <= set(ids(asked(modelled, n=100)))
+    assert {"p1", "p2", "p3", "p9"}.isdisjoint(ids(asked(modelled, n=100, exclude_seen="true")))
 
 
 def test_away_redis_leaves_the_last_history(modelled: Bench) -> None:
@@ -217,7 +235,14 @@ def test_wrong_sessions_are_named(modelled: Bench, body: object, field: str) -> 
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("explain", "yes"), ("include_bought", ""), ("max_price", "-1"), ("max_price", "much"), ("exclude", "x" * 129)],
+    [
+        ("explain", "yes"),
+        ("include_bought", ""),
+        ("exclude_seen", "maybe"),
+        ("max_price", "-1"),
+        ("max_price", "much"),
+        ("exclude", "x" * 129),
+    ],
 )
 def test_wrong_wishes_are_named(modelled: Bench, name: str, value: str) -> None:
     """With what is allowed."""

@@ -16,7 +16,7 @@ from reccore.event_types import EventTypes
 from reccore.ranking import PRIOR_EVENTS, Product, rank_popular, rank_products, taste, typical_weight
 from reccore.scoring import score
 from reccore.weights import Weights, parse_weights
-from recsvc.models.model import BLEND
+from recsvc.models.model import BLEND, MOST_POPULAR
 from reweigh.answers import Answers
 from reweigh.cli import main
 from reweigh.dataset import Dataset, Flags, data_files, hold_out_after, hold_out_newest, read_dataset, time_at
@@ -24,7 +24,7 @@ from reweigh.evaluation import PURCHASES, Comparison
 from reweigh.evaluation import compare as compare_rankings
 from reweigh.metrics import bootstrap_mean, ndcg, recall
 from reweigh.train.fitting import Choice
-from reweigh.train.measuring import ALS, LIFT, NEIGHBOURS, POPULAR
+from reweigh.train.measuring import ALS, LIFT, NEIGHBOURS
 from reweigh.train.model_answers import ModelAnswers
 
 TYPES = EventTypes.from_settings({})
@@ -174,7 +174,7 @@ def test_comparison_by_hand(tmp_path: Path) -> None:
     place_one, place_two = 1 / (1 + 1 / log2(3)), (1 / log2(3)) / (1 + 1 / log2(3))
     assert (found.people, found.people_with_history) == (30, 30)
     assert found.qualities[LIFT].ndcg.mean == pytest.approx(3 * place_one / 30)
-    assert found.qualities[POPULAR].ndcg.mean == pytest.approx((2 * place_one + place_two) / 30)
+    assert found.qualities[MOST_POPULAR].ndcg.mean == pytest.approx((2 * place_one + place_two) / 30)
     assert found.qualities[LIFT].recall.mean == pytest.approx(3 * 0.5 / 30)
     assert found.qualities[LIFT].coverage == 1.0
     assert found.qualities[LIFT].gain.mean == pytest.approx((place_one - place_two) / 30)
@@ -232,7 +232,7 @@ def test_command_prints_json(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     random_shop(tmp_path, seed=1)
     assert main(["eval", "--data", str(tmp_path), "--output", "json", "--weights", "1,3,5", "--at", "0.7"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert set(found["comparisons"][0]["qualities"]) == {POPULAR, LIFT, NEIGHBOURS, ALS, BLEND}
+    assert set(found["comparisons"][0]["qualities"]) == {MOST_POPULAR, LIFT, NEIGHBOURS, ALS, BLEND}
     assert main(["eval", "--data", str(tmp_path), "--weights", "0,0,0"]) == 1
     assert "at least one" in capsys.readouterr().err
 
