@@ -21,6 +21,7 @@ from typing import Any
 import psutil
 import pytest
 
+from deploy.local.settings import PORTS
 from faults import __main__ as command
 from faults import streams
 from faults.__main__ import main
@@ -31,6 +32,7 @@ from faults.ledger import Ledger
 from faults.made_up import MadeUp, Maker, without_products
 from faults.patience import wait_until
 from faults.poison import LARGE_POISON, POISON
+from faults.proxy import ProxiedStack
 from faults.registry import rows
 from faults.resources import Resources
 from faults.runner import Outcome
@@ -303,3 +305,15 @@ def test_no_made_up_event_counts(right: float) -> None:
             with pytest.raises(RejectedEvent):
                 event_from_value(event, b"", topic_type=None, record_time_ms=1, event_types=types)
     assert judged > 50
+
+
+def test_everybody_in_a_proxied_stack_is_told_of_the_proxy(tmp_path: Path) -> None:
+    """Servers and commands alike; only Redis itself listens where it always does."""
+    stack = ProxiedStack(tmp_path, environment={}, tell=print)
+    stack.home.create()
+    (tmp_path / "ports.json").write_text(json.dumps(dict.fromkeys(PORTS, 1)))
+    proxied = stack.env["REDIS_URL"]
+    told = {server.program.name: server.program.env.get("REDIS_URL") for server in stack.servers()}
+    assert ":1/" not in proxied
+    assert {name for name, url in told.items() if url == proxied} == {"api", "sweeper"}  # others read stack.env
+    assert {url for url in told.values() if url} == {proxied}

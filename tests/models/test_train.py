@@ -13,6 +13,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -25,6 +26,7 @@ from recsvc.models.model import BLEND, MOST_POPULAR
 from recsvc.models.scorer import Scorer
 from recsvc.models.store import ModelStore
 from reweigh.answers import Answers
+from reweigh.archive.errors import StoreTrouble
 from reweigh.archive.store import LocalStore
 from reweigh.arguments import duration
 from reweigh.cli import main
@@ -245,3 +247,18 @@ def test_lengths_of_time() -> None:
     for text in ("", "h", "1", "0h", "-1h", "1.5h", "1w", "²h"):
         with pytest.raises(ArgumentTypeError, match="is allowed"):
             duration(text)
+
+
+@pytest.mark.parametrize("trouble", [StoreTrouble("the bucket is away"), duckdb.IOException("the disk is full")])
+def test_trouble_of_the_archive_ends_one_training_with_its_reason(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, trouble: Exception
+) -> None:
+    """As an error that the next turn of ``--every`` outlives."""
+
+    def refuse(*_: object) -> None:
+        raise trouble
+
+    monkeypatch.setattr("reweigh.train.command.read_archive", refuse)
+    (tmp_path / "none.env").write_text("")
+    assert main(["train", "--from", "archive", "--dry-run", "--env", str(tmp_path / "none.env")]) == 1
+    assert f"nothing was trained: {trouble}" in capsys.readouterr().err

@@ -14,6 +14,7 @@ import redis
 
 from deploy.local.stack import Stack
 from reccore import encoding, layout
+from reccore.canary import CANARY
 from reccore.errors import SettingError
 from reccore.event_types import EventTypes
 from reccore.metadata_numbers import MetadataNumbers
@@ -102,9 +103,9 @@ def rows(table: pa.Table) -> dict[tuple[str, str], dict[str, Any]]:
     return {(each.pop("user_id"), each.pop("product_id")): each for each in table.to_pylist()}
 
 
-@pytest.mark.usefixtures("stored")
-def test_of_many_users(stack: Stack) -> None:
-    """The same as over HTTP, a row for each user and product, of everybody or of some."""
+def test_of_many_users(stored: redis.Redis, stack: Stack) -> None:
+    """The same as over HTTP, a row for each user and product, of everybody or of some; the canary is nobody."""
+    stored.hset(layout.items_key(CANARY), CANARY, encoding.encode_item("1,0,0;1", ()))
     with closing(Features(stack.env["REDIS_URL"], EventTypes.from_settings({}), numbers=NUMBERS)) as features:
         found = rows(features.table())
         assert set(found) == {("ann", "lamp"), ("ann", "rare"), ("ann", "sofa"), ("b{o}b", "desk")}

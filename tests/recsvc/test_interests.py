@@ -11,6 +11,7 @@ import redis
 
 from deploy.local.stack import Stack
 from reccore import layout
+from reccore.canary import CANARY
 from reccore.interests import InterestProfile, Interests, parse_profile
 from recsvc.errors import StoreUnavailable
 from recsvc.interests import FEWEST_OTHERS, MOST_OTHERS, InterestProfiles
@@ -134,7 +135,8 @@ def test_profiles_of_others_are_sent_besides(shop: Bench) -> None:
 
 def test_as_many_others_as_there_are(shop: Bench) -> None:
     """Also when the user has no history."""
-    shop.users.events |= {f"user-{n}": [("0:0:1:p1", 1_600_000_000_000)] for n in range(5)}
+    names = [CANARY, *(f"user-{n}" for n in range(5))]  # the canary is nobody
+    shop.users.events |= {name: [("0:0:1:p1", 1_600_000_000_000)] for name in names}
     answer = post(shop, "/send_kafka", user_id="nobody")
     assert answer == {"status": "no_history", "user_id": "nobody", "history_items_count": 0, "others": 6, "sent": 6}
 

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -178,6 +179,36 @@ def test_statistics_are_loaded_and_followed(stack: Stack, database: Any) -> None
         assert feed.snapshot.structure.tag_names == ("learned", "given")
     finally:
         feed.stop()
+
+
+def test_a_catalogue_that_changes_all_the_time_is_not_loaded_all_the_time(
+    stack: Stack, database: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Most of the thread's time stays for what changes by events."""
+    feed = StatisticsFeed(stack.addresses.redis_url, width=3)
+    spans, load, rows = list[tuple[float, float]](), feed.load, feed._rows
+
+    def noted_load() -> None:
+        began = time.monotonic()
+        load()
+        spans.append((began, time.monotonic()))
+
+    def slow_rows(key: str) -> dict[str, str]:
+        time.sleep(0.02)
+        return rows(key)
+
+    monkeypatch.setattr(feed, "load", noted_load)
+    monkeypatch.setattr(feed, "_rows", slow_rows)
+    feed.start()
+    try:
+        for number in range(40):
+            database.hset(layout.CATALOG, "p1", f'{{"name": "{number}", "tags": [], "price": null, "category": null}}')
+            database.incr(layout.CATALOG_VERSION)
+            time.sleep(0.03)
+        wait_until(lambda: feed.snapshot.described["p1"].name == "39")
+    finally:
+        feed.stop()
+    assert all(begun - ended > ended - before for (before, ended), (begun, _) in pairwise(spans))
 
 
 @pytest.mark.parametrize("followed", [False, True])

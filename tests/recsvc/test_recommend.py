@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from recsvc.models.scorer import Scorer
+from recsvc.statistics import Collected
 from recsvc.user_store import StoredUser
+from recsvc.wanted import ANY, Masks
 from tests.models.making import made_up
 from tests.recsvc.conftest import Bench
 
@@ -294,3 +296,14 @@ def test_metrics_of_the_model(modelled: Bench) -> None:
     assert 'reweigh_recommended_products_total{source="als"}' in text
     modelled.scorers.clear()
     assert "reweigh_model_version" not in modelled.http.get("/metrics").text
+
+
+def test_masks_of_two_rankings_stand_side_by_side() -> None:
+    """Those of a model's products and of everybody's, which are often equally many."""
+    collected = Collected(width=3)
+    collected.put_catalog({"a": {}, "b": {}}, ["b"])
+    snapshot, masks = collected.snapshot(), Masks()
+    model, everybody = ("a", "b"), ("b", "a")
+    first = [masks.of(ids, snapshot, ANY) for ids in (model, everybody)]
+    assert [None if each is None else each.tolist() for each in first] == [[True, False], [False, True]]
+    assert all(masks.of(ids, snapshot, ANY) is known for ids, known in zip((model, everybody), first, strict=True))
