@@ -30,6 +30,8 @@ def split(part: float, amounts: Sequence[float]) -> list[float]:
     what they add up to says nothing, and the part is shared out in proportion to their sizes. Raises ``ValueError``
     where all amounts are 0 and the part isn't.
     """
+    if len(amounts) == 1 and amounts[0]:  # as nearly always: a product that was viewed only
+        return [part]
     greatest = max(map(abs, amounts), default=0.0) or 1.0
     amounts = [amount / greatest for amount in amounts]  # so that their sum is finite
     sizes = [abs(amount) for amount in amounts]
