@@ -85,6 +85,16 @@ def test_metadata_is_kept_to_the_letter() -> None:
     assert (row["metadata"], row["session_id"]) == (text, None)
 
 
+def test_a_repeated_member_leaves_numbers_as_they_were() -> None:
+    """What is archived of it is JSON that can be sent again, whatever size a number has."""
+    text = '{"a":1e999,"b":[12345678901234567890]}'
+    raw = b'{"user_id":"u","product_id":"p","session_id":1,"session_id":"s","metadata":' + text.encode() + b"}"
+    reader = EventReader(EventTypes.from_settings({}))
+    batch = records([raw])
+    (row,) = reader.rows(batch, reader.parse(batch), [0]).to_pylist()
+    assert (row["metadata"], row["session_id"]) == (text, "s")
+
+
 def test_when_a_file_is_written() -> None:
     """When it is full, or after some seconds, unless it will be full soon."""
     settings = ArchiveSettings(flush_rows=1_200, flush_seconds=5)
