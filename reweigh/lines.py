@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any, AnyStr, BinaryIO, Final, cast
 
 from reccore.events import LARGEST_EVENT
-from reweigh.behaviour import RATINGS_HEADER, is_behaviour, is_rating
+from reweigh.behaviour import RATINGS_HEADER, columns, is_behaviour, is_rating
 from reweigh.errors import CommandError
 
 JSON_LINES: Final = "jsonl"
@@ -28,6 +28,7 @@ FORMATS: Final = (AUTO, JSON_LINES, CSV, PARQUET, RETAILROCKET, BEHAVIOUR)
 LONGEST_LINE: Final = 4 * LARGEST_EVENT
 """Bytes, or characters of CSV; what follows in a longer line is left out."""
 
+_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _PARQUET_MAGIC: Final = b"PAR1"
 _ROWS_A_BATCH: Final = 10_000
 
@@ -73,14 +74,17 @@ def file_format(file: Path, chosen: str = AUTO) -> str:
         return BEHAVIOUR if is_behaviour(_parquet(file).schema_arrow.names) else PARQUET
     if head.startswith(b"{"):
         return BEHAVIOUR if is_behaviour(_members(head)) else JSON_LINES
-    columns = tuple(name.strip() for name in head.decode("utf-8", "replace").split(","))
-    if columns[:4] == RETAILROCKET_COLUMNS[:4]:
+    if head.startswith(b"["):
+        raise CommandError(f"{file} is a JSON array: write one event a line (jq -c '.[]')")
+    names = tuple(name.strip() for name in head.decode("utf-8", "replace").split(","))
+    if names[:4] == RETAILROCKET_COLUMNS[:4]:
         return RETAILROCKET
-    if is_behaviour(columns) or is_rating(columns):
+    if is_behaviour(names) or is_rating(names):
         return BEHAVIOUR
-    if len(columns) > 1:
+    if len(names) > 1 and {"user_id", "product_id"} & columns(names).keys():
         return CSV
-    raise CommandError(f"{file} is neither Parquet nor JSON lines nor CSV with a header: name its format with --format")
+    known = "neither Parquet nor JSON lines nor CSV with a header that names users or products"
+    raise CommandError(f"{file} is {known}: name its format with --format")
 
 
 def read_rows(file: Path, fmt: str) -> Iterator[Row]:
@@ -107,7 +111,7 @@ def _head(file: Path) -> bytes:
     with plain, content:
         try:
             first = next((line for line, _ in _lines(content, (b"\n",)) if line.strip()), b"")
-            return first.lstrip(b"\xef\xbb\xbf").strip()
+            return first.removeprefix(_BYTE_ORDER_MARK).strip()
         except (OSError, EOFError) as exc:
             raise CommandError(f"{file} can't be read: {exc}") from exc
 
@@ -179,7 +183,7 @@ def _json_rows(content: BinaryIO, plain: BinaryIO) -> Iterator[Row]:
     position = 0
     for number, (line, length) in enumerate(_lines(content, (b"\n",)), 1):
         position = position + length if content is plain else plain.tell()
-        raw = line.strip()
+        raw = (line.removeprefix(_BYTE_ORDER_MARK) if number == 1 else line).strip()
         if raw:
             yield Row(number, position, raw, None)
 

@@ -226,6 +226,33 @@ def test_a_file_of_neither_format_is_refused(tmp_path: Path) -> None:
         file_format(tmp_path / "absent.csv")
 
 
+@pytest.mark.parametrize("text", ['[{"user_id":1,"product_id":2},{"user_id":3}]', '[\n{"user_id":1}\n]', " [1, 2]"])
+def test_a_json_array_is_refused(tmp_path: Path, text: str) -> None:
+    """Not taken for a header of CSV, without a row."""
+    file = tmp_path / "e.json"
+    file.write_text(text)
+    with pytest.raises(CommandError, match=r"JSON array: write one event a line"):
+        file_format(file)
+
+
+def test_csv_without_a_header_is_refused(tmp_path: Path) -> None:
+    """Its first event would be lost as the names of columns, and all others be without user and product."""
+    file = tmp_path / "e.csv"
+    file.write_text("u1,p1,view\nu2,p2,view\n")
+    with pytest.raises(CommandError, match="header that names users or products"):
+        file_format(file)
+    assert [row.fields for row in read_rows(file, "csv")] == [{"u1": "u2", "p1": "p2", "view": "view"}]
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_line(tmp_path: Path) -> None:
+    """Of JSON lines; in a later line it is."""
+    file, line = tmp_path / "e.jsonl", json.dumps({**EVENT, "event_id": "e"}).encode()
+    file.write_bytes(b"\n".join(b"\xef\xbb\xbf" + line for _ in range(2)))
+    first, second = records(file)
+    assert first == Record("add_to_cart", b"7", line)
+    assert second == "2: not_json"
+
+
 def product(fields: object) -> Row:
     """One row of JSON lines."""
     return Row(1, 0, json.dumps(fields).encode(), None)
