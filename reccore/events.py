@@ -12,6 +12,10 @@ from reccore.errors import RejectedEvent, shown
 from reccore.event_types import EventTypes
 from reccore.timestamps import in_range, parse_timestamp
 
+LARGEST_EVENT: Final = 1_000_000
+"""Bytes. With key and envelope a record of that size is below Kafka's own default limit of 1,048,588."""
+TOO_LARGE: Final = "too_large"
+"""The reason where a larger one is refused on its way to Kafka; what is in Kafka is never refused for its size."""
 LONGEST_ID: Final = 128
 MOST_TAGS: Final = 32
 LONGEST_TAG: Final = 64

@@ -15,8 +15,9 @@ from typing import Any, Final
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from reccore.access import OPEN, KafkaAccess
+from reccore.events import LARGEST_EVENT
 from recsvc.errors import EventRefused, IngestUnavailable
-from recsvc.ingest import LARGEST_EVENT, Message, Placed
+from recsvc.ingest import Message, Placed
 
 log = logging.getLogger(__name__)
 

@@ -13,13 +13,9 @@ import orjson
 from reccore.dead_letters import Reason
 from reccore.errors import RejectedEvent
 from reccore.event_types import EventTypes
-from reccore.events import Event, event_from_value, parse_event
+from reccore.events import LARGEST_EVENT, TOO_LARGE, Event, event_from_value, parse_event
 from recsvc.errors import FieldError, IngestUnavailable, Problem
 
-LARGEST_EVENT = 1_000_000
-"""Bytes. With key and envelope a record of that size is below Kafka's own default limit of 1,048,588."""
-
-TOO_LARGE = "too_large"
 _POSITION = re.compile(r"([a-zA-Z0-9._-]{1,249}):([0-9]{1,9}):([0-9]{1,18})")
 
 

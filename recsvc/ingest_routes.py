@@ -11,9 +11,10 @@ from flask import Blueprint, Response, request
 from pydantic_core import from_json
 
 from reccore.errors import RejectedEvent
+from reccore.events import LARGEST_EVENT
 from recsvc import metrics
 from recsvc.errors import IngestUnavailable, Problem
-from recsvc.ingest import LARGEST_EVENT, Ingest, Taken
+from recsvc.ingest import Ingest, Taken
 from recsvc.problems import invalid, json_response, problem_response, read_body
 from recsvc.ratings import Ratings
 

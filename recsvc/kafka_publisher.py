@@ -14,8 +14,9 @@ from kafka.errors import KafkaError
 from kafka.net.compat import KafkaNetClient
 
 from reccore.access import OPEN, KafkaAccess
+from reccore.events import LARGEST_EVENT
 from recsvc.errors import IngestUnavailable
-from recsvc.ingest import LARGEST_EVENT, Message, Placed
+from recsvc.ingest import Message, Placed
 
 log = logging.getLogger(__name__)
 # At DEBUG kafka-python writes each request into its log, that of a PLAIN login with user and password too.

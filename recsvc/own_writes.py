@@ -17,10 +17,11 @@ from typing import Any, Final
 from reccore import encoding
 from reccore.errors import RejectedEvent
 from reccore.event_types import PURCHASE, EventTypes
-from reccore.events import parse_event
+from reccore.events import Event, parse_event
 from recsvc.errors import IngestUnavailable, StoreUnavailable
 from recsvc.ingest import Placed
 from recsvc.problems import invalid
+from recsvc.settings import MOST_ROWS_PER_USER
 from recsvc.settled_records import SettledRecords
 from recsvc.user_store import StoredUser, UserStore
 
@@ -59,12 +60,13 @@ class OwnWrites:
         settled: SettledRecords,
         event_types: EventTypes,
         *,
-        counts_products: bool = True,
+        most_tags: int = MOST_ROWS_PER_USER,
+        most_products: int = MOST_ROWS_PER_USER,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store, self._settled, self._event_types = store, settled, event_types
-        self._counts_products = counts_products
+        self._most_tags, self._most_products = most_tags, most_products
         self._sleep, self._clock = sleep, clock
         self._waiting = threading.Semaphore(_MOST_WAITING)
 
@@ -113,7 +115,7 @@ class OwnWrites:
         if found is None:
             return False
         product_id = found.event[len(beginning) :]
-        if self._counts_products:
+        if self._most_products:
             if product_id not in user.items or encoding.number_of_row(user.items[product_id]) < found.number:
                 return False
         elif self._event_types.by_topic[place.topic] == PURCHASE and product_id not in user.purchased:
@@ -121,7 +123,7 @@ class OwnWrites:
         return all(tag in user.rows and encoding.number_of_row(user.rows[tag]) >= found.number for tag in found.tags)
 
     def _user(self, user_id: str) -> StoredUser:
-        return self._store.user(user_id, arrivals=True, items=self._counts_products, ratings=True)
+        return self._store.user(user_id, arrivals=True, items=self._most_products > 0, ratings=True)
 
     def _judge(self, user_id: str, place: Placed, user: StoredUser) -> Awaited:
         """Say what has become of an event that did not arrive, once a checkpoint covers it."""
@@ -149,10 +151,19 @@ class OwnWrites:
         if any(text.startswith(beginning) for text, _ in recent):
             return Awaited(user, APPLIED)
         if event.event_id is None:
-            return Awaited(user, APPLIED)  # it can't be a repeat
+            return Awaited(user, APPLIED if self._holds_rows(user, event) else UNKNOWN)
         if not recent or event.time_ms <= recent[-1][1]:
             return Awaited(user, UNKNOWN)  # it may have been applied, and be no longer among the newest, or be lost
         return Awaited(user, DUPLICATE)
+
+    def _holds_rows(self, user: StoredUser, event: Event) -> bool:
+        """Whether the rows of an event that can't be a repeat are there, or may have left a user who has the most."""
+        tags = event.tags or ()  # those that the catalogue named are not known here
+        if len(user.rows) < self._most_tags and not all(tag in user.rows for tag in tags):
+            return False
+        if self._most_products:
+            return event.product_id in user.items or len(user.items) >= self._most_products
+        return event.event_type != PURCHASE or event.product_id in user.purchased
 
     def _beginning(self, place: Placed) -> str:
         """Give what precedes the product in the event's text."""

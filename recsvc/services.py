@@ -155,7 +155,13 @@ def build_services(
         show_metrics(watcher)
     return Services(
         recommender=recommender,
-        own_writes=OwnWrites(store, settled, settings.event_types, counts_products=settings.counts_products),
+        own_writes=OwnWrites(
+            store,
+            settled,
+            settings.event_types,
+            most_tags=settings.most_tags_per_user,
+            most_products=settings.most_products_per_user,
+        ),
         recent_events=RecentEvents(store, settings.event_types),
         catalogue=Catalogue(store, feed, settings.event_types.names),
         guests=Guests(feed, settings.event_types),

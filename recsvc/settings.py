@@ -20,6 +20,8 @@ from recsvc.rate_limit import Rate
 
 _LOCAL_REDIS: Final = "redis://127.0.0.1:6379/0"
 _CONFIG_LIMIT: Final = "1200/minute"
+MOST_ROWS_PER_USER: Final = 1_000
+"""The job's own defaults."""
 KAFKA_CLIENTS: Final = ("confluent", "kafka-python")
 """What events are sent with; the first unless another is asked for."""
 
@@ -46,8 +48,9 @@ class Settings:
     config_limit: Rate | None = None
     trusted_proxies: int = 0
     tag_expiry_seconds: int = 0
-    counts_products: bool = True
-    """Whether the job counts users' events by product."""
+    most_tags_per_user: int = MOST_ROWS_PER_USER
+    most_products_per_user: int = MOST_ROWS_PER_USER
+    """How many rows of a user the job keeps at most; 0: it does not count by product."""
     metadata_numbers: MetadataNumbers = DURATIONS
     feature_attributes: tuple[str, ...] = ()
     """Attributes of products by whose values a user's events are counted."""
@@ -84,7 +87,8 @@ def settings_from(environment: Mapping[str, str] | None = None) -> Settings:
         config_limit=_rate(env, "API_CONFIG_LIMIT", _CONFIG_LIMIT),
         trusted_proxies=_number(env, "API_TRUSTED_PROXIES", 0, 0, 10),
         tag_expiry_seconds=_number(env, "TAG_EXPIRY_SECONDS", 0, 0, 3_000_000_000),
-        counts_products=_number(env, "MOST_PRODUCTS_PER_USER", 1_000, 0, 1_000_000_000) > 0,
+        most_tags_per_user=_number(env, "MOST_TAGS_PER_USER", MOST_ROWS_PER_USER, 1, 1_000_000_000),
+        most_products_per_user=_number(env, "MOST_PRODUCTS_PER_USER", MOST_ROWS_PER_USER, 0, 1_000_000_000),
         metadata_numbers=MetadataNumbers.from_settings(env),
         feature_attributes=attributes_setting(env),
         redis_timeout_ms=_number(env, "API_REDIS_TIMEOUT_MS", 100, 5, 100),

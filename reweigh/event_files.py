@@ -73,7 +73,7 @@ def _from_fields(fields: dict[str, object], row: Row, event_types: EventTypes, n
 def row_fields(row: Row, fmt: str) -> dict[str, object]:
     """Give a row as the members of an event. Raises ``RejectedEvent`` for what is no text or no object."""
     given = row.fields
-    if given is None and fmt == BEHAVIOUR:
+    if given is None and fmt == BEHAVIOUR and row.raw:
         given = _object(row.raw)
     if given is None:
         raise RejectedEvent(Reason.NOT_AN_OBJECT, "not a row of CSV")

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, BinaryIO, Final, cast
+from typing import IO, Any, AnyStr, BinaryIO, Final, cast
 
-from reweigh.behaviour import RATINGS_HEADER, is_behaviour, is_rating
+from reccore.events import LARGEST_EVENT
+from reweigh.behaviour import RATINGS_HEADER, columns, is_behaviour, is_rating
 from reweigh.errors import CommandError
 
 JSON_LINES: Final = "jsonl"
@@ -24,6 +25,10 @@ BEHAVIOUR: Final = "behaviour"
 AUTO: Final = "auto"
 FORMATS: Final = (AUTO, JSON_LINES, CSV, PARQUET, RETAILROCKET, BEHAVIOUR)
 
+LONGEST_LINE: Final = 4 * LARGEST_EVENT
+"""Bytes, or characters of CSV; what follows in a longer line is left out."""
+
+_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _PARQUET_MAGIC: Final = b"PAR1"
 _ROWS_A_BATCH: Final = 10_000
 
@@ -33,6 +38,8 @@ RETAILROCKET_COLUMNS: Final = ("timestamp", "visitorid", "event", "itemid", "tra
 @dataclass(frozen=True, slots=True)
 class Row:
     """One row. ``raw`` is the line of JSON lines as it is; other rows have ``fields``, empty cells left out.
+
+    What is not a row of CSV has neither.
 
     ``number`` is the line's, or in Parquet the row's, from 1; ``position`` the bytes of the file read so far
     (compressed ones when it is).
@@ -67,14 +74,17 @@ def file_format(file: Path, chosen: str = AUTO) -> str:
         return BEHAVIOUR if is_behaviour(_parquet(file).schema_arrow.names) else PARQUET
     if head.startswith(b"{"):
         return BEHAVIOUR if is_behaviour(_members(head)) else JSON_LINES
-    columns = tuple(name.strip() for name in head.decode("utf-8", "replace").split(","))
-    if columns[:4] == RETAILROCKET_COLUMNS[:4]:
+    if head.startswith(b"["):
+        raise CommandError(f"{file} is a JSON array: write one event a line (jq -c '.[]')")
+    names = tuple(name.strip() for name in head.decode("utf-8", "replace").split(","))
+    if names[:4] == RETAILROCKET_COLUMNS[:4]:
         return RETAILROCKET
-    if is_behaviour(columns) or is_rating(columns):
+    if is_behaviour(names) or is_rating(names):
         return BEHAVIOUR
-    if len(columns) > 1:
+    if len(names) > 1 and {"user_id", "product_id"} & columns(names).keys():
         return CSV
-    raise CommandError(f"{file} is neither Parquet nor JSON lines nor CSV with a header: name its format with --format")
+    known = "neither Parquet nor JSON lines nor CSV with a header that names users or products"
+    raise CommandError(f"{file} is {known}: name its format with --format")
 
 
 def read_rows(file: Path, fmt: str) -> Iterator[Row]:
@@ -100,7 +110,8 @@ def _head(file: Path) -> bytes:
     content, plain = open_binary(file)
     with plain, content:
         try:
-            return next((line for line in content if line.strip()), b"").lstrip(b"\xef\xbb\xbf").strip()
+            first = next((line for line, _ in _lines(content, (b"\n",)) if line.strip()), b"")
+            return first.removeprefix(_BYTE_ORDER_MARK).strip()
         except (OSError, EOFError) as exc:
             raise CommandError(f"{file} can't be read: {exc}") from exc
 
@@ -158,11 +169,21 @@ def _plain(value: object) -> object:
     return value
 
 
+def _lines(content: IO[AnyStr], ends: tuple[AnyStr, ...]) -> Iterator[tuple[AnyStr, int]]:
+    """Give lines, no more of each than is held in memory gladly, and how long they are."""
+    while line := content.readline(LONGEST_LINE + 1):
+        part, length = line, len(line)
+        while len(part) > LONGEST_LINE and not part.endswith(ends):
+            part = content.readline(LONGEST_LINE + 1)
+            length += len(part)
+        yield line, length
+
+
 def _json_rows(content: BinaryIO, plain: BinaryIO) -> Iterator[Row]:
     position = 0
-    for number, line in enumerate(content, 1):
-        position = position + len(line) if content is plain else plain.tell()
-        raw = line.strip()
+    for number, (line, length) in enumerate(_lines(content, (b"\n",)), 1):
+        position = position + length if content is plain else plain.tell()
+        raw = (line.removeprefix(_BYTE_ORDER_MARK) if number == 1 else line).strip()
         if raw:
             yield Row(number, position, raw, None)
 
@@ -170,11 +191,19 @@ def _json_rows(content: BinaryIO, plain: BinaryIO) -> Iterator[Row]:
 def _csv_rows(content: BinaryIO, plain: BinaryIO, file: Path, given: Sequence[str] = ()) -> Iterator[Row]:
     # Bytes that are not UTF-8 become lone surrogates, which are refused row by row and don't end the reading.
     with io.TextIOWrapper(content, encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
-        reader = csv.reader(text)
+        csv.field_size_limit(LARGEST_EVENT)  # the process's; the default, 131,072, is less than an event may have
+        reader = csv.reader(line for line, _ in _lines(text, ("\n", "\r")))
         header = list(given) or [name.strip() for name in next(reader, [])]
         if not header or len(set(header)) != len(header):
             raise CommandError(f"{file}: the first line must name each column once, it is {','.join(header)!r}")
-        for cells in reader:
+        while True:
+            try:
+                cells = next(reader, None)
+            except csv.Error:  # the reader begins anew with the next line
+                yield Row(reader.line_num, plain.tell(), b"", None)
+                continue
+            if cells is None:
+                return
             if cells:
                 fields = {name: cell for name, cell in zip(header, cells, strict=False) if cell != ""}
                 yield Row(reader.line_num, plain.tell(), json.dumps(cells).encode(), fields)

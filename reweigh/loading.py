@@ -16,10 +16,11 @@ from tqdm import tqdm
 from reccore.access import OPEN, KafkaAccess
 from reccore.errors import RejectedEvent
 from reccore.event_types import EventTypes
+from reccore.events import LARGEST_EVENT, TOO_LARGE
 from reweigh.errors import CommandError
-from reweigh.event_files import ToRecord, reader
+from reweigh.event_files import Record, ToRecord, reader
 from reweigh.kafka import EventProducer, check_topics
-from reweigh.lines import AUTO, file_format, read_rows
+from reweigh.lines import AUTO, LONGEST_LINE, Row, file_format, read_rows
 from reweigh.resume import Loaded, LoadState
 
 SHOWN: Final = 20
@@ -118,7 +119,7 @@ def _send_rows(
             if count < report.before.rows:
                 continue
             try:
-                record = to_record(row)
+                record = _sendable(row, to_record)
             except RejectedEvent as exc:
                 report.rejected[str(exc.reason)] += 1
                 _tell_rejected(exc, row.number, row.raw, report.rejected.total(), bar, out)
@@ -126,6 +127,16 @@ def _send_rows(
             producer.send(topics[record.event_type], record.key, record.value)
             report.sent[record.event_type] += 1
         bar.update((bar.total or 0) - bar.n)
+
+
+def _sendable(row: Row, to_record: ToRecord) -> Record:
+    """Give the record of a row. Raises :class:`RejectedEvent`, also for one that Kafka would not take for its size."""
+    if row.fields is None and len(row.raw) > LONGEST_LINE:
+        raise RejectedEvent(TOO_LARGE, f"more than {LONGEST_LINE} bytes, at most {LARGEST_EVENT} are allowed")
+    record = to_record(row)
+    if len(record.value) > LARGEST_EVENT:
+        raise RejectedEvent(TOO_LARGE, f"{len(record.value)} bytes, at most {LARGEST_EVENT} are allowed")
+    return record
 
 
 def _opened(file: Path, before: Loaded) -> IO[bytes]:

@@ -72,6 +72,8 @@ class CatalogProduct:
 
 def parse_product(row: Row) -> CatalogProduct:
     """Read one product of JSON lines or CSV; see :func:`product_from_fields`."""
+    if row.fields is None and not row.raw:
+        raise RejectedEvent(Reason.NOT_AN_OBJECT, "not a row of CSV")
     return product_from_fields(_json_fields(row.raw) if row.fields is None else _csv_fields(row.fields))
 
 

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from reweigh.archive.errors import ArchiveChanged
 from reweigh.archive.log import Log, Snapshot
 from reweigh.archive.manifest import DataFile
-from reweigh.archive.schema import EVENTS, DataSet, day_of
+from reweigh.archive.schema import EVENTS, DataSet, day_of, in_order
 from reweigh.archive.store import Store
 from reweigh.archive.writer import new_token, remove_leftovers, stage
 
@@ -23,6 +23,8 @@ COMPACTED: Final = "compact"
 SMALLER_THAN_MB: Final = 64
 MOST_ROWS: Final = 1_000_000
 """Rows of one merged file: they are sorted in memory."""
+MOST_BYTES: Final = 512 * 2**20
+"""And their bytes, before compression."""
 _ATTEMPTS: Final = 5
 
 
@@ -65,10 +67,24 @@ class Compactor:
                 quiet = until_ms is not None and all(_written_ms(each) < until_ms for each in files)
                 if (days is not None and day not in days) or not (len(files) >= at_least or quiet):
                     continue
-                for group in _groups(files):
+                for group in self._groups(files):
                     merged = self._merge(group, snapshot.data_set or EVENTS)
                     if merged is not None:
                         yield Merged(day, len(group), merged.rows, merged.bytes)
+
+    def _groups(self, files: list[DataFile]) -> Iterator[list[DataFile]]:
+        """Give what can be merged in memory at once."""
+        for group in _runs(sorted(files, key=lambda each: each.first_ms), lambda each: each.rows, MOST_ROWS):
+            yield from _runs(group, self._size, MOST_BYTES)
+
+    def _size(self, file: DataFile) -> int:
+        """Give a file's bytes before compression, by its footer; of one that is gone none, merging notices that."""
+        try:
+            with self._store.open(file.path) as opened:
+                footer = pq.ParquetFile(opened).metadata
+        except FileNotFoundError:
+            return 0
+        return sum(footer.row_group(number).total_byte_size for number in range(footer.num_row_groups))
 
     def _merge(self, group: list[DataFile], data_set: DataSet) -> DataFile | None:
         """Merge some files of one day; None when they are not there any more."""
@@ -76,7 +92,7 @@ class Compactor:
             rows = pa.concat_tables(self._read(each).cast(data_set.schema) for each in group)
         except FileNotFoundError:
             return None
-        ordered = rows.sort_by([(name, "ascending") for name in ("timestamp_ms", "topic", "partition", "offset")])
+        ordered = in_order(rows, ("timestamp_ms", "topic", "partition", "offset"))
         folder = group[0].path.rpartition("/")[0]
         merged = stage(self._store, ordered, (folder, data_set), COMPACTED, f"{new_token(self._clock())}-merged")
         for _ in range(_ATTEMPTS):
@@ -120,16 +136,20 @@ def _small_files(snapshot: Snapshot, smaller_than: int) -> dict[date, list[DataF
     return {day: files for day, files in found.items() if len(files) > 1}
 
 
-def _groups(files: list[DataFile]) -> Iterator[list[DataFile]]:
-    group: list[DataFile] = []
-    for file in sorted(files, key=lambda each: each.first_ms):
-        if group and sum(each.rows for each in group) + file.rows > MOST_ROWS:
-            if len(group) > 1:
-                yield group
-            group = []
-        group.append(file)
-    if len(group) > 1:
-        yield group
+def _runs(files: list[DataFile], size: Callable[[DataFile], int], most: int) -> Iterator[list[DataFile]]:
+    """Give files that follow one another and together are not larger than ``most``, at least two each time."""
+    run: list[DataFile] = []
+    total = 0
+    for file in files:
+        more = size(file)
+        if total + more > most:
+            if len(run) > 1:
+                yield run
+            run, total = [], 0
+        run.append(file)
+        total += more
+    if len(run) > 1:
+        yield run
 
 
 def _written_ms(file: DataFile) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Final
 
@@ -64,6 +65,16 @@ class EventReader:
         # A name may be written with escapes; without them it stands in the bytes as it is.
         if raw is None or not (b"metadata" in raw or b"session_id" in raw or b"\\u" in raw):
             return _NO_BESIDE
-        found = self._beside(raw)
+        try:
+            found = self._beside(raw)
+        except (msgspec.MsgspecError, RecursionError):
+            return _by_the_rule(raw)
         metadata = bytes(found.metadata)
         return found.session_id, None if metadata == b"null" else metadata.decode("utf-8")
+
+
+def _by_the_rule(raw: bytes) -> tuple[str | None, str | None]:
+    # Of a repeated member the last counts, and the others may hold what the typed decoder refuses.
+    fields = json.loads(raw, parse_int=msgspec.Raw, parse_float=msgspec.Raw)
+    metadata = fields.get("metadata")
+    return fields.get("session_id"), None if metadata is None else msgspec.json.encode(metadata).decode("utf-8")

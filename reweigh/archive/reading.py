@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from reweigh.archive.errors import ArchiveError
 from reweigh.archive.log import Log, Snapshot
 from reweigh.archive.manifest import DataFile
-from reweigh.archive.schema import DATA_SETS, EVENTS, DataSet, day_of
+from reweigh.archive.schema import DATA_SETS, EVENTS, DataSet, day_of, in_order
 from reweigh.archive.settings import archive_url
 from reweigh.archive.store import Store, open_store
 
@@ -71,7 +71,7 @@ def read_day(
             continue  # a compaction has taken it away, and the log names another by now
         if not tables:
             return pa.schema([schema.field(name) for name in names]).empty_table()
-        return pa.concat_tables(tables).sort_by("timestamp_ms").select(names)
+        return in_order(pa.concat_tables(tables), ["timestamp_ms"]).select(names)
     raise ArchiveError(f"{store.url} lacks files that its log names for {day}")
 
 

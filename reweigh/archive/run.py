@@ -10,6 +10,8 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
+import pyarrow as pa
+
 from reweigh.archive.compaction import Compactor
 from reweigh.archive.errors import ArchiveChanged, ArchiveError
 from reweigh.archive.index import IdIndex
@@ -165,7 +167,7 @@ class ArchiveRun:
         until = time.time() * 1000 - _QUIET_MS
         try:
             merged = next(Compactor(store, time.time).compact(at_least=_MANY_FILES, until_ms=until), None)
-        except (OSError, ArchiveError) as exc:
+        except (OSError, ArchiveError, pa.ArrowException) as exc:
             log.warning("compaction is put off: %s", exc)
             return
         if merged:

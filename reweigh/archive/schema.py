@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from itertools import pairwise
@@ -69,6 +69,8 @@ MILLISECONDS_A_DAY: Final = 86_400_000
 _ACTIONS: Final = {VIEW: "click", ADD_TO_CART: "cart"}
 _FEW_VALUES: Final = ["user_id", "item_id", "rating", "action", "event_type", "topic", "partition", "tags.list.element"]
 _ROW_GROUP: Final = 100_000
+_WIDE_FROM: Final = 2**30
+_ROWS_A_CHUNK: Final = 1_000
 _EPOCH: Final = date(1970, 1, 1).toordinal()
 
 
@@ -82,6 +84,27 @@ def encode(table: pa.Table) -> bytes:
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="snappy", use_dictionary=_FEW_VALUES, row_group_size=_ROW_GROUP)
     return bytes(sink.getvalue())
+
+
+def in_order(table: pa.Table, names: Sequence[str], *, wide_from: int = _WIDE_FROM) -> pa.Table:
+    """Give the rows sorted by columns, however many bytes they are.
+
+    Arrow takes rows out of a text column of 2 GiB and more only where its offsets have 64 bits. Tables of ``wide_from``
+    bytes and more are sorted with such, and come back in chunks of few rows with the types that they had.
+    """
+    keys = [(name, "ascending") for name in names]
+    if table.nbytes < wide_from:
+        return table.sort_by(keys)
+    wide = table.cast(pa.schema([each.with_type(_wide(each.type)) for each in table.schema])).combine_chunks()
+    order = pc.sort_indices(wide.select(names), sort_keys=keys)
+    places = range(0, len(order), _ROWS_A_CHUNK)
+    return pa.concat_tables(wide.take(order[at : at + _ROWS_A_CHUNK]).cast(table.schema) for at in places)
+
+
+def _wide(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_list(kind):
+        return pa.list_(_wide(kind.value_type))
+    return pa.large_string() if pa.types.is_string(kind) else kind
 
 
 def by_day(table: pa.Table) -> Iterator[tuple[str, pa.Table]]:

@@ -8,8 +8,8 @@ from typing import Final
 from reccore.dead_letters import Reason
 from reccore.errors import RejectedEvent
 from reccore.event_types import EventTypes
-from reccore.events import parse_event
-from recsvc.ingest import LARGEST_EVENT, TOO_LARGE, Message
+from reccore.events import LARGEST_EVENT, TOO_LARGE, parse_event
+from recsvc.ingest import Message
 
 REFUSED_BY_KAFKA: Final = "refused_by_kafka"
 

@@ -196,6 +196,19 @@ def test_compaction_beside_a_writer(place: Place) -> None:
     assert [each.rows for each in snapshot.files.values()] == [4, 1]
 
 
+def test_what_does_not_fit_in_memory_is_not_merged_at_once(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the bytes before compression; a file that alone has too many stays out, and the others are merged."""
+    texts = ["x" * size for size in (20, 20, 20, 90_000, 20, 20)]
+    with writing(place.store(), place.state) as writer:
+        for number, text in enumerate(texts):
+            writer.take(records([event(f"e{number}", number, session_id=text)], offset=number))
+            writer.flush()
+    monkeypatch.setattr("reweigh.archive.compaction.MOST_BYTES", 80_000)
+    found = list(Compactor(place.store(), lambda: 1_900_000_000.0).compact())
+    assert [(each.files, each.rows) for each in found] == [(3, 3), (2, 2)]
+    assert ids_of(place.rows()) == Counter(f"e{number}" for number in range(6))
+
+
 def test_a_second_writer_is_refused_on_a_disk(tmp_path: Path) -> None:
     """By a lock."""
     disk = Place(tmp_path)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import threading
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from reccore.errors import SettingError
@@ -17,11 +19,11 @@ from reweigh.archive import read_partition
 from reweigh.archive.errors import ArchiveError
 from reweigh.archive.events import EventReader
 from reweigh.archive.log import Log
-from reweigh.archive.run import MOST_BYTES, due
-from reweigh.archive.schema import RATINGS, SCHEMA, day_of, encode, folder_of
+from reweigh.archive.run import MOST_BYTES, ArchiveRun, KafkaLog, due
+from reweigh.archive.schema import RATINGS, SCHEMA, day_of, encode, folder_of, in_order
 from reweigh.archive.settings import ArchiveSettings, archive_settings
 from reweigh.archive.store import LocalStore, RemoteStore, Store, open_store
-from tests.archive.making import RATING_READER, Place, event, records, writing
+from tests.archive.making import EVENT_READER, RATING_READER, Place, event, records, writing
 from tests.event_cases import CASES, RECORD_TIME_MS, Case
 from tests.rating_cases import NO_VALUE, RATING_CASES, RatingCase
 from tests.rating_cases import RECORD_TIME_MS as RATING_TIME_MS
@@ -83,6 +85,49 @@ def test_metadata_is_kept_to_the_letter() -> None:
     batch = records([raw])
     (row,) = reader.rows(batch, reader.parse(batch), [0]).to_pylist()
     assert (row["metadata"], row["session_id"]) == (text, None)
+
+
+def test_a_repeated_member_leaves_numbers_as_they_were() -> None:
+    """What is archived of it is JSON that can be sent again, whatever size a number has."""
+    text = '{"a":1e999,"b":[12345678901234567890]}'
+    raw = b'{"user_id":"u","product_id":"p","session_id":1,"session_id":"s","metadata":' + text.encode() + b"}"
+    reader = EventReader(EventTypes.from_settings({}))
+    batch = records([raw])
+    (row,) = reader.rows(batch, reader.parse(batch), [0]).to_pylist()
+    assert (row["metadata"], row["session_id"]) == (text, "s")
+
+
+def test_large_tables_are_sorted_like_small_ones() -> None:
+    """Text columns of more than 2 GiB, which Arrow itself does not sort, take another way to the same rows."""
+    sent = [event(None, 1_600_000_000_000 - number % 7, tags=["a", str(number)]) for number in range(2_100)]
+    batch = records([*sent, event("e", 1, session_id="s", metadata={"a": [1]})])
+    table = pa.Table.from_batches([EVENT_READER.rows(batch, EVENT_READER.parse(batch), range(2_101))])
+    keys = ("timestamp_ms", "topic", "partition", "offset")
+    wide = in_order(pa.concat_tables([table.slice(1_000), table.slice(0, 1_000)]), keys, wide_from=1)
+    assert (wide.schema, wide.to_pylist()) == (SCHEMA, in_order(table, keys).to_pylist())
+    assert wide["offset"][0].as_py() == 2_100
+
+
+def test_a_day_that_is_too_large_is_no_end_of_the_process(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What Arrow refuses to merge stays as it is."""
+
+    def refused(*_: object, **__: object) -> None:
+        raise pa.ArrowInvalid("offset overflow")
+
+    monkeypatch.setattr("reweigh.archive.compaction.in_order", refused)
+    place = Place(tmp_path)
+    with writing(place.store(), place.state) as writer:
+        for number in range(2):
+            writer.take(records([event(str(number))], offset=number))
+            writer.flush()
+    log = KafkaLog("nowhere:1", EVENT_READER, {}, 0)
+    run = ArchiveRun(log, ArchiveSettings(url=str(place.folder)), threading.Event())
+    monkeypatch.setattr("time.time", lambda: 1_900_001_000.0)
+    run._compact(place.store())
+    assert "offset overflow" in caplog.text
+    assert len(place.rows()) == 2
 
 
 def test_when_a_file_is_written() -> None:

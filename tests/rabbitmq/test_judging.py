@@ -9,7 +9,8 @@ import pytest
 from reccore.dead_letters import Reason
 from reccore.errors import RejectedEvent, SettingError
 from reccore.event_types import EventTypes
-from recsvc.ingest import LARGEST_EVENT, Message
+from reccore.events import LARGEST_EVENT
+from recsvc.ingest import Message
 from reweigh.rabbitmq.judging import judged, rejection_headers
 from reweigh.rabbitmq.settings import RabbitSettings, rabbit_settings
 

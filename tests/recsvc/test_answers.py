@@ -11,9 +11,9 @@ from jsonschema import ValidationError, validate
 from prometheus_client import REGISTRY
 
 from reccore import encoding
+from reccore.events import LARGEST_EVENT
 from recsvc import metrics
 from recsvc.errors import StoreRefused
-from recsvc.ingest import LARGEST_EVENT
 from recsvc.user_store import StoredUser
 from tests.recsvc.conftest import Bench
 from tests.waiting import wait_until

@@ -80,7 +80,7 @@ def test_an_event_is_in_the_answer_when_the_row_of_its_product_holds_it(bench: B
 
 def test_where_products_are_not_counted_a_purchase_must_be_among_the_bought(bench: Bench) -> None:
     """Other events are told by their tags alone."""
-    own_writes = OwnWrites(bench.users, bench.settled, TYPES, counts_products=False)
+    own_writes = OwnWrites(bench.users, bench.settled, TYPES, most_products=0)
     bought, seen = Placed("purchase-events", 0, 0), Placed("view-events", 0, 0)
     bench.users.users["u"] = StoredUser({}, frozenset(), (arrival(1, "2:0:0:p"), arrival(2, "0:0:0:q")))
     assert own_writes.wait("u", bought, 0).state == "pending"
@@ -147,11 +147,41 @@ def test_what_left_the_newest_events_can_not_be_told_from_a_repeat(bench: Bench)
     assert asked(bench, position) == {"state": "applied"}
 
 
-def test_without_an_id_nothing_is_a_repeat(bench: Bench) -> None:
-    """So when it is settled it was applied, also when its arrival is forgotten by now."""
-    position = sent(bench)
+@pytest.mark.parametrize(
+    ("rows", "items", "state"),
+    [
+        ("ab", "p", "applied"),
+        ("", "", "unknown"),
+        ("a", "p", "unknown"),
+        ("ab", "q", "unknown"),
+        ("ac", "p", "unknown"),
+        ("axyz", "p", "applied"),
+        ("ab", "qrs", "applied"),
+    ],
+)
+def test_without_an_id_it_is_told_by_its_rows(bench: Bench, rows: str, items: str, state: str) -> None:
+    """Nothing repeats it, so it was applied once it is settled; Redis may have lost it, and a full hash let it go."""
+    place = Placed.parse(sent(bench, tags=["a", "b"]))
     bench.settled.settled_upto = 1
-    assert asked(bench, position) == {"state": "applied"}
+    own_writes = OwnWrites(bench.users, bench.settled, TYPES, most_tags=4, most_products=3)
+    bench.users.users["u"] = stored(items=dict.fromkeys(items, 1), **dict.fromkeys(rows, 1))
+    assert own_writes.wait("u", place, 0).state == state
+
+
+@pytest.mark.parametrize("tags", [None, []])
+def test_without_tags_of_its_own_it_is_told_by_its_product(bench: Bench, tags: list[str] | None) -> None:
+    """Where products are not counted, a purchase by what was bought; there is nothing to tell others by."""
+    bought = Placed.parse(sent(bench, tags=tags, event_type="purchase"))
+    seen = Placed.parse(sent(bench, tags=tags))
+    bench.settled.settled_upto = 2
+    without = OwnWrites(bench.users, bench.settled, TYPES, most_products=0)
+    for user, counted, uncounted in (
+        (StoredUser({}, frozenset()), "unknown", "unknown"),
+        (StoredUser({}, frozenset({"p"}), items={"p": row(1)}), "applied", "applied"),
+    ):
+        bench.users.users["u"] = user
+        assert [asked(bench, str(each))["state"] for each in (bought, seen)] == [counted, counted]
+        assert [without.wait("u", each, 0).state for each in (bought, seen)] == [uncounted, "applied"]
 
 
 def test_a_dead_letter_is_told_with_its_reason(bench: Bench) -> None:

@@ -24,9 +24,10 @@ from kazoo.client import KazooClient
 
 from deploy.local.stack import Stack
 from reccore import layout
+from reccore.events import LARGEST_EVENT
 from recsvc.confluent_publisher import ConfluentEventPublisher
 from recsvc.errors import IngestUnavailable
-from recsvc.ingest import LARGEST_EVENT, Message, Placed
+from recsvc.ingest import Message, Placed
 from recsvc.kafka_publisher import KafkaEventPublisher
 from tests.recsvc.conftest import TYPES
 from tests.waiting import wait_until

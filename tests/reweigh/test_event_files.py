@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,11 @@ import pytest
 
 from reccore.errors import RejectedEvent
 from reccore.event_types import EventTypes
+from reccore.events import LARGEST_EVENT
 from reweigh.errors import CommandError
 from reweigh.event_files import Record, reader
-from reweigh.lines import Row, file_format, read_rows
+from reweigh.lines import LONGEST_LINE, Row, file_format, read_rows
+from reweigh.loading import LoadReport, load_events
 from reweigh.products import parse_product
 from reweigh.resume import Loaded, LoadState
 
@@ -223,9 +226,102 @@ def test_a_file_of_neither_format_is_refused(tmp_path: Path) -> None:
         file_format(tmp_path / "absent.csv")
 
 
+@pytest.mark.parametrize("text", ['[{"user_id":1,"product_id":2},{"user_id":3}]', '[\n{"user_id":1}\n]', " [1, 2]"])
+def test_a_json_array_is_refused(tmp_path: Path, text: str) -> None:
+    """Not taken for a header of CSV, without a row."""
+    file = tmp_path / "e.json"
+    file.write_text(text)
+    with pytest.raises(CommandError, match=r"JSON array: write one event a line"):
+        file_format(file)
+
+
+def test_csv_without_a_header_is_refused(tmp_path: Path) -> None:
+    """Its first event would be lost as the names of columns, and all others be without user and product."""
+    file = tmp_path / "e.csv"
+    file.write_text("u1,p1,view\nu2,p2,view\n")
+    with pytest.raises(CommandError, match="header that names users or products"):
+        file_format(file)
+    assert [row.fields for row in read_rows(file, "csv")] == [{"u1": "u2", "p1": "p2", "view": "view"}]
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_line(tmp_path: Path) -> None:
+    """Of JSON lines; in a later line it is."""
+    file, line = tmp_path / "e.jsonl", json.dumps({**EVENT, "event_id": "e"}).encode()
+    file.write_bytes(b"\n".join(b"\xef\xbb\xbf" + line for _ in range(2)))
+    first, second = records(file)
+    assert first == Record("add_to_cart", b"7", line)
+    assert second == "2: not_json"
+
+
 def product(fields: object) -> Row:
     """One row of JSON lines."""
     return Row(1, 0, json.dumps(fields).encode(), None)
+
+
+class Sent:
+    """Kafka's place: what was sent, as `reweigh load` has it from the real one."""
+
+    def __init__(self, *_: object, **__: object) -> None:
+        self.records: list[tuple[str, bytes | None, bytes]] = []
+        MADE.append(self)
+
+    def send(self, topic: str, key: bytes | None, value: bytes) -> None:
+        """Take one."""
+        self.records.append((topic, key, value))
+
+    def flush(self) -> None:
+        """Have all."""
+
+    close = flush
+
+
+MADE: list[Sent] = []
+
+
+@pytest.fixture
+def load(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[LoadReport, list[bytes | None]]]:
+    """`reweigh load` of a file without Kafka: the report, and the keys of what was sent."""
+    monkeypatch.setattr("reweigh.loading.EventProducer", Sent)
+    monkeypatch.setattr("reweigh.loading.check_topics", lambda *_, **__: None)
+
+    def run(file: Path, **options: Any) -> tuple[LoadReport, list[bytes | None]]:
+        report = load_events(file, "nowhere:1", TYPES, **options)
+        return report, [key for _, key, _ in MADE.pop().records]
+
+    return run
+
+
+@pytest.mark.parametrize("validate", [True, False])
+def test_a_large_line_is_rejected_and_the_others_go_on(
+    load: Callable[..., Any], write_lines: Any, tmp_path: Path, validate: bool
+) -> None:
+    """With the line and how large it is, whatever its size; as over HTTP."""
+    note = '{"user_id":"%s","product_id":"p","event_type":"view","metadata":{"a":"%s"}}'
+    room = LARGEST_EVENT - len(note % ("b", "")) - len('"event_id":"12345678",')
+    lines = [note % user for user in (("a", "x"), ("b", "x" * room), ("c", "x" * (LARGEST_EVENT)))]
+    lines = [line.replace("{", '{"event_id":"12345678",', 1) for line in lines]
+    assert len(lines[1]) == LARGEST_EVENT
+    file = write_lines("e.jsonl", [*lines, note % ("d", "x" * 3 * LONGEST_LINE), note % ("e", "")])
+    report, keys = load(file, validate=validate, rejected_file=tmp_path / "out.jsonl")
+    assert keys == [b"a", b"b", b"e"]
+    assert report.rejected == {"too_large": 2}
+    told = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [each["line"] for each in told] == [3, 4]
+    assert told[0]["detail"] == f"{len(lines[2])} bytes, at most 1000000 are allowed"
+    assert len(told[1]["raw"]) == LONGEST_LINE + 1
+
+
+@pytest.mark.parametrize("header", ["user_id,product_id,event_type,metadata", "user,item,event,note"])
+def test_a_large_cell_is_rejected_and_the_others_go_on(load: Callable[..., Any], tmp_path: Path, header: str) -> None:
+    """Such as the rest of a file after a quotation mark that is never closed."""
+    file = tmp_path / "e.csv"
+    large, too_large, long = '"{""x"":""' + "x" * 200_000 + '""}"', "x" * (LARGEST_EVENT + 1), "x," * LONGEST_LINE
+    rows = ["a,p,view,", f"b,p,view,{large}", f"c,p,view,{too_large}", "d,p,view,", f"e,p,view,,{long}", "f,p,view,"]
+    file.write_text("\n".join((header, *rows, "")))
+    report, keys = load(file)
+    assert keys == [b"a", b"b", b"d", b"e", b"f"]
+    assert report.rejected == {"not_an_object": 1}
+    assert [row.number for row in read_rows(file, "csv") if row.fields is None] == [4]
 
 
 def test_products_of_the_catalogue() -> None:

@@ -9,14 +9,13 @@ from typing import Any
 
 import pytest
 
-from reccore.events import LONGEST_ID
+from reccore.events import LARGEST_EVENT, LONGEST_ID
 from reccore.interests import MOST_ITEMS
 from reccore.ratings import MOST_RATINGS
 from reccore.weights import LARGEST_DOCUMENT
 from recsvc.app import create_app
 from recsvc.catalogue import MOST_PRODUCTS
 from recsvc.guests import MOST_SESSION_EVENTS
-from recsvc.ingest import LARGEST_EVENT
 from recsvc.ingest_routes import LARGEST_BATCH, MOST_EVENTS
 from recsvc.interest_routes import LARGEST_REQUEST
 from recsvc.interests import MOST_OTHERS
