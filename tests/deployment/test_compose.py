@@ -7,6 +7,7 @@ import re
 import stat
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -149,8 +150,9 @@ def test_secrets_are_made_once(tmp_path: Path, compose: dict[str, Any]) -> None:
     assert set(compose["secrets"]) <= set(made)
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     texts = {name: (folder / name).read_text() for name in made}
-    assert texts["redis_password"].strip() in texts["redis_url"]
-    assert texts["redis_password"].strip() in texts["redis_users"]
+    redis_url = urlsplit(texts["redis_url"].strip())
+    assert (redis_url.username, redis_url.password) == ("default", texts["redis_password"].strip())
+    assert f"user {redis_url.username} on >{redis_url.password} " in texts["redis_users"]
     assert texts["rabbitmq_password"].strip() in texts["rabbitmq_user"]
     assert make_secrets(folder) == []
     assert {name: (folder / name).read_text() for name in made} == texts
