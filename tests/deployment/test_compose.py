@@ -67,6 +67,14 @@ def test_own_containers_have_no_more_rights_than_they_need(compose: dict[str, An
             assert "user" not in service, name
 
 
+def test_flink_may_load_the_libraries_that_it_unpacks(compose: dict[str, Any]) -> None:
+    """Snappy, which reads compressed records, is put into /tmp: noexec in a container unless it is asked for."""
+    for name, service in compose["services"].items():
+        if service["image"].startswith(OWN):
+            wanted = ["/tmp:exec"] if service["image"].startswith("reweigh-job") else ["/tmp"]  # noqa: S108
+            assert service["tmpfs"] == wanted, name
+
+
 def test_nothing_is_open_to_the_network_unasked(compose: dict[str, Any]) -> None:
     """Ports are published on this machine alone, unless an address is given for the proxy."""
     published = [port for service in compose["services"].values() for port in service.get("ports", ())]
