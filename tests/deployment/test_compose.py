@@ -117,6 +117,19 @@ def test_redis_is_set_as_in_the_local_stack(compose: dict[str, Any]) -> None:
     assert given["appendonly"] == "yes"
 
 
+def test_flink_is_told_where_its_job_is(compose: dict[str, Any]) -> None:
+    """The image's configuration names no JobManager, and what the container's command names counts for that alone."""
+    configuration = yaml.safe_load((ROOT / "deploy" / "images" / "job" / "conf" / "config.yaml").read_text())
+    assert not {"rest.address", "jobmanager.rpc.address"} & configuration.keys()
+    pages = "".join(page.read_text() for page in sorted((ROOT / "docs").glob("*.md")))
+    asked = re.findall(r"docker compose exec jobmanager flink (\w+) (.*)", pages)
+    assert {command for command, _ in asked} == {"list", "stop"}
+    assert [
+        command for command, rest in asked if not rest.startswith(f"-m localhost:{configuration['rest.port']}")
+    ] == []
+    assert compose["services"]["jobmanager"]["ports"][0].endswith(f":{configuration['rest.port']}")
+
+
 def test_settings_that_are_handed_on_are_handed_on_here_too(compose: dict[str, Any]) -> None:
     """Every setting that the local stack gives to job and service, but those of the archive, which it has itself."""
     shared = {name for name in HANDED_ON if not name.startswith("ARCHIVE_")}
