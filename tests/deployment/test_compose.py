@@ -130,6 +130,13 @@ def test_flink_is_told_where_its_job_is(compose: dict[str, Any]) -> None:
     assert compose["services"]["jobmanager"]["ports"][0].endswith(f":{configuration['rest.port']}")
 
 
+def test_the_service_is_told_where_to_ask_how_the_job_does(compose: dict[str, Any]) -> None:
+    """For `/ops`, at the port that the JobManager's container listens at."""
+    rest = urlsplit(compose["services"]["service"]["environment"]["FLINK_REST"])
+    assert (rest.scheme, rest.hostname) == ("http", "jobmanager")
+    assert compose["services"]["jobmanager"]["ports"][0].endswith(f":{rest.port}")
+
+
 def test_settings_that_are_handed_on_are_handed_on_here_too(compose: dict[str, Any]) -> None:
     """Every setting that the local stack gives to job and service, but those of the archive, which it has itself."""
     shared = {name for name in HANDED_ON if not name.startswith("ARCHIVE_")}
