@@ -187,13 +187,19 @@ def test_secrets_are_made_once(tmp_path: Path, compose: dict[str, Any]) -> None:
 
 
 def test_the_proxy_lets_the_service_refuse() -> None:
-    """It buffers both ways, takes bodies that are larger than the service does, and keeps the metrics to itself."""
+    """It buffers both ways, takes bodies that are larger than the service does, and keeps the metrics to itself.
+
+    What fails it logs, without what names a user.
+    """
     text = (ROOT / "deploy" / "compose" / "nginx.conf").read_text()
     size = re.search(r"client_max_body_size (\d+)m;", text)
     assert size is not None
     assert int(size[1]) * 1024 * 1024 > LARGEST_BATCH
     assert "proxy_request_buffering on;" in text
     assert "proxy_buffering on;" in text
+    assert re.search(r"access_log \S+ failure if=\$failed;", text)
+    (logged,) = re.findall(r"log_format failure (.*?);", text, re.DOTALL)
+    assert not set(re.findall(r"\$\w+", logged)) & {"$request", "$request_uri", "$uri", "$args", "$remote_addr"}
     assert re.search(r"location = /metrics \{\s+return 404;", text)
 
 
