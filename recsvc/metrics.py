@@ -86,6 +86,12 @@ MODEL_NDCG = MetricName(
 LIMITED = MetricName(
     "reweigh_limited_requests_total", "counter", ("limit",), "requests refused by a rate limit: read, ingest or config"
 )
+REFUSED = MetricName(
+    "reweigh_refused_requests_total",
+    "counter",
+    (),
+    "requests refused with 503 because too many waited already; they get no route, and are in no other metric",
+)
 HTTP_DURATION = MetricName(
     "http_request_duration_seconds", "histogram", ("method", "status", "route"), "duration of requests by route"
 )
@@ -112,6 +118,7 @@ METRICS = (
     MODEL_AGE,
     MODEL_NDCG,
     LIMITED,
+    REFUSED,
     HTTP_DURATION,
     HTTP_TOTAL,
 )
@@ -128,6 +135,7 @@ ingested_events = Counter(INGESTED.name, INGESTED.meaning, INGESTED.labels)
 recommend_answers = Counter(ANSWERS.name, ANSWERS.meaning, ANSWERS.labels)
 recommended_products = Counter(RECOMMENDED.name, RECOMMENDED.meaning, RECOMMENDED.labels)
 limited_requests = Counter(LIMITED.name, LIMITED.meaning, LIMITED.labels)
+refused_requests = Counter(REFUSED.name, REFUSED.meaning)
 
 
 # A series that begins with its first count shows no increase: those whose values are known begin at 0.

@@ -64,6 +64,10 @@ class ProblemWorker(ThreadWorker):  # type: ignore[misc]
     def init_process(self) -> None:
         """Put the function in the place that gunicorn has for nothing but a constant."""
         util.write_error = write_problem
+        # Not before the fork: each process counts in a file of its own, and the master's folder is not there yet.
+        from recsvc.metrics import refused_requests
+
+        self._count_refusal = refused_requests.inc
         super().init_process()
 
     def accept(self, listener: Any) -> None:
@@ -116,6 +120,7 @@ class ProblemWorker(ThreadWorker):  # type: ignore[misc]
         The connection stays if the request's ``length`` is known: to close it, and to take the one that the client
         opens next, costs this loop several times as much as the refusal.
         """
+        self._count_refusal()
         stays = length is not None and self.alive
         try:
             if length is not None and stays:

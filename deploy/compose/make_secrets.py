@@ -21,7 +21,8 @@ def make_secrets(folder: Path) -> list[str]:
     made = [name for name in SINGLE if _write(folder / name, secrets.token_urlsafe(32))]
     redis, rabbitmq = ((folder / f"{name}_password").read_text().strip() for name in ("redis", "rabbitmq"))
     derived = {
-        "redis_url": f"redis://:{redis}@redis:6379/0",
+        # With the user: without one redis-cli, which the health check runs, would log in as a user without a name.
+        "redis_url": f"redis://default:{redis}@redis:6379/0",
         "redis_users": f"user default on >{redis} ~* &* +@all",
         "rabbitmq_user": f"default_user = reweigh\ndefault_pass = {rabbitmq}",
     }

@@ -7,6 +7,7 @@ import re
 import stat
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -66,6 +67,14 @@ def test_own_containers_have_no_more_rights_than_they_need(compose: dict[str, An
             assert "user" not in service, name
 
 
+def test_flink_may_load_the_libraries_that_it_unpacks(compose: dict[str, Any]) -> None:
+    """Snappy, which reads compressed records, is put into /tmp: noexec in a container unless it is asked for."""
+    for name, service in compose["services"].items():
+        if service["image"].startswith(OWN):
+            wanted = ["/tmp:exec"] if service["image"].startswith("reweigh-job") else ["/tmp"]  # noqa: S108
+            assert service["tmpfs"] == wanted, name
+
+
 def test_nothing_is_open_to_the_network_unasked(compose: dict[str, Any]) -> None:
     """Ports are published on this machine alone, unless an address is given for the proxy."""
     published = [port for service in compose["services"].values() for port in service.get("ports", ())]
@@ -106,6 +115,26 @@ def test_redis_is_set_as_in_the_local_stack(compose: dict[str, Any]) -> None:
     local = dict(line.split(" ", 1) for line in render_configuration("/data", 6379).splitlines())
     assert given == {name: local[name].strip('"') for name in given}
     assert given["appendonly"] == "yes"
+
+
+def test_flink_is_told_where_its_job_is(compose: dict[str, Any]) -> None:
+    """The image's configuration names no JobManager, and what the container's command names counts for that alone."""
+    configuration = yaml.safe_load((ROOT / "deploy" / "images" / "job" / "conf" / "config.yaml").read_text())
+    assert not {"rest.address", "jobmanager.rpc.address"} & configuration.keys()
+    pages = "".join(page.read_text() for page in sorted((ROOT / "docs").glob("*.md")))
+    asked = re.findall(r"docker compose exec jobmanager flink (\w+) (.*)", pages)
+    assert {command for command, _ in asked} == {"list", "stop"}
+    assert [
+        command for command, rest in asked if not rest.startswith(f"-m localhost:{configuration['rest.port']}")
+    ] == []
+    assert compose["services"]["jobmanager"]["ports"][0].endswith(f":{configuration['rest.port']}")
+
+
+def test_the_service_is_told_where_to_ask_how_the_job_does(compose: dict[str, Any]) -> None:
+    """For `/ops`, at the port that the JobManager's container listens at."""
+    rest = urlsplit(compose["services"]["service"]["environment"]["FLINK_REST"])
+    assert (rest.scheme, rest.hostname) == ("http", "jobmanager")
+    assert compose["services"]["jobmanager"]["ports"][0].endswith(f":{rest.port}")
 
 
 def test_settings_that_are_handed_on_are_handed_on_here_too(compose: dict[str, Any]) -> None:
@@ -149,21 +178,28 @@ def test_secrets_are_made_once(tmp_path: Path, compose: dict[str, Any]) -> None:
     assert set(compose["secrets"]) <= set(made)
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     texts = {name: (folder / name).read_text() for name in made}
-    assert texts["redis_password"].strip() in texts["redis_url"]
-    assert texts["redis_password"].strip() in texts["redis_users"]
+    redis_url = urlsplit(texts["redis_url"].strip())
+    assert (redis_url.username, redis_url.password) == ("default", texts["redis_password"].strip())
+    assert f"user {redis_url.username} on >{redis_url.password} " in texts["redis_users"]
     assert texts["rabbitmq_password"].strip() in texts["rabbitmq_user"]
     assert make_secrets(folder) == []
     assert {name: (folder / name).read_text() for name in made} == texts
 
 
 def test_the_proxy_lets_the_service_refuse() -> None:
-    """It buffers both ways, takes bodies that are larger than the service does, and keeps the metrics to itself."""
+    """It buffers both ways, takes bodies that are larger than the service does, and keeps the metrics to itself.
+
+    What fails it logs, without what names a user.
+    """
     text = (ROOT / "deploy" / "compose" / "nginx.conf").read_text()
     size = re.search(r"client_max_body_size (\d+)m;", text)
     assert size is not None
     assert int(size[1]) * 1024 * 1024 > LARGEST_BATCH
     assert "proxy_request_buffering on;" in text
     assert "proxy_buffering on;" in text
+    assert re.search(r"access_log \S+ failure if=\$failed;", text)
+    (logged,) = re.findall(r"log_format failure (.*?);", text, re.DOTALL)
+    assert not set(re.findall(r"\$\w+", logged)) & {"$request", "$request_uri", "$uri", "$args", "$remote_addr"}
     assert re.search(r"location = /metrics \{\s+return 404;", text)
 
 

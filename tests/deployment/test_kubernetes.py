@@ -300,18 +300,31 @@ def test_the_canary_reaches_the_service(overlay: str) -> None:
     assert {"name": "API_URL", "value": "http://reweigh-service"} in canary["env"]
     assert service["spec"]["ports"][0]["port"] == 80
     policies = of_kind(overlay, "NetworkPolicy")
-    ends = {"reweigh-canary": "reweigh-canary", "reweigh-from-canary": "reweigh-service"}
-    peers = {"reweigh-canary": "reweigh-service", "reweigh-from-canary": "reweigh-canary"}
-    for name, end in ends.items():
-        policy = policies[name]["spec"]
-        assert policy["podSelector"]["matchLabels"] == {"app.kubernetes.io/name": end}
-        (rule,) = policy.get("egress") or policy["ingress"]
-        (peer,) = rule.get("to") or rule["from"]
-        assert peer == {"podSelector": {"matchLabels": {"app.kubernetes.io/name": peers[name]}}}
-        assert [port["port"] for port in rule["ports"]] == [8000]
+    _lets_through(policies["reweigh-canary"], "reweigh-canary", "reweigh-service", 8000)
+    _lets_through(policies["reweigh-from-canary"], "reweigh-service", "reweigh-canary", 8000)
     let_out = {port["port"] for port in policies["reweigh-metrics"]["spec"]["ingress"][0]["ports"]}
     ports = {port["containerPort"] for _, spec, _ in pods(overlay) for port in spec["containers"][0].get("ports", ())}
     assert ports <= let_out
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_the_service_reaches_the_job(overlay: str) -> None:
+    """By the name that Flink gives its Service, that of the deployment and `-rest`; `/ops` has the job's state so."""
+    (job,) = of_kind(overlay, "FlinkDeployment")
+    service = of_kind(overlay, "Deployment")["reweigh-service"]["spec"]["template"]["spec"]["containers"][0]
+    assert {"name": "FLINK_REST", "value": f"http://{job}-rest:8081"} in service["env"]
+    policies = of_kind(overlay, "NetworkPolicy")
+    _lets_through(policies["reweigh-to-job"], "reweigh-service", job, 8081)
+    _lets_through(policies["reweigh-from-service"], job, "reweigh-service", 8081)
+
+
+def _lets_through(policy: dict[str, Any], pods_of: str, peers: str, port: int) -> None:
+    """Assert that a policy opens this port between these pods, and does nothing else."""
+    assert policy["spec"]["podSelector"]["matchLabels"] == {"app.kubernetes.io/name": pods_of}
+    (rule,) = policy["spec"].get("egress") or policy["spec"]["ingress"]
+    (peer,) = rule.get("to") or rule["from"]
+    assert peer == {"podSelector": {"matchLabels": {"app.kubernetes.io/name": peers}}}
+    assert [each["port"] for each in rule["ports"]] == [port]
 
 
 def test_nothing_lies_about_unrendered() -> None:

@@ -18,15 +18,18 @@ class Case:
 _REQUESTS = 'http_request_duration_seconds_count{job="service",route="/recommend/<anytext:user_id>",status="%s"}'
 _PRODUCTS = 'http_request_duration_seconds_count{job="service",route="/products",status="200"}'
 _FAST_ENOUGH = 'http_request_duration_seconds_bucket{job="service",route="/recommend/<anytext:user_id>",le="0.1"}'
+_REFUSED = 'reweigh_refused_requests_total{job="service"}'
 _HEALTH = 'http_request_duration_seconds_count{job="service",route="/readyz",status="503"}'
 _IN_TIME, _EVENTS = 'event_to_recommendation_seconds_bucket{le="2.0"}', "event_to_recommendation_seconds_count"
 _READ = 'reweigh_stream_records_total{outcome="read",instance="%s"}'
 _DEAD = 'reweigh_dead_letters_total{reason="%s",instance="%s"}'
-_LAG = "flink_taskmanager_job_task_operator_pendingRecords"
+_LAG = 'flink_taskmanager_job_task_operator_pendingRecords{job="%s"}'
 _NDCG = 'reweigh_model_ndcg{ranking="%s"}'
 _VERSION = 'reweigh_worker_weights_version{pid="%s"}'
 _DEGRADED = 'reweigh_degraded_answers_total{job="service"}'
-_COMPLETED = 'flink_jobmanager_job_lastCheckpointCompletedTimestamp{job_name="j"}'
+_COMPLETED = 'flink_jobmanager_job_lastCheckpointCompletedTimestamp{job="%s",job_name="j"}'
+_RUNNING = 'flink_jobmanager_numRunningJobs{job="%s"}'
+_RESTARTS = 'flink_jobmanager_job_numRestarts{job="%s",job_name="j"}'
 _IDLE = 'node_cpu_seconds_total{mode="idle",cpu="0"}'
 
 
@@ -60,6 +63,8 @@ CASES = (
     Case("AvailabilityBurnsFast", 1, _failing("16", 70), 70),
     Case("AvailabilityBurnsFast", 0, _failing("14", 70), 70),
     Case("AvailabilityBurnsFast", 0, {_REQUESTS % 200: "0+1000x70", _REQUESTS % 500: "0+90x50 4500x20"}, 70),
+    Case("AvailabilityBurnsFast", 1, {_REQUESTS % 200: "0+984x70", _REFUSED: "0+16x70"}, 70),
+    Case("AvailabilityBurnsFast", 0, {_REQUESTS % 200: "0+986x70", _REFUSED: "0+14x70"}, 70),
     Case("AvailabilityBurnsSlowly", 1, _failing("7", 400), 400),
     Case("AvailabilityBurnsSlowly", 0, _failing("5", 400), 400),
     Case("LatencyBurnsFast", 1, _slow(840, 70), 70),
@@ -76,16 +81,20 @@ CASES = (
     Case("FreshnessUnknown", 1, {"up": "1x20"}, 15),
     Case("FreshnessUnknown", 1, {_EVENTS: "7x20"}, 15),
     Case("FreshnessUnknown", 0, {_EVENTS: "0+12x20"}, 15),
-    Case("JobNotRunning", 1, {"flink_jobmanager_numRunningJobs": "1 1 0x8"}, 8),
+    Case("JobNotRunning", 1, {_RUNNING % "flink": "1 1 0x8"}, 8),
     Case("JobNotRunning", 1, {"up": "1x20"}, 8),
-    Case("JobNotRunning", 0, {"flink_jobmanager_numRunningJobs": "1x20"}, 8),
-    Case("JobRestartsAgainAndAgain", 1, {'flink_jobmanager_job_numRestarts{job_name="j"}': "0+1x20"}, 15),
-    Case("JobRestartsAgainAndAgain", 0, {'flink_jobmanager_job_numRestarts{job_name="j"}': "0x8 1x3 2x9"}, 15),
-    Case("CheckpointTooOld", 1, {_COMPLETED: "60000x10"}, 6),
-    Case("CheckpointTooOld", 0, {_COMPLETED: "0+60000x10"}, 6),
-    Case("ConsumerLagHigh", 1, {_LAG: "0x5 100001+10x20"}, 18),
-    Case("ConsumerLagHigh", 0, {_LAG: "0x5 300000-1000x20"}, 18),
-    Case("ConsumerLagHigh", 0, {_LAG: "0x5 99000x20"}, 18),
+    Case("JobNotRunning", 0, {_RUNNING % "flink": "1x20"}, 8),
+    Case("JobNotRunning", 1, {_RUNNING % "flink": "0x20", _RUNNING % "another": "1x20"}, 8),
+    Case("JobRestartsAgainAndAgain", 1, {_RESTARTS % "flink": "0+1x20"}, 15),
+    Case("JobRestartsAgainAndAgain", 0, {_RESTARTS % "flink": "0x8 1x3 2x9"}, 15),
+    Case("JobRestartsAgainAndAgain", 0, {_RESTARTS % "another": "0+1x20"}, 15),
+    Case("CheckpointTooOld", 1, {_COMPLETED % "flink": "60000x10"}, 6),
+    Case("CheckpointTooOld", 0, {_COMPLETED % "flink": "0+60000x10"}, 6),
+    Case("CheckpointTooOld", 0, {_COMPLETED % "flink": "0+60000x10", _COMPLETED % "another": "60000x10"}, 6),
+    Case("ConsumerLagHigh", 1, {_LAG % "flink": "0x5 100001+10x20"}, 18),
+    Case("ConsumerLagHigh", 0, {_LAG % "flink": "0x5 300000-1000x20"}, 18),
+    Case("ConsumerLagHigh", 0, {_LAG % "flink": "0x5 99000x20"}, 18),
+    Case("ConsumerLagHigh", 0, {_LAG % "flink": "0x25", _LAG % "another": "0x5 100001+10x20"}, 18),
     Case("DeadLettersRise", 1, _letters(8), 25),
     Case("DeadLettersRise", 0, _letters(5), 25),
     Case("StoredDataDiffers", 1, {"reweigh_verify_differences": "1x5"}, 3),

@@ -75,6 +75,13 @@ def test_the_rules_are_well_formed(promtool: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_flink_is_that_of_reweigh() -> None:
+    """Another Flink in the same Prometheus neither wakes anybody nor hides that this one is down."""
+    assert (
+        re.findall(r'flink_\w+(?!\w|\{job="flink")', "".join(file.read_text(encoding="utf-8") for file in RULES)) == []
+    )
+
+
 @pytest.mark.parametrize("name", alerts())
 def test_each_says_what_whoever_is_woken_needs(name: str) -> None:
     """How bad it is, what it is, and where to read on."""

@@ -95,6 +95,12 @@ def test_panels_ask_for_metrics_that_there_are(query: Query) -> None:
         assert name in known or re.sub(r"_(bucket|count|sum)$", "", name) in known, name
 
 
+@pytest.mark.parametrize("query", queries(), ids=label)
+def test_flink_is_that_of_reweigh(query: Query) -> None:
+    """Its metrics have the names of any Flink's, and a Prometheus may scrape several: the job tells them apart."""
+    assert re.findall(r'flink_\w+(?!\w|\{job="flink")', query.expr) == []
+
+
 def test_everything_parses(promtool: str, tmp_path: Path) -> None:
     """By Prometheus' own parser, as expressions of rules."""
     rules = [

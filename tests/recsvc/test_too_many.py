@@ -59,7 +59,10 @@ def _answers(port: int) -> bool:
 
 
 def test_what_is_refused_keeps_its_connection(port: int, door: Path) -> None:
-    """The refusal takes its request, body and all, and nothing of the next; later the connection is served again."""
+    """The refusal takes its request, body and all, and nothing of the next; later the connection is served again.
+
+    Each refusal is counted.
+    """
     with ExitStack() as opened:
 
         def ask(connection: HTTPConnection, path: str, body: bytes = b"", **headers: str) -> HTTPConnection:
@@ -89,6 +92,7 @@ def test_what_is_refused_keeps_its_connection(port: int, door: Path) -> None:
             sock = connection.sock
             answer = ask(connection, "/again").getresponse()
             assert (answer.status, answer.read(), connection.sock) == (200, b"/again", sock)
+        assert ask(client(), "/refused").getresponse().read() == b"13.0"
 
 
 def _readable(sockets: Iterable[socket]) -> list[socket]:

@@ -3,7 +3,7 @@
 #
 #   standalone-job …   a JobManager that runs the job itself; FLINK_RESTORE names a savepoint to begin from
 #   taskmanager …      a TaskManager
-#   anything else      is run as it is: `flink list`, `kubernetes-jobmanager.sh kubernetes-application`, `bash`
+#   anything else      is run as it is: `flink list -m localhost:8081`, `kubernetes-jobmanager.sh kubernetes-application`, `bash`
 set -euo pipefail
 
 case "${1:-}" in
