@@ -26,7 +26,7 @@ from deploy.local.second_taskmanager import SecondTaskManager
 from deploy.local.settings import read_settings
 from deploy.local.topics import create_topics
 from flink_jobs.settings import MOST_PRODUCTS_PER_USER, MOST_TAGS_PER_USER
-from reccore.job import JOB_NAME
+from reccore.job import JOB_NAME, REPLAY_JOB_NAME
 from reweigh.beside import sides_of
 from reweigh.errors import CommandError, need
 from reweigh.live_job import SAVEPOINT_SECONDS, LiveJob
@@ -37,7 +37,6 @@ from reweigh.sides import Sides
 from reweigh.topics import Topics
 from reweigh.wish import Done, Wish
 
-JOB: Final = "reweigh-replay"
 FOR_THROUGHPUT: Final = (
     "--mini-batch-ms", "300",
     "--bundle-ms", "50",
@@ -74,7 +73,7 @@ class Replay:
         self._helpers = ExitStack()
         """What the second job needs; it ends before the live job goes on."""
         self._first_seen = (time.monotonic(), 0)
-        self._group = f"{JOB}-{int(time.time())}"
+        self._group = f"{REPLAY_JOB_NAME}-{int(time.time())}"
         self._topics = Topics(self._bootstrap)
         self._source = self._source_of(wish)
         self._dead_letters = f"{self._settings.dead_letter_topic}-{self._group}"
@@ -185,7 +184,7 @@ class Replay:
             {**self._env, "REDIS_URL": sides.job_url},
             self._settings,
             (
-                "--job-name", JOB,
+                "--job-name", REPLAY_JOB_NAME,
                 "--group-id", self._group,
                 "--dead-letter-topic", self._dead_letters,
                 "--checkpoint-dir", self._folder.as_uri(),
@@ -220,10 +219,10 @@ class Replay:
     def _stop_second_job(self, sides: Sides) -> Path:
         """Let it read what there is by now, and stop it; Redis then holds all that its savepoint covers."""
         self._wait_until_read(sides, self._source.records())
-        savepoint = stop_running(self._rest, SAVEPOINT_SECONDS, JOB, self._folder)
+        savepoint = stop_running(self._rest, SAVEPOINT_SECONDS, REPLAY_JOB_NAME, self._folder)
         if savepoint is None:
             raise CommandError("the second job is gone; nothing was changed")
-        self._wait_until_gone("the second job has ended", JOB)
+        self._wait_until_gone("the second job has ended", REPLAY_JOB_NAME)
         return savepoint
 
     def _compare(self, sides: Sides, weights_before: str | None) -> tuple[tuple[str, ...], int]:
@@ -278,9 +277,9 @@ class Replay:
         self._folder.mkdir(parents=True)
 
     def _end_second_job(self) -> None:
-        if _exists(self._rest, JOB):
-            cancel(self._rest, JOB)
-            self._wait_until_gone("the second job has ended", JOB)
+        if _exists(self._rest, REPLAY_JOB_NAME):
+            cancel(self._rest, REPLAY_JOB_NAME)
+            self._wait_until_gone("the second job has ended", REPLAY_JOB_NAME)
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
