@@ -76,6 +76,8 @@ class Replay:
         self._group = f"{REPLAY_JOB_NAME}-{int(time.time())}"
         self._topics = Topics(self._bootstrap)
         self._source = self._source_of(wish)
+        self._live_settings_differ = self._replaces and read_settings(stack.home, {}) != self._settings
+        """Whether the rebuild replaces the live one under other settings than the stack was started with."""
         self._dead_letters = f"{self._settings.dead_letter_topic}-{self._group}"
         if wish.from_ms and not (wish.check or wish.keep):
             raise CommandError("a part of the log can't replace the whole: give --check, or --keep with --database")
@@ -172,11 +174,6 @@ class Replay:
     def _replaces(self) -> bool:
         return not self._wish.check and not self._wish.keep
 
-    @property
-    def _live_settings_differ(self) -> bool:
-        """Whether the rebuild has replaced the live one under other settings than the stack was started with."""
-        return self._replaces and read_settings(self._stack.home, {}) != self._settings
-
     def _submit(self, sides: Sides, options: tuple[str, ...]) -> None:
         self._say(f"a second job counts the log anew into {sides.place}")
         submit_beside(
@@ -257,7 +254,7 @@ class Replay:
             self._source.is_live = True
             sides.finish(self._tell)
             self._say("what was rebuilt is live")
-        if not self._live_settings_differ:  # else the keeper has to be told of them first
+        if not self._live_settings_differ:  # else the servers may have to be told of them first
             self._live_job.start()
         return time.monotonic() - began
 
