@@ -163,7 +163,7 @@ class Replay:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """Hold the lock of this home: never two rebuilds at once."""
-        with (self._stack.home.flink / "replay.lock").open("w") as lock:
+        with self._stack.home.replay_lock.open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as exc:
