@@ -248,9 +248,10 @@ def _add_replay(subparsers: Any) -> None:
     replay = add_command(
         subparsers, "replay", "count the whole log anew beside the live system", commands.replay, _REPLAY
     )
-    replay.add_argument("--check", action="store_true", help="rebuild and compare with what is live; change nothing")
-    replay.add_argument("--keep", action="store_true", help="leave what is rebuilt as it is; change nothing else")
-    replay.add_argument("--drop", action="store_true", help="remove what was kept under --namespace; no more")
+    ends = replay.add_mutually_exclusive_group()
+    ends.add_argument("--check", action="store_true", help="rebuild and compare with what is live; change nothing")
+    ends.add_argument("--keep", action="store_true", help="leave what is rebuilt as it is; change nothing else")
+    ends.add_argument("--drop", action="store_true", help="remove what was kept under --namespace; no more")
     replay.add_argument(
         "--database", type=not_negative, metavar="N", help="Redis database to rebuild in; default: the next one"
     )

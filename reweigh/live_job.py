@@ -45,8 +45,13 @@ class LiveJob:
                 raise
 
     def goes_on_from(self, savepoint: Path) -> bool:
-        """Make this its state, unless it is that already; gives False when the savepoint is gone."""
+        """Make this its state, unless it is that already; gives False when the savepoint is gone.
+
+        The settings of the rebuild are the stack's own from here on: by others the keeper could not read that state,
+        and would count over it from the first record.
+        """
         if savepoint.exists():
+            self._stack.remember()
             take_over(self._stack.home, self._stack.env, self._stack.settings, savepoint)
             return True
         return (savepoints_folder(self._stack.home) / savepoint.name).exists()

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Final
 
+from reccore.job import REPLAY_JOB_NAME
 from reweigh.progress import Tell
 from reweigh.topics import Topics
 from reweigh.verify.log import EventLog, Offsets
 
 PREFIX: Final = "archived-"
-"""What the names of topics begin with that were made for a rebuild."""
+"""What the names of topics begin with that were made for a rebuild; its consumer group and a topic's name follow."""
+_OF_A_REBUILD: Final = re.compile(rf"{PREFIX}{REPLAY_JOB_NAME}-\d+-")
+"""A shop's own topic may begin with the prefix alone."""
 
 
 class RebuildSource:
@@ -53,7 +57,7 @@ class RebuildSource:
             self._admin.delete([name for name in self._admin.names() if self._is_left_over(name)])
 
     def _is_left_over(self, topic: str) -> bool:
-        return topic.startswith(PREFIX)
+        return _OF_A_REBUILD.match(topic) is not None
 
 
 def total(offsets: Offsets) -> int:

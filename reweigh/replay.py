@@ -26,7 +26,7 @@ from deploy.local.second_taskmanager import SecondTaskManager
 from deploy.local.settings import read_settings
 from deploy.local.topics import create_topics
 from flink_jobs.settings import MOST_PRODUCTS_PER_USER, MOST_TAGS_PER_USER
-from reccore.job import JOB_NAME
+from reccore.job import JOB_NAME, REPLAY_JOB_NAME
 from reweigh.beside import sides_of
 from reweigh.errors import CommandError, need
 from reweigh.live_job import SAVEPOINT_SECONDS, LiveJob
@@ -37,7 +37,6 @@ from reweigh.sides import Sides
 from reweigh.topics import Topics
 from reweigh.wish import Done, Wish
 
-JOB: Final = "reweigh-replay"
 FOR_THROUGHPUT: Final = (
     "--mini-batch-ms", "300",
     "--bundle-ms", "50",
@@ -74,9 +73,11 @@ class Replay:
         self._helpers = ExitStack()
         """What the second job needs; it ends before the live job goes on."""
         self._first_seen = (time.monotonic(), 0)
-        self._group = f"{JOB}-{int(time.time())}"
+        self._group = f"{REPLAY_JOB_NAME}-{int(time.time())}"
         self._topics = Topics(self._bootstrap)
         self._source = self._source_of(wish)
+        self._live_settings_differ = self._replaces and read_settings(stack.home, {}) != self._settings
+        """Whether the rebuild replaces the live one under other settings than the stack was started with."""
         self._dead_letters = f"{self._settings.dead_letter_topic}-{self._group}"
         if wish.from_ms and not (wish.check or wish.keep):
             raise CommandError("a part of the log can't replace the whole: give --check, or --keep with --database")
@@ -162,7 +163,7 @@ class Replay:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """Hold the lock of this home: never two rebuilds at once."""
-        with (self._stack.home.flink / "replay.lock").open("w") as lock:
+        with self._stack.home.replay_lock.open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as exc:
@@ -173,11 +174,6 @@ class Replay:
     def _replaces(self) -> bool:
         return not self._wish.check and not self._wish.keep
 
-    @property
-    def _live_settings_differ(self) -> bool:
-        """Whether the rebuild has replaced the live one under other settings than the stack was started with."""
-        return self._replaces and read_settings(self._stack.home, {}) != self._settings
-
     def _submit(self, sides: Sides, options: tuple[str, ...]) -> None:
         self._say(f"a second job counts the log anew into {sides.place}")
         submit_beside(
@@ -185,7 +181,7 @@ class Replay:
             {**self._env, "REDIS_URL": sides.job_url},
             self._settings,
             (
-                "--job-name", JOB,
+                "--job-name", REPLAY_JOB_NAME,
                 "--group-id", self._group,
                 "--dead-letter-topic", self._dead_letters,
                 "--checkpoint-dir", self._folder.as_uri(),
@@ -220,10 +216,10 @@ class Replay:
     def _stop_second_job(self, sides: Sides) -> Path:
         """Let it read what there is by now, and stop it; Redis then holds all that its savepoint covers."""
         self._wait_until_read(sides, self._source.records())
-        savepoint = stop_running(self._rest, SAVEPOINT_SECONDS, JOB, self._folder)
+        savepoint = stop_running(self._rest, SAVEPOINT_SECONDS, REPLAY_JOB_NAME, self._folder)
         if savepoint is None:
             raise CommandError("the second job is gone; nothing was changed")
-        self._wait_until_gone("the second job has ended", JOB)
+        self._wait_until_gone("the second job has ended", REPLAY_JOB_NAME)
         return savepoint
 
     def _compare(self, sides: Sides, weights_before: str | None) -> tuple[tuple[str, ...], int]:
@@ -258,7 +254,7 @@ class Replay:
             self._source.is_live = True
             sides.finish(self._tell)
             self._say("what was rebuilt is live")
-        if not self._live_settings_differ:  # else the keeper has to be told of them first
+        if not self._live_settings_differ:  # else the servers may have to be told of them first
             self._live_job.start()
         return time.monotonic() - began
 
@@ -278,9 +274,9 @@ class Replay:
         self._folder.mkdir(parents=True)
 
     def _end_second_job(self) -> None:
-        if _exists(self._rest, JOB):
-            cancel(self._rest, JOB)
-            self._wait_until_gone("the second job has ended", JOB)
+        if _exists(self._rest, REPLAY_JOB_NAME):
+            cancel(self._rest, REPLAY_JOB_NAME)
+            self._wait_until_gone("the second job has ended", REPLAY_JOB_NAME)
         shutil.rmtree(self._folder, ignore_errors=True)
 
 

@@ -54,6 +54,11 @@ class Home:
         return self.flink / "job.stopped"
 
     @property
+    def replay_lock(self) -> Path:
+        """Held by `reweigh replay` for as long as it runs."""
+        return self.flink / "replay.lock"
+
+    @property
     def supervisor(self) -> Path:
         """The supervisor's configuration and the launch descriptions of the programs."""
         return self.path / "supervisor"

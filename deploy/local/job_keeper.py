@@ -2,7 +2,7 @@
 
 Flink restarts a job whose TaskManager or Python worker dies. When the JobManager itself dies the job is gone with it;
 then this process submits it again, from the newest retained checkpoint. A job that was submitted with other settings
-than those of the stack it ends first.
+than those of the stack it ends first, and that of a replay that was killed it ends too.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from deploy.local.flink_distribution import flink_home
 from deploy.local.flink_java import class_path
 from deploy.local.home import Home
 from deploy.local.job import is_outdated, is_stopped_on_purpose, retire, submit
+from deploy.local.left_replay import end_left_replay
 from deploy.local.settings import Settings, read_settings
 from deploy.local.supervision import Supervisor
 from recsvc.log_lines import begin_log
@@ -56,6 +57,7 @@ def keep(home: Home) -> None:
             continue
         settings = read_settings(home, {})
         rest = stack_env["FLINK_REST"]
+        _end_left_replay(home, rest)
         jobs = list_jobs(rest)
         step = next_step(jobs, free_slots(rest), settings.sizes.parallelism)
         if step is Step.NOTHING and is_outdated(home, stack_env, settings):
@@ -124,6 +126,14 @@ def _retire(home: Home, rest: str, settings: Settings) -> None:
         log.info(retire(home, rest, settings))
     except StackError as error:
         log.warning("could not end it, will try again: %s", error)
+
+
+def _end_left_replay(home: Home, rest: str) -> None:
+    try:
+        for identity in end_left_replay(home, rest):
+            log.info("cancelled the job %s of a replay that was killed", identity)
+    except StackError as error:
+        log.warning("could not end the job of a replay that was killed, will try again: %s", error)
 
 
 def _say(said: str, text: str) -> str:

@@ -95,7 +95,7 @@ class Stack:
         with self.alone():
             self._progress.begin()
             settings = self.settings
-            remember_settings(self.home, self._environment)
+            self.remember()
             java.java_home()
             alive = self._end_orphans()
             running = [state.name for state in self.supervisor.states().values() if state.is_running] if alive else []
@@ -117,6 +117,10 @@ class Stack:
                 self.supervisor.start(programs, end_with_parent=attached)
             self._remember_parts()  # also what fails to start is looked after by the next `up`
             self._start_in_order(servers, settings)
+
+    def remember(self) -> None:
+        """Keep the settings given here: the job keeper goes by them from now on, all else after the next `up`."""
+        remember_settings(self.home, self._environment)
 
     def down(self) -> None:
         """Stop everything, in order, and make sure that no process of this stack is left.
