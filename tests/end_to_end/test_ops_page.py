@@ -80,6 +80,11 @@ def test_it_shows_what_is(whole: Stack, traffic: Traffic, client: redis.Redis, p
     """Rates under load, then at rest the totals, the lag, the job, weights and their history, and dead letters."""
     for purchase in (4, 5):
         put_weights(whole, traffic.ledger, {**WEIGHTS, "purchase": purchase})
+    page.wait_for("document.getElementById('freshness').innerText === 'not measured'")
+    measured = Measured("seen", 0.123, int(time.time() * 1000))
+    client.hset(layout.CANARY_OUTCOME, mapping=dict(measured.as_fields()))
+    page.wait_for("document.getElementById('freshness').innerText === '123 ms'")
+    page.wait_for("/measured .* ago$/.test(document.getElementById('freshness-more').innerText)")
     with traffic.flowing(chunk=20), asking(whole):
         page.wait_for("parseFloat(document.getElementById('qps').innerText) > 1")
         page.wait_for("document.querySelectorAll('#part-requests tbody tr').length >= 2")
@@ -99,15 +104,10 @@ def test_it_shows_what_is(whole: Stack, traffic: Traffic, client: redis.Redis, p
             save(f"ops-{name}", page.picture())
             page.value("scrollTo(0, 0)")
         page.show_as(1200, 900, "light")
+    client.delete(layout.CANARY_OUTCOME)
     compare_at_rest(whole, client, traffic.ledger)
     page.wait_for("document.getElementById('lag').innerText === '0'")
     page.wait_for("document.getElementById('job').innerText === 'running'")
-    page.wait_for("document.getElementById('freshness').innerText === 'not measured'")
-    measured = Measured("seen", 0.123, int(time.time() * 1000))
-    client.hset(layout.CANARY_OUTCOME, mapping=dict(measured.as_fields()))
-    page.wait_for("document.getElementById('freshness').innerText === '123 ms'")
-    page.wait_for("/measured .* ago$/.test(document.getElementById('freshness-more').innerText)")
-    client.delete(layout.CANARY_OUTCOME)
     page.wait_for("document.getElementById('verdict').innerText === 'all is well'")
     dead = sum(traffic.ledger.dead.values())
     page.wait_for(
