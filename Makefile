@@ -76,8 +76,8 @@ alerts: $(STAMP) ## broker stopped, Redis paused, bad weights: three alerts seen
 	@$(BIN)/python -m pytest -n 0 --timeout 1800 tests/grafana/provoked_alerts.py
 
 .PHONY: cluster
-cluster: $(STAMP) ## everything on a Redis Cluster, and a replay there that is killed in its exchange (some minutes)
-	@$(BIN)/python -m pytest -n 0 --timeout 1800 tests/redisaccess/replay_on_a_cluster.py
+cluster: $(STAMP) ## everything on a Redis Cluster, a replay there that is killed in its exchange, and behind Sentinel (some minutes)
+	@$(BIN)/python -m pytest -n 0 --timeout 1800 tests/redisaccess/replay_on_a_cluster.py tests/redisaccess/whole_behind_sentinel.py
 
 .PHONY: format
 format: $(STAMP) ## format and fix what can be fixed by itself
