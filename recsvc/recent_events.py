@@ -11,7 +11,7 @@ from recsvc.errors import StoreUnavailable
 from recsvc.ingest import Placed
 from recsvc.user_store import UserStore
 
-MOST_EVENTS: Final = 200
+MOST_EVENTS: Final = 1_000
 RECENT_EVENTS: Final = 50
 """How many are given when nothing is said."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import date
@@ -52,7 +52,7 @@ class Compactor:
         smaller_than: int = SMALLER_THAN_MB * 2**20,
         at_least: int = 2,
         until_ms: float | None = None,
-    ) -> Iterator[Merged]:
+    ) -> Generator[Merged, None, None]:
         """Merge the files below ``smaller_than`` bytes of each day, and tell of each merge once it is done.
 
         ``days`` None means all. A day with fewer than ``at_least`` small files is left alone, unless ``until_ms`` is

@@ -35,6 +35,7 @@ _POLL_SECONDS: Final = 0.2
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 15.0
 _LOOK_SECONDS: Final = 1.0
 _COMPACTION_SECONDS: Final = 30.0
+_MERGING_SECONDS: Final = 5.0
 _QUIET_MS: Final = 600_000
 _MANY_FILES: Final = 60
 _PRUNE_SECONDS: Final = 600.0
@@ -163,15 +164,17 @@ class ArchiveRun:
         self.metrics.buffer.set(writer.buffered)
 
     def _compact(self, store: Store) -> None:
-        """Merge one day: one that nothing was written to for a while, or that has many small files."""
+        """Merge for some seconds: days that nothing was written to for a while, or that have many small files."""
         until = time.time() * 1000 - _QUIET_MS
+        ends = time.monotonic() + _MERGING_SECONDS
         try:
-            merged = next(Compactor(store, time.time).compact(at_least=_MANY_FILES, until_ms=until), None)
+            with closing(Compactor(store, time.time).compact(at_least=_MANY_FILES, until_ms=until)) as merges:
+                for merged in merges:
+                    log.info("%s: %d files merged, %d rows", merged.day, merged.files, merged.rows)
+                    if self._ending.is_set() or time.monotonic() >= ends:
+                        break
         except (OSError, ArchiveError, pa.ArrowException) as exc:
             log.warning("compaction is put off: %s", exc)
-            return
-        if merged:
-            log.info("%s: %d files merged, %d rows", merged.day, merged.files, merged.rows)
 
     def _prune(
         self, writer: Writer, newest: Mapping[tuple[str, int], int], lags: Mapping[tuple[str, int], int]

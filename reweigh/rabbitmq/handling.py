@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import time
 import uuid
@@ -26,6 +27,8 @@ log = logging.getLogger(__name__)
 PAUSES: Final = (0.5, 1.0, 2.0, 4.0, 8.0)
 """Seconds between attempts at what Kafka has not acknowledged; after the last one it goes back into the queue."""
 
+MOST_DELIVERIES: Final = 10
+"""Of one message, as a quorum queue counts them; from RabbitMQ 4.0 on it drops what it has delivered 20 times."""
 DEAD_LETTER_SECONDS: Final = 10.0
 FORWARDED, REJECTED, REQUEUED = "forwarded", "rejected", "requeued"
 
@@ -56,6 +59,12 @@ class _Open:
     delivery: Delivery
     wanted: Message | RejectedEvent
 
+    @property
+    def came_back_often(self) -> bool:
+        """Whether a queue that counts deliveries might soon take it for poison, and drop it."""
+        count = (self.delivery.properties.headers or {}).get("x-delivery-count")
+        return isinstance(count, int) and count > MOST_DELIVERIES
+
 
 class Handler:
     """Settles batches of deliveries."""
@@ -67,24 +76,30 @@ class Handler:
         """Settle the deliveries, which follow each other on ``channel``.
 
         Each is acknowledged once Kafka, or RabbitMQ for a dead letter, has acknowledged it; what is still open after
-        all ``PAUSES`` goes back into the queue. Raises what pika raises: the connection is then lost, and RabbitMQ
-        hands out again what was not acknowledged.
+        all ``PAUSES`` goes back into the queue, unless it came back too often: that is tried on. Raises what pika
+        raises: the connection is then lost, and RabbitMQ hands out again what was not acknowledged.
         """
         left = [self._judged(each) for each in deliveries]
-        for seconds in (*PAUSES, None):
+        for attempt in itertools.count():
             settled, left = self._attempt(left)
             if len(settled) == len(deliveries):
                 channel.basic_ack(deliveries[-1].tag, multiple=True)
             else:
                 for each in settled:
                     channel.basic_ack(each.tag)
-            if not left or seconds is None or not wait(seconds):
+            if attempt >= len(PAUSES):
+                self._give_back(channel, [item for item in left if not item.came_back_often])
+                left = [item for item in left if item.came_back_often]
+            if not left or not wait(PAUSES[min(attempt, len(PAUSES) - 1)]):
                 break
-        for item in left:
+        self._give_back(channel, left)
+
+    def _give_back(self, channel: Any, items: Sequence[_Open]) -> None:
+        for item in items:
             channel.basic_nack(item.delivery.tag, requeue=True)
             metrics.processed.labels(REQUEUED, self._action(item.wanted)).inc()
-        if left:
-            log.warning("%d messages went back into the queue", len(left))
+        if items:
+            log.warning("%d messages went back into the queue", len(items))
 
     def _judged(self, delivery: Delivery) -> _Open:
         properties = delivery.properties

@@ -54,6 +54,14 @@ def check_metrics(heading: str, metrics: Iterable[MetricName]) -> None:
     assert table("metrics.md", heading) == rows
 
 
+def test_who_names_metrics_says_where_they_are() -> None:
+    """On the page of all metrics."""
+    named = r"/metrics`[^.|]*?the names are in \[\S+\]\((\S+)\)"
+    said = [target for page in DOCS.glob("*.md") for target in re.findall(named, page.read_text(encoding="utf-8"))]
+    assert said == ["metrics.md"] * len(said)
+    assert said
+
+
 def test_redis_keys() -> None:
     """Every key of the layout is in the data dictionary, and no other."""
     user = "<id>"

@@ -23,7 +23,7 @@ from reweigh.archive.run import MOST_BYTES, ArchiveRun, KafkaLog, due
 from reweigh.archive.schema import RATINGS, SCHEMA, day_of, encode, folder_of, in_order
 from reweigh.archive.settings import ArchiveSettings, archive_settings
 from reweigh.archive.store import LocalStore, RemoteStore, Store, open_store
-from tests.archive.making import EVENT_READER, RATING_READER, Place, event, records, writing
+from tests.archive.making import DAY_MS, EVENT_READER, RATING_READER, Place, event, records, writing
 from tests.event_cases import CASES, RECORD_TIME_MS, Case
 from tests.rating_cases import NO_VALUE, RATING_CASES, RatingCase
 from tests.rating_cases import RECORD_TIME_MS as RATING_TIME_MS
@@ -117,17 +117,37 @@ def test_a_day_that_is_too_large_is_no_end_of_the_process(
         raise pa.ArrowInvalid("offset overflow")
 
     monkeypatch.setattr("reweigh.archive.compaction.in_order", refused)
-    place = Place(tmp_path)
-    with writing(place.store(), place.state) as writer:
-        for number in range(2):
-            writer.take(records([event(str(number))], offset=number))
-            writer.flush()
-    log = KafkaLog("nowhere:1", EVENT_READER, {}, 0)
-    run = ArchiveRun(log, ArchiveSettings(url=str(place.folder)), threading.Event())
     monkeypatch.setattr("time.time", lambda: 1_900_001_000.0)
+    place, run = two_files_a_day(tmp_path, days=1)
     run._compact(place.store())
     assert "offset overflow" in caplog.text
-    assert len(place.rows()) == 2
+    assert len(Log(place.store()).read().files) == 2
+
+
+def two_files_a_day(folder: Path, days: int, ending: threading.Event | None = None) -> tuple[Place, ArchiveRun]:
+    """An archive that was written a while ago, and the process that sees to it."""
+    place = Place(folder)
+    with writing(place.store(), place.state) as writer:
+        for number in range(2):
+            writer.take(records([event(f"{number}-{day}", day * DAY_MS) for day in range(days)], offset=number * days))
+            writer.flush()
+    settings = ArchiveSettings(url=str(place.folder))
+    return place, ArchiveRun(KafkaLog("nowhere:1", EVENT_READER, {}, 0), settings, ending or threading.Event())
+
+
+@pytest.mark.parametrize(("seconds", "is_ending", "merged"), [(60.0, False, 5), (0.0, False, 1), (60.0, True, 1)])
+def test_how_much_is_merged_at_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, seconds: float, is_ending: bool, merged: int
+) -> None:
+    """One day after another while there is time, so that a history of many days is merged in minutes."""
+    monkeypatch.setattr("time.time", lambda: 1_900_001_000.0)
+    monkeypatch.setattr("reweigh.archive.run._MERGING_SECONDS", seconds)
+    ending = threading.Event()
+    place, run = two_files_a_day(tmp_path, 5, ending)
+    if is_ending:
+        ending.set()
+    run._compact(place.store())
+    assert len(Log(place.store()).read().files) == 10 - merged
 
 
 def test_when_a_file_is_written() -> None:

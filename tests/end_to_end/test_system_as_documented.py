@@ -72,11 +72,14 @@ def test_printed_commands_bring_events_in(whole: Stack, tmp_path: Path, document
     wait_until("the events count", lambda: set(answer(whole, f"/profile/{user}")["tags"]) == {"red", "shoes", "blue"})
 
 
-def test_printed_commands_of_rabbitmq_can_be_read() -> None:
-    """Whole where its servers run (`tests/rabbitmq`); here shell, commands and Python as the document prints them."""
-    commands = printed("rabbitmq.md")
+@pytest.mark.parametrize("document", ["rabbitmq.md", "archive.md"])
+def test_printed_commands_of_further_parts_can_be_read(document: str) -> None:
+    """Whole where their servers run (`tests/rabbitmq`, `tests/archive`); here shell, commands and Python as printed."""
+    commands = printed(document)
     assert subprocess.run(["bash", "-n", "-c", commands], capture_output=True, check=False, timeout=60).returncode == 0
     python = re.findall(r"python -c '\n(.*?)'$", commands, re.MULTILINE | re.DOTALL)
-    assert [ast.parse(each) for each in python]
+    assert all(ast.parse(each) for each in python)
+    assert not re.search(r"^reweigh ", commands, re.MULTILINE), "nobody has it on the path of programs"
     reweigh = re.findall(r"^\.venv/bin/reweigh (.*)$", commands, re.MULTILINE)
-    assert [build_parser().parse_args(shlex.split(each)) for each in reweigh]
+    assert [build_parser().parse_args(shlex.split(each, comments=True)) for each in reweigh]
+    assert "archive send" not in commands, "it is refused with the Kafka that the archive is of"

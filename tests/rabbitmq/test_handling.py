@@ -124,11 +124,32 @@ def test_while_kafka_is_away_everything_goes_back_after_growing_pauses() -> None
     assert list(PAUSES) == sorted(PAUSES)
 
 
+def test_what_came_back_too_often_is_kept_in_hand_until_kafka_is_back() -> None:
+    """A quorum queue counts what goes back, and drops it in the end."""
+    channel, kafka, waited = NotedChannel(), MemoryEventPublisher(), list[float]()
+    kafka.up = False
+
+    def pause(seconds: float) -> bool:
+        waited.append(seconds)
+        kafka.up = len(waited) == len(PAUSES) + 3
+        return True
+
+    given = deliveries("a", "b", "c", "d")
+    for each, count in zip(given, (0, 10, 11, "x"), strict=True):
+        each.properties.headers = {"x-delivery-count": count}
+    Handler(kafka, NotedDeadLetters(), TYPES).handle(channel, given, pause)
+    assert channel.told == [("nack", 1, True), ("nack", 2, True), ("nack", 4, True), ("ack", 3, False)]
+    assert tuple(waited) == (*PAUSES, *[PAUSES[-1]] * 3)
+    assert [message.key for message in kafka.messages] == [b"c"]
+
+
 def test_the_end_does_not_wait_for_kafka() -> None:
-    """What can't be settled at once goes back."""
+    """What can't be settled at once goes back, however often it did before."""
     channel, kafka = NotedChannel(), MemoryEventPublisher()
     kafka.up = False
-    Handler(kafka, NotedDeadLetters(), TYPES).handle(channel, deliveries("a"), lambda _: False)
+    [given] = deliveries("a")
+    given.properties.headers = {"x-delivery-count": 19}
+    Handler(kafka, NotedDeadLetters(), TYPES).handle(channel, [given], lambda _: False)
     assert channel.told == [("nack", 1, True)]
 
 

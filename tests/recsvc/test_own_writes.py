@@ -254,8 +254,10 @@ def test_recent_events(bench: Bench) -> None:
         ],
     }
     assert len(bench.http.get("/users/a/b/events?n=1").json["events"]) == 1
+    bench.users.events["many"] = [(f"0:0:{number}:sofa", number) for number in range(1_001)]
+    assert len(bench.http.get("/users/many/events?n=1000").json["events"]) == 1_000
     assert bench.http.get("/users/nobody/events").json["events"] == []
-    assert bench.http.get("/users/a/b/events?n=201").status_code == 400
+    assert bench.http.get("/users/a/b/events?n=1001").status_code == 400
     bench.users.up = False
     assert bench.http.get("/users/a/b/events").json == {"user_id": "a/b", "degraded": True, "events": []}
 
