@@ -27,6 +27,7 @@ _LAG = 'flink_taskmanager_job_task_operator_pendingRecords{job="%s"}'
 _NDCG = 'reweigh_model_ndcg{ranking="%s"}'
 _VERSION = 'reweigh_worker_weights_version{pid="%s"}'
 _DEGRADED = 'reweigh_degraded_answers_total{job="service"}'
+_SERVICE, _VERIFIED = 'up{job="service"}', 'reweigh_verify_age_seconds{job="service"}'
 _COMPLETED = 'flink_jobmanager_job_lastCheckpointCompletedTimestamp{job="%s",job_name="j"}'
 _RUNNING = 'flink_jobmanager_numRunningJobs{job="%s"}'
 _RESTARTS = 'flink_jobmanager_job_numRestarts{job="%s",job_name="j"}'
@@ -99,6 +100,12 @@ CASES = (
     Case("DeadLettersRise", 0, _letters(5), 25),
     Case("StoredDataDiffers", 1, {"reweigh_verify_differences": "1x5"}, 3),
     Case("StoredDataDiffers", 0, {"reweigh_verify_differences": "0x5"}, 3),
+    Case("VerificationTooOld", 1, {_VERIFIED: "172500+60x30"}, 20),
+    Case("VerificationTooOld", 1, {_SERVICE: "1x3000"}, 2_900),
+    Case("VerificationTooOld", 1, {_SERVICE: "1x6000", _VERIFIED: "0+60x20"}, 2_950),
+    Case("VerificationTooOld", 0, {_VERIFIED: "172000+60x10 0+60x30"}, 20),
+    Case("VerificationTooOld", 0, {_SERVICE: "1x3000"}, 2_870),
+    Case("VerificationTooOld", 0, {_SERVICE: "1x3000", _VERIFIED: "_x1000 0+60x20"}, 2_900),
     Case("WeightsRejected", 1, {'reweigh_rejected_documents_total{job="service",name="weights"}': "0 0 1x20"}, 6),
     Case("WeightsRejected", 0, {'reweigh_rejected_documents_total{job="service",name="weights"}': "3x30"}, 20),
     Case("WeightsDiffer", 1, {_VERSION % 1: "8x9", _VERSION % 2: "8x3 9x9"}, 8),
