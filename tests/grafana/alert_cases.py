@@ -20,6 +20,7 @@ _PRODUCTS = 'http_request_duration_seconds_count{job="service",route="/products"
 _FAST_ENOUGH = 'http_request_duration_seconds_bucket{job="service",route="/recommend/<anytext:user_id>",le="0.1"}'
 _REFUSED = 'reweigh_refused_requests_total{job="service"}'
 _HEALTH = 'http_request_duration_seconds_count{job="service",route="/readyz",status="503"}'
+_WATCHED = 'http_request_duration_seconds_count{job="service",route="/ops/data",status="200"}'
 _IN_TIME, _EVENTS = 'event_to_recommendation_seconds_bucket{le="2.0"}', "event_to_recommendation_seconds_count"
 _READ = 'reweigh_stream_records_total{outcome="read",instance="%s"}'
 _DEAD = 'reweigh_dead_letters_total{reason="%s",instance="%s"}'
@@ -66,6 +67,7 @@ CASES = (
     Case("AvailabilityBurnsFast", 0, {_REQUESTS % 200: "0+1000x70", _REQUESTS % 500: "0+90x50 4500x20"}, 70),
     Case("AvailabilityBurnsFast", 1, {_REQUESTS % 200: "0+984x70", _REFUSED: "0+16x70"}, 70),
     Case("AvailabilityBurnsFast", 0, {_REQUESTS % 200: "0+986x70", _REFUSED: "0+14x70"}, 70),
+    Case("AvailabilityBurnsFast", 1, {**_failing("16", 70), _WATCHED: "0+5000x70"}, 70),
     Case("AvailabilityBurnsSlowly", 1, _failing("7", 400), 400),
     Case("AvailabilityBurnsSlowly", 0, _failing("5", 400), 400),
     Case("LatencyBurnsFast", 1, _slow(840, 70), 70),
