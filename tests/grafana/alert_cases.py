@@ -20,6 +20,7 @@ _PRODUCTS = 'http_request_duration_seconds_count{job="service",route="/products"
 _FAST_ENOUGH = 'http_request_duration_seconds_bucket{job="service",route="/recommend/<anytext:user_id>",le="0.1"}'
 _REFUSED = 'reweigh_refused_requests_total{job="service"}'
 _HEALTH = 'http_request_duration_seconds_count{job="service",route="/readyz",status="503"}'
+_WATCHED = 'http_request_duration_seconds_count{job="service",route="/ops/data",status="200"}'
 _IN_TIME, _EVENTS = 'event_to_recommendation_seconds_bucket{le="2.0"}', "event_to_recommendation_seconds_count"
 _READ = 'reweigh_stream_records_total{outcome="read",instance="%s"}'
 _DEAD = 'reweigh_dead_letters_total{reason="%s",instance="%s"}'
@@ -27,6 +28,7 @@ _LAG = 'flink_taskmanager_job_task_operator_pendingRecords{job="%s"}'
 _NDCG = 'reweigh_model_ndcg{ranking="%s"}'
 _VERSION = 'reweigh_worker_weights_version{pid="%s"}'
 _DEGRADED = 'reweigh_degraded_answers_total{job="service"}'
+_SERVICE, _VERIFIED = 'up{job="service"}', 'reweigh_verify_age_seconds{job="service"}'
 _COMPLETED = 'flink_jobmanager_job_lastCheckpointCompletedTimestamp{job="%s",job_name="j"}'
 _RUNNING = 'flink_jobmanager_numRunningJobs{job="%s"}'
 _RESTARTS = 'flink_jobmanager_job_numRestarts{job="%s",job_name="j"}'
@@ -65,6 +67,7 @@ CASES = (
     Case("AvailabilityBurnsFast", 0, {_REQUESTS % 200: "0+1000x70", _REQUESTS % 500: "0+90x50 4500x20"}, 70),
     Case("AvailabilityBurnsFast", 1, {_REQUESTS % 200: "0+984x70", _REFUSED: "0+16x70"}, 70),
     Case("AvailabilityBurnsFast", 0, {_REQUESTS % 200: "0+986x70", _REFUSED: "0+14x70"}, 70),
+    Case("AvailabilityBurnsFast", 1, {**_failing("16", 70), _WATCHED: "0+5000x70"}, 70),
     Case("AvailabilityBurnsSlowly", 1, _failing("7", 400), 400),
     Case("AvailabilityBurnsSlowly", 0, _failing("5", 400), 400),
     Case("LatencyBurnsFast", 1, _slow(840, 70), 70),
@@ -99,6 +102,12 @@ CASES = (
     Case("DeadLettersRise", 0, _letters(5), 25),
     Case("StoredDataDiffers", 1, {"reweigh_verify_differences": "1x5"}, 3),
     Case("StoredDataDiffers", 0, {"reweigh_verify_differences": "0x5"}, 3),
+    Case("VerificationTooOld", 1, {_VERIFIED: "172500+60x30"}, 20),
+    Case("VerificationTooOld", 1, {_SERVICE: "1x3000"}, 2_900),
+    Case("VerificationTooOld", 1, {_SERVICE: "1x6000", _VERIFIED: "0+60x20"}, 2_950),
+    Case("VerificationTooOld", 0, {_VERIFIED: "172000+60x10 0+60x30"}, 20),
+    Case("VerificationTooOld", 0, {_SERVICE: "1x3000"}, 2_870),
+    Case("VerificationTooOld", 0, {_SERVICE: "1x3000", _VERIFIED: "_x1000 0+60x20"}, 2_900),
     Case("WeightsRejected", 1, {'reweigh_rejected_documents_total{job="service",name="weights"}': "0 0 1x20"}, 6),
     Case("WeightsRejected", 0, {'reweigh_rejected_documents_total{job="service",name="weights"}': "3x30"}, 20),
     Case("WeightsDiffer", 1, {_VERSION % 1: "8x9", _VERSION % 2: "8x3 9x9"}, 8),

@@ -101,6 +101,16 @@ def test_flink_is_that_of_reweigh(query: Query) -> None:
     assert re.findall(r'flink_\w+(?!\w|\{job="flink")', query.expr) == []
 
 
+def test_the_panel_of_failures_shows_what_the_objective_is_measured_by() -> None:
+    """The same requests above and below the line, so that it and the alerts agree."""
+    (panel,) = (
+        query for query in queries() if (query.dashboard, query.panel) == ("service", "Part of requests that fail")
+    )
+    rules = YAML(typ="safe").load(ROOT / "grafana" / "prometheus" / "rules" / "objectives.yml")["groups"][0]["rules"]
+    (rule,) = (each["expr"] for each in rules if each["record"] == "reweigh:request_errors:ratio_rate5m")
+    assert re.sub(r"\s", "", panel.at("5m")) == re.sub(r"\s", "", rule)
+
+
 def test_everything_parses(promtool: str, tmp_path: Path) -> None:
     """By Prometheus' own parser, as expressions of rules."""
     rules = [
