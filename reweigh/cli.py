@@ -222,7 +222,7 @@ def _add_job(subparsers: Any) -> None:
     submit.add_argument(
         "--anew",
         action="store_true",
-        help="count in place from the first record where it can't read the state there is",
+        help="count in place where it can't read the state there is, or Kafka has deleted first records",
     )
     submit.set_defaults(action="submit")
     _add_home(submit)

@@ -22,6 +22,7 @@ from deploy.local.job import (
     build_archive,
     is_stopped_on_purpose,
     job_command,
+    refuse_partial_counts,
     restore_from,
     stop_with_savepoint,
     submit,
@@ -46,12 +47,13 @@ class JobControl:
 
         Args:
             anew: Start from the first record also where there is state, of a job with another shape, that can't be
-                read. Until the job has caught up, the profiles then show only what has been counted so far.
+                read, or where Kafka has deleted first records. Until the job has caught up, the profiles then show only
+                what has been counted so far; what was deleted they never show.
         """
         self._refuse_second()
         with _translated():
             origin = self._origin(anew)
-            self._start()
+            self._start(anew=anew and origin is None)
         return self._running(origin)
 
     def resume(self, path: Path | None) -> str:
@@ -141,6 +143,7 @@ class JobControl:
 
         Raises:
             CommandError: It would be the first record although there is state, and ``anew`` does not allow it.
+            StackError: Likewise where Kafka has deleted first records.
         """
         home = self._stack.home
         origin = restore_from(home, self._settings)
@@ -152,19 +155,20 @@ class JobControl:
                     "this job can't read: `reweigh replay` counts the log anew beside what is stored, "
                     "`reweigh job submit --anew` in its place"
                 )
+            refuse_partial_counts(self._stack.env, self._settings)
         return origin
 
-    def _start(self, restore: Restore | None = None) -> None:
-        """Have the job go on from its newest state, or from ``restore``, and wait until it runs."""
+    def _start(self, restore: Restore | None = None, *, anew: bool = False) -> None:
+        """Have the job go on from its newest state, from ``restore``, or count ``anew``, and wait until it runs."""
         home = self._stack.home
         keeper = self._stack.pid("job_keeper")
-        if keeper and restore is None:
+        if keeper and restore is None and not anew:
             home.job_stopped.unlink(missing_ok=True)
             self._wait_until_running()
             return
         if keeper:
-            home.job_stopped.touch()  # it would take the newest one
-        submit(home, self._stack.env, self._settings, home.log / "job-submit.log", restore=restore)
+            home.job_stopped.touch()  # it would take the newest one, and not count what is left of the log
+        submit(home, self._stack.env, self._settings, home.log / "job-submit.log", restore=restore, anew=anew)
         self._wait_until_running()
         home.job_stopped.unlink(missing_ok=True)
 

@@ -23,6 +23,7 @@ from deploy.local.home import CHECKOUT, STACK_ID_VARIABLE, Home
 from deploy.local.settings import Settings
 from deploy.local.submission import Submission, read_submission, shaped_since_ns, state_shape, write_submission
 from deploy.local.supervision import Program, start_held
+from deploy.local.topics import deleted_beginnings
 
 PACKAGES = ("reccore", "redisaccess", "zkconfig", "flink_jobs")
 SUBMIT_SECONDS = 300
@@ -123,15 +124,17 @@ def submit(
     log: Path,
     attempt: int = 0,
     restore: Restore | None = None,
+    *,
+    anew: bool = False,
 ) -> str:
     """Submit the job from its newest checkpoint, or from `restore`, unless it exists, and say what was done.
 
     Two callers never submit at the same time. The client's output is added to `log`. `attempt` counts the failures in a
-    row before: after some, an older checkpoint is tried.
+    row before: after some, an older checkpoint is tried. `anew` lets a job without state count what Kafka has left.
 
     Raises:
-        StackError: `restore` is of a job whose state this one can't read, or the client failed or took longer than
-            `SUBMIT_SECONDS`.
+        StackError: `restore` is of a job whose state this one can't read, there is none and Kafka has no longer the
+            first records, or the client failed or took longer than `SUBMIT_SECONDS`.
     """
     with _one_at_a_time(home):
         jobs = list_jobs(stack_env["FLINK_REST"])
@@ -145,6 +148,8 @@ def submit(
                 "can't read: `reweigh replay` counts the log anew"
             )
         restore = restore or _restore(home, since_ns, attempt)
+        if restore is None and not anew:
+            refuse_partial_counts(stack_env, settings)
         write_submission(home, Submission(job_options(stack_env, settings), shape, since_ns))
         _remove_leftovers(flink.client_folder(home))
         command = job_command(stack_env, settings, build_archive(home), restore)
@@ -152,6 +157,20 @@ def submit(
         run_client(home, command, log)
         origin = f"from {restore.path}" if restore else "from the beginning of the topics"
         return f"submitted in {time.monotonic() - began:.1f} s, {origin}"
+
+
+def refuse_partial_counts(stack_env: Mapping[str, str], settings: Settings) -> None:
+    """See that a job without state would count everything, as far as Kafka answers.
+
+    Raises:
+        StackError: It would replace full counts by those of the records that are left.
+    """
+    gone = deleted_beginnings(stack_env["KAFKA_BOOTSTRAP"], settings.topics)
+    if gone:
+        raise StackError(
+            f"there is no state that the job can go on from, and Kafka has deleted the first records of {gone}: "
+            "`reweigh replay --from archive` counts these too, `reweigh job submit --anew` only what is left"
+        )
 
 
 def submit_beside(
@@ -211,11 +230,15 @@ def is_stopped_on_purpose(home: Home) -> bool:
     return True
 
 
-def retire(home: Home, rest: str, settings: Settings) -> str:
+def retire(home: Home, stack_env: Mapping[str, str], settings: Settings) -> str:
     """End a job that was submitted with other settings, and say how; the job keeper then submits it with these.
 
     With a savepoint where the new one can go on from it, and where the old one still manages to write it.
+
+    Raises:
+        StackError: The new one could neither go on from its state nor count everything, or the JobManager refused.
     """
+    rest = stack_env["FLINK_REST"]
     last = read_submission(home)
     if last is not None and last.shape == state_shape(settings):
         try:
@@ -223,6 +246,7 @@ def retire(home: Home, rest: str, settings: Settings) -> str:
         except StackError as error:
             why = str(error)
     else:
+        refuse_partial_counts(stack_env, settings)
         why = "its state has another shape: the topics are read from their first record"
     cancel(rest)
     return f"cancelled, {why}"

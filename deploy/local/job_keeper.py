@@ -24,7 +24,7 @@ from deploy.local.flink_java import class_path
 from deploy.local.home import Home
 from deploy.local.job import is_outdated, is_stopped_on_purpose, retire, submit
 from deploy.local.left_replay import end_left_replay
-from deploy.local.settings import Settings, read_settings
+from deploy.local.settings import read_settings
 from deploy.local.supervision import Supervisor
 from recsvc.log_lines import begin_log
 
@@ -63,7 +63,12 @@ def keep(home: Home) -> None:
         if step is Step.NOTHING and is_outdated(home, stack_env, settings):
             said = _say(said, "the job was submitted with other settings")
             submitted_at = -STEADY_SECONDS  # it ends because we end it
-            _retire(home, rest, settings)
+            try:
+                log.info(retire(home, stack_env, settings))
+            except StackError as error:
+                delay = next(waiting)
+                log.warning("could not end it: %s; next attempt in %.0f s", error, delay)
+                time.sleep(delay)
             continue
         if step is Step.NOTHING:
             if time.monotonic() - submitted_at > STEADY_SECONDS:
@@ -119,13 +124,6 @@ class Archiver:
                 log.info("the next start of %s will be shorter: its classes are kept", name)
         except StackError as error:
             log.warning("%s", error)
-
-
-def _retire(home: Home, rest: str, settings: Settings) -> None:
-    try:
-        log.info(retire(home, rest, settings))
-    except StackError as error:
-        log.warning("could not end it, will try again: %s", error)
 
 
 def _end_left_replay(home: Home, rest: str) -> None:

@@ -6,13 +6,15 @@ import logging
 import socket
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from deploy.local.errors import StackError
 from deploy.local.settings import Settings
 from reccore.topics import topic_configurations
+
+_ANSWER_SECONDS = 10.0
 
 
 def create_topics(bootstrap: str, settings: Settings, patience_seconds: float = 30) -> tuple[str, ...]:
@@ -52,6 +54,34 @@ def _create_missing(admin_client: Callable[..., Any], bootstrap: str, settings: 
         return tuple(missing)
     finally:
         client.close()
+
+
+def deleted_beginnings(bootstrap: str, topics: Collection[str]) -> str:
+    """Name each partition of these topics whose first records are gone, with its first offset, for people.
+
+    Empty: none is, the topic does not exist yet, or the broker does not answer, so that nobody knows.
+    """
+    import confluent_kafka as kafka
+    import confluent_kafka.admin
+
+    if not broker_answers(bootstrap):
+        return ""
+    of: Any = kafka.admin  # its stub leaves out most of what it exports
+    client = of.AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+    try:
+        there = client.list_topics(timeout=_ANSWER_SECONDS).topics
+        places = {
+            kafka.TopicPartition(topic, number): of.OffsetSpec.earliest()
+            for topic in topics
+            if topic in there
+            for number in there[topic].partitions
+        }
+        answers = client.list_offsets(places, request_timeout=_ANSWER_SECONDS) if places else {}
+        begins = {place: answer.result(_ANSWER_SECONDS).offset for place, answer in answers.items()}
+    except (kafka.KafkaException, TimeoutError):
+        return ""
+    gone = sorted((place.topic, place.partition, begin) for place, begin in begins.items() if begin > 0)
+    return ", ".join(f"{topic}:{partition} (first offset {offset:,})" for topic, partition, offset in gone)
 
 
 @contextmanager

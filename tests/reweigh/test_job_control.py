@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from deploy.local import Stack, flink
+from deploy.local import Stack, flink, job
 from deploy.local.cluster_jobs import JobState
 from deploy.local.home import Home
 from deploy.local.job import job_options
@@ -36,6 +36,8 @@ class Cluster:
     parallelism: int = 0
     """Of the job that runs; 0: there is none."""
     submitted: list[Any] = field(default_factory=list)
+    anew: list[bool] = field(default_factory=list)
+    """Whether each of these was to count what Kafka has left."""
     number: int = 0
     env = STACK_ENV
 
@@ -47,9 +49,12 @@ class Cluster:
         """Have another job, with the parallelism that is remembered."""
         self.number, self.parallelism = self.number + 1, read_settings(self.home, {}).sizes.parallelism
 
-    def submit(self, home: Home, _env: object, _settings: object, _log: Path, restore: object = None) -> str:
+    def submit(
+        self, home: Home, _env: object, _settings: object, _log: Path, restore: object = None, *, anew: bool = False
+    ) -> str:
         """As the command does it without the keeper."""
         assert home == self.home
+        self.anew.append(anew)
         self.submitted.append(restore)
         self.run()
         return ""
@@ -138,6 +143,25 @@ def test_state_of_another_shape_is_not_passed_over(cluster: Cluster) -> None:
     assert cluster.home.job_stopped.exists()
     assert "the first record" in control(cluster).submit(anew=True)
     assert cluster.submitted == [None]
+
+
+@pytest.mark.parametrize("keeper", [0, 7])
+def test_what_is_left_of_the_log_is_counted_only_when_asked_for(
+    cluster: Cluster, keeper: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Full counts would be replaced by partial ones; the keeper would refuse, so the command submits it itself."""
+    cluster.keeper = keeper
+    cluster.home.job_stopped.touch()
+    monkeypatch.setattr(job, "deleted_beginnings", lambda *_: "view-events:0 (first offset 7)")
+    with pytest.raises(CommandError, match=r"view-events:0.*reweigh replay --from archive.*--anew"):
+        control(cluster).submit()
+    assert cluster.submitted == []
+    assert "the first record" in control(cluster).submit(anew=True)
+    assert (cluster.submitted, cluster.anew) == ([None], [True])
+    control(cluster).stop()
+    state = _state(cluster.home)
+    assert str(state) in control(cluster).submit(anew=True)
+    assert cluster.anew == ([True] if keeper else [True, False])
 
 
 @pytest.mark.parametrize("keeper", [0, 7])
