@@ -72,7 +72,7 @@ faults: $(STAMP) ## the fault matrix: everything that may break is broken, and t
 	@$(BIN)/python -m faults $(ROWS)
 
 .PHONY: alerts
-alerts: $(STAMP) ## broker stopped, Redis paused, bad weights: three alerts seen firing in a real Prometheus (some minutes)
+alerts: $(STAMP) ## broker and Redis paused, bad weights: three alerts seen firing in a real Prometheus (some minutes)
 	@$(BIN)/python -m pytest -n 0 --timeout 1800 tests/grafana/provoked_alerts.py
 
 .PHONY: cluster

@@ -96,7 +96,7 @@ def _prometheus(home: Home, port: int, configuration: str, rules: Mapping[str, s
                 str(prometheus.program("prometheus")),
                 f"--config.file={folder / 'prometheus.yml'}",
                 f"--storage.tsdb.path={folder / 'data'}",
-                "--storage.tsdb.retention.time=7d",
+                "--storage.tsdb.retention.time=15d",
                 f"--web.listen-address={HOST}:{port}",
                 "--log.level=warn",
             ),

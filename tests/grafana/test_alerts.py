@@ -113,3 +113,29 @@ def test_the_commands_of_the_runbook_exist() -> None:
             build_parser().parse_args(arguments)
         else:
             assert shutil.which(program), command
+
+
+def test_the_table_for_other_deployments_names_what_there_is() -> None:
+    """Containers of docker-compose.yml, objects of the manifests, commands of `reweigh`."""
+    from deploy.kubernetes.render import rendered_file
+    from reweigh.cli import build_parser
+
+    table = RUNBOOK.partition("## In another deployment")[2].partition("\n## ")[0]
+    said = re.findall(r"`((?:docker|kubectl) [^`]+)`", table)
+    containers = {found[1] for each in said if (found := re.search(r" (?:--tail 50|exec|--no-deps) (\w+)", each))}
+    compose = YAML(typ="safe").load(ROOT / "docker-compose.yml")["services"]
+    assert containers - {"deploy"} == {"service", "canary", "jobmanager", "taskmanager", "redis", "sweeper"}
+    assert containers - {"deploy"} <= compose.keys()
+    for command in (
+        found[1] for each in said if (found := re.search(r"\breweigh ((?:doctor|weights|verify|train).*)", each))
+    ):
+        build_parser().parse_args(command.split())
+    objects = list(YAML(typ="safe").load_all(rendered_file("production")))
+    names = {(each["kind"], each["metadata"]["name"]) for each in objects}
+    kinds = {"deploy": "Deployment", "cronjob": "CronJob", "service": "Service", "flinkdeployment": "FlinkDeployment"}
+    asked = {(kinds[kind], name) for kind, name in re.findall(rf"\b({'|'.join(kinds)})[/ ](reweigh-[\w-]+)", table)}
+    # Those of the job are made by Flink, by the name of its FlinkDeployment.
+    made = {("Deployment", "reweigh-profile"), ("Service", "reweigh-profile-rest")}
+    assert ("FlinkDeployment", "reweigh-profile") in names
+    assert asked - made <= names
+    assert len(asked) == 8

@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 
 from deploy.local import prometheus
 from deploy.local.home import Home
-from deploy.local.monitoring import ALERTMANAGER, RULES, prometheus_configuration, sooner
+from deploy.local.monitoring import ALERTMANAGER, RULES, monitoring_servers, prometheus_configuration, sooner
 from deploy.local.settings import PORTS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -71,6 +71,20 @@ def test_both_configurations_name_the_same_jobs(tmp_path: Path) -> None:
     promtool = str(prometheus.program("promtool"))
     for file in (tmp_path / "local.yml", ROOT / "grafana" / "prometheus" / "prometheus.yml"):
         subprocess.run((promtool, "check", "config", "--syntax-only", str(file)), check=True)
+
+
+def test_what_a_rule_looks_back_at_is_kept(tmp_path: Path) -> None:
+    """Both here and beside containers, for longer than the longest window."""
+    days = [
+        int(each) for file in RULES.glob("*.yml") for each in re.findall(r"[\[ ](\d+)d\b\]?", file.read_text("utf-8"))
+    ]
+    server, _, _ = monitoring_servers(Home.at(tmp_path), EVERY_PORT, (), 1)
+    beside_containers = read((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))["services"]["prometheus"][
+        "command"
+    ]
+    for arguments in (server.program.argv, beside_containers):
+        (kept,) = re.findall(r"retention\.time=\D*(\d+)d", " ".join(arguments))
+        assert int(kept) > max(days)
 
 
 def test_alertmanager_takes_its_configuration() -> None:
