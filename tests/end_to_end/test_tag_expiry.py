@@ -1,4 +1,4 @@
-"""A job with other settings that counts what Kafka has left, and tags that are forgotten: the last test here, since it changes the stack."""
+"""A job with other settings counts what Kafka has left, and forgets tags: the last test here, it changes the stack."""
 
 from __future__ import annotations
 
