@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from flink_jobs.redis_store import epoch_floor
 from reccore import layout
 from reccore.redis_url import parse_redis_url
 from redisaccess.clients import client_of
@@ -26,6 +28,8 @@ _KEPT: Final = (
 )
 """What is in Redis but does not follow from the events. Offsets come first: what is written meanwhile comes again."""
 _KEYS_A_CALL: Final = 500
+_EPOCHS_MEANWHILE: Final = 1_000
+"""More than the live job's writers get until the exchange: one for each start of a subtask, one more each minute."""
 
 
 class Databases:
@@ -74,6 +78,10 @@ class Databases:
             )
         asked(self.beside.flushdb)
         asked(self.beside.set, _BEING_REBUILT, 1)
+        # Each database gives epochs of its own. A writer of the job that is live now may outlive it, paused: none of
+        # those that take its place may ever have the same one, or it would not be refused after the exchange.
+        newest = max(int(asked(self.live.get, layout.WRITER_EPOCH) or 0), int(epoch_floor(time.time())))
+        asked(self.beside.set, layout.WRITER_EPOCH, newest + _EPOCHS_MEANWHILE)
 
     @property
     def has_catalogue(self) -> bool:

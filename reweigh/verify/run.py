@@ -22,8 +22,8 @@ from reweigh.verify.recount import Recount
 from reweigh.verify.stored import Stored
 
 _POLL_SECONDS: Final = 0.2
-_STANDSTILL_SECONDS: Final = 5.0
-"""Longer than the job takes from one checkpoint to the next."""
+_STANDSTILL_SECONDS: Final = 12.0
+"""Longer than the job takes from one checkpoint to the next, a rebuilding one too."""
 
 
 class Weights(Protocol):

@@ -56,6 +56,7 @@ def secrets(stack: Stack, broker: SecuredBroker) -> dict[str, str]:
         "RABBITMQ_HOST": "127.0.0.1",
         "RABBITMQ_PORT": "1",
         "RABBITMQ_PASSWORD": CANARY,
+        "MONGODB_URL": f"mongodb://reweigh:{CANARY}@127.0.0.1:1/shop",
     }
 
 
@@ -144,14 +145,19 @@ def test_a_service_that_does_not_start_does_not_tell_it(
 
 
 def test_commands_do_not_tell_it(
-    secrets: dict[str, str], tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    stack: Stack,
+    secrets: dict[str, str],
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What they print and what they complain of, refused by Redis and Kafka; RabbitMQ isn't there.
+    """What they print and what they complain of, refused by Redis and Kafka; RabbitMQ and MongoDB aren't there.
 
     All at once, since most of them wait for an answer of Kafka; those that would wait for ever as processes.
     """
     monkeypatch.setattr("reweigh.doctor.PATIENCE_SECONDS", 3.0)
     monkeypatch.setattr("reweigh.verify.log._ANSWER_SECONDS", 5.0)
+    monkeypatch.setattr("reweigh.mongodb._PATIENCE_MS", 200)
     file, events = tmp_path / "some.env", tmp_path / "events.jsonl"
     file.write_text("".join(f"{name}={value}\n" for name, value in secrets.items()))
     events.write_text('{"user_id": "u", "product_id": "p", "event_type": "view"}\n')
@@ -160,6 +166,7 @@ def test_commands_do_not_tell_it(
         ("archive", "run"): "does not answer",
         ("follow",): "waiting, nothing is lost",
     }
+    open_redis = ["--redis-url", stack.addresses.redis_url]  # else it would not come to MongoDB
     with ExitStack() as held:
         logs = {each: held.enter_context(_running([*each, "--env", str(file)], tmp_path)) for each in waiting}
         ending = [
@@ -167,6 +174,9 @@ def test_commands_do_not_tell_it(
             ["load", str(events)],
             ["catalog", "load", str(events)],
             ["catalog", "send", str(events)],
+            ["catalog", "mongodb", "--collection", "products"],
+            ["catalog", "mongodb", "--collection", "products", *open_redis],
+            ["catalog", "mongodb", "--url", f"mongodb://reweigh:{CANARY}@@h:1/shop", *open_redis],
             ["recommend", "publish"],
             ["verify"],
             ["features", str(tmp_path / "features.parquet")],
@@ -180,7 +190,7 @@ def test_commands_do_not_tell_it(
             wait_until(lambda text=waiting[each], log=log: text in log.read_text(), 120, what=f"{each}")  # type: ignore[misc]
     said = capfd.readouterr()
     assert "FAILED" in said.out
-    for name in ("REDIS_URL", "Kafka", "Redis"):
+    for name in ("REDIS_URL", "Kafka", "Redis", "MongoDB can't be read", "no URL of MongoDB"):
         assert name in said.err
     assert CANARY not in said.out + said.err + "".join(log.read_text() for log in logs.values())
 

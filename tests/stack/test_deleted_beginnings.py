@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,7 @@ import confluent_kafka as kafka
 import pytest
 
 from deploy.local import flink, job, job_keeper
+from deploy.local.cluster_jobs import JobState
 from deploy.local.errors import StackError
 from deploy.local.home import Home
 from deploy.local.settings import read_settings, remember_settings
@@ -144,8 +146,8 @@ def test_the_keeper_says_so_and_tries_again_ever_later(
         if len(slept) == 7:
             raise EndedError
 
-    running = job_keeper.JobState("id", "RUNNING", 0, vertices=1, running=1)
-    monkeypatch.setattr(job_keeper.time, "sleep", sleep)
+    running = JobState("id", "RUNNING", 0, vertices=1, running=1)
+    monkeypatch.setattr(time, "sleep", sleep)
     monkeypatch.setattr(job_keeper, "list_jobs", lambda _rest: [running] if exists else [])
     monkeypatch.setattr(job_keeper, "free_slots", lambda _rest: 2)
     with pytest.raises(EndedError):

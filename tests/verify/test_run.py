@@ -10,10 +10,12 @@ import pytest
 import redis
 from confluent_kafka import KafkaError
 
+from deploy.local.settings import Sizes
 from reweigh.errors import CommandError
+from reweigh.replay import FOR_THROUGHPUT
 from reweigh.verify import report
 from reweigh.verify.log import EventLog, Place, Records
-from reweigh.verify.run import Outcome, Plan, Verification
+from reweigh.verify.run import _STANDSTILL_SECONDS, Outcome, Plan, Verification
 from reweigh.verify.stored import Stored
 from tests.verify.test_compare import LOG, WEIGHTS, write_what_is_right
 from tests.verify.test_recount import NUMBERS, PLACES, TYPES, batch
@@ -61,6 +63,12 @@ def verified(log: StandInLog, redis_url: str, monkeypatch: pytest.MonkeyPatch) -
         return Verification(plan, standing_in, stored, lambda: (WEIGHTS, 3), lambda _what, _done, _total: None).run()
     finally:
         stored.close()
+
+
+def test_a_job_between_two_checkpoints_does_not_stand_still() -> None:
+    """Nor does one that counts anew; to look into the topics each time costs more than to wait."""
+    of_a_rebuild = int(FOR_THROUGHPUT[FOR_THROUGHPUT.index("--checkpoint-interval-ms") + 1])
+    assert max(Sizes().checkpoint_interval_ms, of_a_rebuild) < _STANDSTILL_SECONDS * 1000
 
 
 def test_a_marker_is_nothing_to_wait_for(redis_url: str, client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
