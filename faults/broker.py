@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from typing import cast
 
 import redis
 from confluent_kafka.admin import AdminClient, NewPartitions  # type: ignore[attr-defined]
@@ -138,9 +139,8 @@ def disordered(run: Run) -> str:
 
 def _kept(client: redis.Redis, user: str) -> list[tuple[str, str]]:
     """Give all that is kept of a user but for the numbers of events, which are those of the order they came in."""
-    counts, items, scores = (
-        client.hgetall(key(user)) for key in (layout.counts_key, layout.items_key, layout.profile_key)
-    )
+    keys = (layout.counts_key(user), layout.items_key(user), layout.profile_key(user))
+    counts, items, scores = (cast("dict[str, str]", client.hgetall(key)) for key in keys)
     rows = [(name, compared_part(row)) for each in (counts, items) for name, row in each.items()]
     return sorted([*rows, *scores.items()])
 
