@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -16,8 +17,8 @@ from ruamel.yaml import YAML
 from deploy.local import flink, jars
 from deploy.local.flink_distribution import flink_home
 from deploy.local.home import Home
+from deploy.local.java import java_home
 from deploy.local.job import PACKAGES
-from deploy.local.logging_files import console_logging
 from deploy.local.settings import PORTS, Sizes
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -142,7 +143,23 @@ def test_flink_in_a_container_is_set_as_in_the_local_stack(tmp_path: Path) -> No
     assert {key: value for key, value in container.items() if key not in OF_A_CONTAINER} == {
         key: local[key] for key in container if key not in OF_A_CONTAINER
     }
-    assert (IMAGES / "job" / "conf" / "log4j-console.properties").read_text().endswith(console_logging())
+
+
+def test_flink_in_a_container_logs_an_object_a_line(tmp_path: Path) -> None:
+    """Flink's own libraries can do it: here a TaskManager that finds nothing configured, with its exception."""
+    (tmp_path / "config.yaml").touch()
+    command = (
+        str(java_home() / "bin" / "java"), "-XX:TieredStopAtLevel=1", "-Xmx128m", "-cp", f"{flink_home() / 'lib'}/*",
+        f"-Dlog4j.configurationFile={(IMAGES / 'job' / 'conf' / 'log4j-console.properties').as_uri()}",
+        "org.apache.flink.runtime.taskexecutor.TaskManagerRunner", "--configDir", str(tmp_path),
+    )  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert events
+    assert all({"@timestamp", "log.level", "log.logger", "message"} <= each.keys() for each in events)
+    traces = [each["error.stack_trace"] for each in events if "error.stack_trace" in each]
+    assert traces
+    assert all(trace.count("\n") > 1 for trace in traces)
 
 
 def options(file: Path) -> dict[str, str]:

@@ -130,6 +130,8 @@ def test_the_job_is_set_as_in_every_deployment(overlay: str) -> None:
         key: given[key] for key in image if key not in operators
     }
     assert given["high-availability.type"] == "kubernetes"
+    logged = (IMAGES / "job" / "conf" / "log4j-console.properties").read_text()
+    assert logged.endswith(spec["logConfiguration"]["log4j-console.properties"])
     assert spec["job"]["upgradeMode"] == "savepoint"
     (container,) = spec["podTemplate"]["spec"]["containers"]
     assert {"name": "PARALLELISM", "value": str(spec["job"]["parallelism"])} in container["env"]
