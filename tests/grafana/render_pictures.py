@@ -96,7 +96,7 @@ def drawn(url: str, panel: dict[str, Any], begin: float, end: float) -> str:
         marks.append(f'<polyline fill="none" stroke="{COLOURS[number]}" stroke-width="1.4" points="{path}"/>')
         x, y = LEFT + 165 * (number % 2) - 40 * (number % 2 == 0), TOP + high + 26 + 11 * (number // 2)
         if number < 6:
-            marks.append(f'<text x="{x}" y="{y}" fill="{COLOURS[number]}" font-size="10">{escape(label[:34])}</text>')
+            marks.append(f'<text x="{x}" y="{y}" fill="{COLOURS[number]}" font-size="10">{escape(label[:26])}</text>')
     return "".join(marks)
 
 
