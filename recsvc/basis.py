@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from recsvc.models.model import BLEND, MOST_POPULAR
+from recsvc.models.feed import served
+from recsvc.models.model import MOST_POPULAR
 from recsvc.models.scorer import Scorer
 from recsvc.ranking_table import RankingTable
 from recsvc.statistics import Snapshot
@@ -20,18 +21,18 @@ class Basis:
     in_force: WeightsInForce
     settings: Ranking
     table: RankingTable
-    model: Scorer | None
+    trained: Scorer | None
     wish: Wish
 
     @property
     def scorer(self) -> Scorer | None:
         """The model, where it is what ranks best."""
-        return self.model if self.model is not None and self.model.model.best == BLEND else None
+        return served(self.trained)
 
     @property
     def popular_is_best(self) -> bool:
         """Whether nothing that is known of a user has done better than what everybody likes."""
-        return self.model is not None and self.model.model.best == MOST_POPULAR
+        return self.trained is not None and self.trained.model.best == MOST_POPULAR
 
     @property
     def snapshot(self) -> Snapshot:

@@ -25,8 +25,7 @@ class Detailed:
     def recommendations(self, user_id: str, wish: Wish) -> list[dict[str, Any]]:
         """Give the products recommended to a user; details and ratings are null while Redis is away."""
         answer = self._recommender.recommend(user_id, wish)
-        if answer["degraded"]:
-            metrics.degraded_answers.inc()
+        metrics.count_degraded(answer)
         products = answer["products"]
         ids = [each["product_id"] for each in products]
         details, ratings = dict[str, Any](), dict[str, float]()

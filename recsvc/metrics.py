@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter as Tally
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -143,6 +144,12 @@ for _reason in ("redis_away", "zookeeper_away", "no_profile", "filled_up"):
     fallbacks.labels(_reason)
 for _limit in ("read", "ingest", "config"):
     limited_requests.labels(_limit)
+
+
+def count_degraded(answer: Mapping[str, Any]) -> None:
+    """Count an answer that says of itself that it is degraded."""
+    if answer["degraded"]:
+        degraded_answers.inc()
 
 
 def count_answer(sources: Sequence[str], *, connected: bool, own: bool, filled: bool) -> None:

@@ -85,9 +85,9 @@ class Recommender:
             raise Problem(404, f"no product {product_id[:128]} is known")
         left_out = wish.exclude | {product_id}
         products: list[dict[str, Any]] = []
-        if basis.model is not None:
-            mask = self._masks.of(basis.model.model.product_ids, snapshot, wish.wanted)
-            near = basis.model.neighbours(product_id, left_out=left_out, n=basis.limit, allowed=mask)
+        if basis.trained is not None:
+            mask = self._masks.of(basis.trained.model.product_ids, snapshot, wish.wanted)
+            near = basis.trained.neighbours(product_id, left_out=left_out, n=basis.limit, allowed=mask)
             products = [self._entry(each.product_id, each.score, each.source, basis) for each in near]
             for entry in products if wish.explain else ():
                 entry["parts"] = [{"product_id": product_id, "source": entry["source"], "value": entry["score"]}]

@@ -58,8 +58,7 @@ def user_routes(recommender: Recommender, events: RecentEvents, ratings: Ratings
 
 def answer(body: dict[str, Any]) -> Response:
     """Give an answer, and count it where it is degraded."""
-    if body["degraded"]:
-        metrics.degraded_answers.inc()
+    metrics.count_degraded(body)
     return json_response(body)
 
 

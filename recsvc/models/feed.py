@@ -8,6 +8,7 @@ import time
 from typing import Final
 
 from recsvc.errors import BrokenModel, StoreUnavailable
+from recsvc.models.model import BLEND
 from recsvc.models.scorer import Scorer
 from recsvc.models.store import ModelStore
 
@@ -89,3 +90,8 @@ class ModelFeed:
         if self._refused is None or self._refused[0] != name:
             return False
         return time.monotonic() - self._refused[1] < _AGAIN_SECONDS
+
+
+def served(scorer: Scorer | None) -> Scorer | None:
+    """Give the model to rank by; none where training has measured that something else does better."""
+    return scorer if scorer is not None and scorer.model.best == BLEND else None

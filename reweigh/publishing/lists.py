@@ -15,8 +15,7 @@ import redis
 from reccore.event_types import EventTypes
 from reccore.recommendation_lists import RecommendationList
 from recsvc.errors import StoreRefused, StoreUnavailable
-from recsvc.models.feed import ModelFeed
-from recsvc.models.model import BLEND
+from recsvc.models.feed import ModelFeed, served
 from recsvc.models.store import ModelStore
 from recsvc.recommender import Recommender
 from recsvc.statistics_feed import StatisticsFeed
@@ -67,7 +66,8 @@ class ListMaker:
         scorer = models.scorer
         statistics.stop()
         models.stop()
-        self._model_version = scorer.model.version if scorer is not None and scorer.model.best == BLEND else 0
+        ranking = served(scorer)
+        self._model_version = 0 if ranking is None else ranking.model.version
         self._recommender = Recommender(
             self._users,
             _Fixed(basis.in_force),

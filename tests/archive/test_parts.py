@@ -77,13 +77,20 @@ def test_each_data_set_has_its_place() -> None:
         read_partition(2020, 1, 1, data_set="clicks")
 
 
+def archived(raw: bytes) -> dict[str, Any]:
+    """The row that an event becomes."""
+    reader = EventReader(EventTypes.from_settings({}))
+    batch = records([raw])
+    row: dict[str, Any]
+    (row,) = reader.rows(batch, reader.parse(batch), [0]).to_pylist()
+    return row
+
+
 def test_metadata_is_kept_to_the_letter() -> None:
     """Numbers beyond a double, order and white space are the sender's; names may be written with escapes."""
     text = '{"b" : 1e999, "a":12345678901234567890}'
     raw = b'{"user_id":"u","product_id":"p","meta\\u0064ata":' + text.encode() + b',"session_id":null}'
-    reader = EventReader(EventTypes.from_settings({}))
-    batch = records([raw])
-    (row,) = reader.rows(batch, reader.parse(batch), [0]).to_pylist()
+    row = archived(raw)
     assert (row["metadata"], row["session_id"]) == (text, None)
 
 
@@ -91,9 +98,7 @@ def test_a_repeated_member_leaves_numbers_as_they_were() -> None:
     """What is archived of it is JSON that can be sent again, whatever size a number has."""
     text = '{"a":1e999,"b":[12345678901234567890]}'
     raw = b'{"user_id":"u","product_id":"p","session_id":1,"session_id":"s","metadata":' + text.encode() + b"}"
-    reader = EventReader(EventTypes.from_settings({}))
-    batch = records([raw])
-    (row,) = reader.rows(batch, reader.parse(batch), [0]).to_pylist()
+    row = archived(raw)
     assert (row["metadata"], row["session_id"]) == (text, "s")
 
 
