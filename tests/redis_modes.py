@@ -57,12 +57,12 @@ class Ground:
 
     def masters(self) -> int:
         """How many of the servers are masters now."""
-        return sum(map(_is_master, self.servers))
+        return sum(map(is_master, self.servers))
 
     def empty(self) -> None:
         """Forget all keys."""
         for each in self.servers:
-            if _is_master(each):
+            if is_master(each):
                 with each.admin() as admin:
                     admin.flushall()
 
@@ -172,7 +172,8 @@ def _answers(server: Server) -> bool:
         return False
 
 
-def _is_master(server: Server) -> bool:
+def is_master(server: Server) -> bool:
+    """Whether it says so; one that is away, or changes its part just now and ends connections, is none."""
     try:
         with server.admin() as admin:
             return bool(admin.info("replication")["role"] == "master")

@@ -11,7 +11,7 @@ import pytest
 
 from bench import synthetic
 from deploy.local import Stack
-from tests.redis_modes import Ground, watched_by_sentinels
+from tests.redis_modes import Ground, is_master, watched_by_sentinels
 from tests.redisaccess.whole import PATIENCE, verified, whole_stack
 from tests.waiting import wait_until
 
@@ -36,12 +36,11 @@ def test_the_job_follows_the_master(stack: Stack, ground: Ground) -> None:
     """Counted; the master killed at rest, when the replica has everything; counted on, without a difference."""
     synthetic.produce(stack.addresses.kafka, RECORDS, 6)
     assert verified(stack)["records"]["read"] == RECORDS
-    master = next(each for each in ground.servers if each.admin().role()[0] == "master")
+    master = next(filter(is_master, ground.servers))
     with ground.client() as client:
         assert client.wait(1, 10_000) == 1, "the replica has everything"
     ground.servers.remove(master)
     master.kill()
     synthetic.produce(stack.addresses.kafka, MORE, 7)
-    (replica,) = ground.servers
-    wait_until(lambda: replica.admin().role()[0] == "master", PATIENCE, what="the replica takes over")
+    wait_until(ground.masters, PATIENCE, what="the replica takes over")
     assert verified(stack)["records"]["read"] == RECORDS + MORE
