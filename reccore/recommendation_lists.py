@@ -27,17 +27,17 @@ class RecommendationList:
 
     def message(self) -> bytes:
         """Give the JSON that tells of it, which is also what is stored."""
-        return json.dumps(
-            {
-                "user_id": self.user_id,
-                "timestamp": self.time_ms,
-                "weights_version": self.weights_version,
-                "model_version": self.model_version,
-                "products": self.products,
-            },
-            ensure_ascii=False,
-            separators=(",", ":"),
-        ).encode()
+        return json.dumps(self.members(), ensure_ascii=False, separators=(",", ":")).encode()
+
+    def members(self) -> dict[str, Any]:
+        """Give what that JSON holds."""
+        return {
+            "user_id": self.user_id,
+            "timestamp": self.time_ms,
+            "weights_version": self.weights_version,
+            "model_version": self.model_version,
+            "products": self.products,
+        }
 
 
 def parse_recommendations(raw: bytes | None, *, record_time_ms: int | None) -> RecommendationList:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from typing import Any
 
 from flask import Flask, Request, Response, request
 from flask.sessions import SessionInterface
@@ -65,11 +67,20 @@ def _take_types_as_given(response: Response) -> Response:
     return response
 
 
+class _Service(Flask):
+    """Flask without what nothing here needs and every request would pay for."""
+
+    session_interface = _NoSessions()
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """Give the function as it is: none here is a coroutine, and Flask would look at ten of them a request."""
+        return func
+
+
 def create_app(settings: Settings, services: Services) -> Flask:
     """Build the application. ``services`` are started by who runs it, after any fork."""
-    app = Flask("recsvc", static_folder=None)
+    app = _Service("recsvc", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = LARGEST_BATCH + 1
-    app.session_interface = _NoSessions()
     app.url_map.converters["anytext"] = AnyText
     # An id may begin with or hold "//": nothing is redirected to what would be another id.
     app.url_map.merge_slashes = False

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter as Tally
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -142,6 +141,7 @@ refused_requests = Counter(REFUSED.name, REFUSED.meaning)
 # A series that begins with its first count shows no increase: those whose values are known begin at 0.
 for _reason in ("redis_away", "zookeeper_away", "no_profile", "filled_up"):
     fallbacks.labels(_reason)
+_answers_by = {own: recommend_answers.labels("profile" if own else "popular") for own in (True, False)}
 for _limit in ("read", "ingest", "config"):
     limited_requests.labels(_limit)
 
@@ -157,9 +157,9 @@ def count_answer(sources: Sequence[str], *, connected: bool, own: bool, filled: 
 
     But for Redis: where that is away is noticed elsewhere.
     """
-    recommend_answers.labels("profile" if own else "popular").inc()
-    for source, count in Tally(sources).items():
-        recommended_products.labels(source).inc(count)
+    _answers_by[own].inc()
+    for source in set(sources):
+        recommended_products.labels(source).inc(sources.count(source))
     if not connected:
         fallbacks.labels("zookeeper_away").inc()
     if not own:

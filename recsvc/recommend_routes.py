@@ -16,7 +16,7 @@ from recsvc.problems import invalid, json_response, read_body
 from recsvc.product_routes import wanted_products
 from recsvc.recommender import Recommender
 from recsvc.user_routes import answer, identifier, parse_object, whole_number
-from recsvc.wanted import Wish
+from recsvc.wanted import USUAL, Wish
 
 LARGEST_N: Final = 100
 MOST_EXCLUDED: Final = 500
@@ -59,6 +59,8 @@ def recommend_routes(
 
 def _wish() -> Wish:
     """Read what the query asks for. Raises ``Problem``."""
+    if not request.query_string:  # as nearly always
+        return USUAL
     return Wish(
         n=whole_number("n", 1, LARGEST_N),
         exclude=_excluded(),

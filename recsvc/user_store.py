@@ -266,7 +266,7 @@ class LastSeen:
         if not (user.rows or user.items or user.ratings) or not self._most:
             return
         with self._lock:
-            self._users[user_id] = replace(user, arrivals=())
+            self._users[user_id] = replace(user, arrivals=()) if user.arrivals else user
             self._users.move_to_end(user_id)
             if len(self._users) > self._most:
                 self._users.popitem(last=False)

@@ -17,13 +17,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from recsvc.models.exact import rounded
-from recsvc.models.model import Doubles, Model
+from recsvc.models.model import Doubles, Floats, Model
 
 NEIGHBOURS: Final = "neighbours"
 ALS: Final = "als"
@@ -38,8 +38,7 @@ _LEAST_SCALE: Final = 1e-6
 """A ranking whose scale is no more than this says nothing; parts divided by less would be too large to be exact."""
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """What one product of the history adds to a score, by one of the rankings."""
 
     product_id: str
@@ -47,8 +46,7 @@ class Part:
     value: float
 
 
-@dataclass(frozen=True, slots=True)
-class Scored:
+class Scored(NamedTuple):
     """A recommended product. ``score`` is the exact sum of the parts; ``source`` is the ranking that gives most of it.
 
     ``parts`` are given where they are asked for, the largest first.
@@ -121,7 +119,8 @@ class Scorer:
         scores = near_factor * near.scores
         if folded_factor:
             scores += folded_factor * folded.scores(candidates, self._fixed)
-        scores[near.positions([self._place[each] for each in left_out if each in self._place])] = -np.inf
+        if not_these := [self._place[each] for each in left_out if each in self._place]:
+            scores[near.positions(not_these)] = -np.inf
         if allowed is not None:
             scores[~allowed[candidates]] = -np.inf
         best = candidates[_best(scores, candidates, n)]
@@ -151,7 +150,7 @@ class Scorer:
         # In the model's order, so that the order of the mapping changes nothing, rounding included.
         found.sort()
         weights = np.array([s for _, s in found], dtype=np.float64)
-        largest = np.abs(weights).max()
+        largest = np.maximum.reduce(np.abs(weights))
         if not np.isfinite(largest):
             wrong = next(product_id for product_id, s in history.items() if not np.isfinite(s))
             raise ValueError(f"history: {wrong!r} weighs {history[wrong]}: finite numbers are allowed")
@@ -205,7 +204,7 @@ class _Neighbours:
         self._places = self._position[self._flat]
         self.scores: Doubles = self._summed(self._values)
         largest = self._summed(np.abs(self._values)) if (known.weights < 0).any() else self.scores
-        self.scale = float(largest.max())
+        self.scale = float(np.maximum.reduce(largest))
 
     def positions(self, places: list[int]) -> Places:
         """Give where products stand among the candidates; those that are none are left out."""
@@ -237,19 +236,19 @@ class _Folded:
         self._factors = model.factors
         own = model.factors[known.places].astype(np.float64)
         sizes = np.abs(known.weights)
-        extra = model.parameters.alpha * (sizes / sizes.mean())
+        extra = model.parameters.alpha * (sizes * (len(sizes) / np.add.reduce(sizes)))
         self._inverse = np.linalg.inv(regular + (own.T * extra) @ own)
         # The confidence in what is liked; what is disliked has no part of its own, it makes the matrix larger.
         self._weighted = own * np.where(known.weights > 0, 1.0 + extra, 0.0)[:, None]
         self._vector = self._inverse @ self._weighted.sum(axis=0)
-        self.scale = float(np.abs(own @ self._vector).max())
+        self.scale = float(np.maximum.reduce(np.abs(own @ self._vector)))
 
-    def scores(self, candidates: Places, fixed: int) -> Doubles:
+    def scores(self, candidates: Places, fixed: int) -> Floats:
         """Predict the candidates, of which the first ``fixed`` are the first products."""
         vector = self._vector.astype(np.float32)
-        scores: Doubles = np.empty(len(candidates))
-        scores[:fixed] = self._factors[:fixed] @ vector
-        scores[fixed:] = self._factors[candidates[fixed:]] @ vector
+        scores: Floats = self._factors[:fixed] @ vector
+        if len(candidates) > fixed:
+            scores = np.concatenate([scores, self._factors[candidates[fixed:]] @ vector])
         return scores
 
     def parts(self, best: Places) -> Doubles:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import orjson
 import redis
 
 from reccore.event_types import EventTypes
@@ -87,7 +88,7 @@ class ListMaker:
             products = self._recommender.products(user, wish)
             told = [{name: each[name] for name in ("product_id", "score", "source")} for each in products]
             made = RecommendationList(user_id, now_ms, version, self._model_version, told)
-            found.append((user_id.encode(), made.message()))
+            found.append((user_id.encode(), orjson.dumps(made.members())))
         return found
 
     def _read(self, user_ids: Sequence[str]) -> list[StoredUser]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import random
-from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -64,7 +63,7 @@ def test_parts_add_up_exactly(history: dict[str, float]) -> None:
     """In any order, by plain addition and by exact arithmetic; asking for them changes no score."""
     scorer = Scorer(MODEL)
     explained = scorer.rank(history, left_out=(), n=10, explain=True)
-    assert [replace(each, parts=()) for each in explained] == scorer.rank(history, left_out=(), n=10)
+    assert [each._replace(parts=()) for each in explained] == scorer.rank(history, left_out=(), n=10)
     for each in explained:
         values = [part.value for part in each.parts]
         random.Random(1).shuffle(values)
