@@ -15,6 +15,7 @@ import pytest
 from reccore.canary import Measured
 from reccore.errors import ReweighError
 from reccore.totals import Totals
+from recsvc import metrics
 from recsvc.ops.flink import FlinkUnavailable, read_job
 from recsvc.ops.log_offsets import LONGEST_TEXT, TopicOffsets, shown_letter
 from recsvc.ops.look import Looks
@@ -71,6 +72,13 @@ def test_every_part_tells(bench: Bench) -> None:
         "state": None,
         "why": "FLINK_REST is not set, so nobody is asked how the job does",
     }
+
+
+def test_requests_refused_before_a_route_are_told(bench: Bench) -> None:
+    """They are in no route's numbers, so they have one of their own."""
+    before = data(bench)["requests"]["overloaded"]
+    metrics.refused_requests.inc(3)
+    assert data(bench)["requests"]["overloaded"] == before + 3
 
 
 def test_freshness_is_what_the_canary_measured(bench: Bench) -> None:

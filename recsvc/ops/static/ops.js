@@ -88,7 +88,7 @@ function remember(now, part) {
   if (first.now >= now) return null;
   const routes = between(first.part, part);
   if (routes === null) samples.splice(0, samples.length - 1);
-  return routes && { routes, seconds: (now - first.now) / 1000 };
+  return routes && { routes, overloaded: part.overloaded - first.part.overloaded, seconds: (now - first.now) / 1000 };
 }
 
 function draw(id, now, value) {
@@ -107,18 +107,19 @@ function showRequests(now, part) {
     for (const id of ["qps", "p95", "errors"]) text(at(id), part.error ? "away" : "–", part.error ? "bad" : "");
     return;
   }
-  const all = { buckets: added(Object.values(found.routes).map((each) => each.buckets)), errors: 0, refused: 0 };
+  const all = { buckets: added(Object.values(found.routes).map((each) => each.buckets)), errors: found.overloaded, refused: 0 };
   for (const each of Object.values(found.routes)) {
     all.errors += each.errors;
     all.refused += each.refused;
   }
-  const count = all.buckets[all.buckets.length - 1] ?? 0, p95 = quantile(0.95, part.edges, all.buckets);
+  // Who was refused before there was a route has no duration; such requests count, and as failures.
+  const answered = all.buckets[all.buckets.length - 1] ?? 0, count = answered + found.overloaded, p95 = quantile(0.95, part.edges, all.buckets);
   text(at("qps"), `${(count / found.seconds).toFixed(1)} /s`);
   text(at("qps-more"), `over ${found.seconds.toFixed(0)} s, all workers`);
   text(at("p95"), duration(p95));
-  text(at("p95-more"), count ? `p50 ${duration(quantile(0.5, part.edges, all.buckets))}` : "no requests");
+  text(at("p95-more"), answered ? `p50 ${duration(quantile(0.5, part.edges, all.buckets))}` : "no requests");
   text(at("errors"), count ? `${((100 * all.errors) / count).toFixed(1)} %` : "0 %", all.errors ? "bad" : "good");
-  text(at("errors-more"), `${whole(all.errors)} 5xx, ${whole(all.refused)} 4xx; ${whole(part.degraded_answers)} degraded since the start`);
+  text(at("errors-more"), `${whole(all.errors)} 5xx, ${whole(found.overloaded)} of them for too many at once, ${whole(all.refused)} 4xx; ${whole(part.degraded_answers)} degraded since the start`);
   draw("qps", now, count / found.seconds);
   draw("p95", now, p95);
   const rows = Object.entries(found.routes).map(([name, each]) => {
