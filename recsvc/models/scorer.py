@@ -15,6 +15,7 @@ nothing, and a score remains a sum of parts, one a product of the history and ra
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -23,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recsvc.models.exact import rounded
-from recsvc.models.model import Doubles, Floats, Model
+from recsvc.models.model import Doubles, Floats, Model, Numbers
 
 NEIGHBOURS: Final = "neighbours"
 ALS: Final = "als"
@@ -60,10 +61,14 @@ class Scored(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _History:
-    """The products of a history that the model knows: places, and weights of a magnitude of at most 1."""
+    """The products of a history that the model knows: places, and weights of a magnitude of at most 1.
+
+    ``dislikes`` is whether any of these is negative.
+    """
 
     places: Places
     weights: Doubles
+    dislikes: bool
 
 
 class Scorer:
@@ -89,7 +94,7 @@ class Scorer:
         self._blend = model.parameters.blend if blend is None else blend
         self._regular = model.gram + model.parameters.regularization * np.eye(len(model.gram))
         products = len(model.product_ids)
-        self._fixed = products if products <= all_up_to else min(most_popular, products)
+        self._first: Places = np.arange(products if products <= all_up_to else min(most_popular, products))
 
     def rank(
         self,
@@ -111,22 +116,23 @@ class Scorer:
         known = self._known(history)
         if known is None:
             return []
-        near = _Neighbours(self.model, known, self._fixed)
+        near = _Neighbours(self.model, known, self._first)
         folded = _Folded(self.model, self._regular, known)
         candidates = near.candidates
         near_factor = (1.0 - self._blend) / near.scale if near.scale > _LEAST_SCALE else 0.0
         folded_factor = self._blend / folded.scale if folded.scale > _LEAST_SCALE else 0.0
         scores = near_factor * near.scores
         if folded_factor:
-            scores += folded_factor * folded.scores(candidates, self._fixed)
+            scores += folded_factor * folded.scores(candidates, len(self._first))
         if not_these := [self._place[each] for each in left_out if each in self._place]:
             scores[near.positions(not_these)] = -np.inf
         if allowed is not None:
             scores[~allowed[candidates]] = -np.inf
         best = candidates[_best(scores, candidates, n)]
-        near_parts = rounded(near_factor * near.parts(best))
-        folded_parts = rounded(folded_factor * folded.parts(best))
-        return self._scored(known, best, near_parts, folded_parts, explain)
+        parts: Doubles = np.empty((2, len(known.places), len(best)))
+        np.multiply(near.parts(best), near_factor, out=parts[0])
+        np.multiply(folded.parts(best), folded_factor, out=parts[1])
+        return self._scored(known, best, rounded(parts), explain)
 
     def neighbours(
         self, product_id: str, *, left_out: Collection[str], n: int, allowed: npt.NDArray[np.bool_] | None = None
@@ -149,66 +155,71 @@ class Scorer:
             return None
         # In the model's order, so that the order of the mapping changes nothing, rounding included.
         found.sort()
-        weights = np.array([s for _, s in found], dtype=np.float64)
-        largest = np.maximum.reduce(np.abs(weights))
-        if not np.isfinite(largest):
-            wrong = next(product_id for product_id, s in history.items() if not np.isfinite(s))
-            raise ValueError(f"history: {wrong!r} weighs {history[wrong]}: finite numbers are allowed")
-        return _History(np.array([each for each, _ in found], dtype=np.intp), weights / largest)
+        weights = [s for _, s in found]
+        if not math.isfinite(sum(weights)):
+            for product_id, s in history.items():
+                if not math.isfinite(s):
+                    raise ValueError(f"history: {product_id!r} weighs {s}: finite numbers are allowed")
+        places = np.array([each for each, _ in found], dtype=np.intp)
+        return _History(places, np.array(weights) / max(map(abs, weights)), min(weights) < 0)
 
-    def _scored(
-        self, known: _History, best: Places, near_parts: Doubles, folded_parts: Doubles, explain: bool
-    ) -> list[Scored]:
-        """Give what of ``best`` scores, by the sums of its parts (history × best), which are exact."""
-        near, folded = near_parts.sum(axis=0), folded_parts.sum(axis=0)
-        scores = near + folded
-        order = np.lexsort((best, -scores))
+    def _scored(self, known: _History, best: Places, parts: Doubles, explain: bool) -> list[Scored]:
+        """Give what of ``best`` scores, by the sums of its parts (rankings × history × best), which are exact."""
+        sums = zip(best.tolist(), *np.add.reduce(parts, axis=1).tolist(), strict=True)
+        order = sorted((-(near + folded), place, at, near >= folded) for at, (place, near, folded) in enumerate(sums))
         ids = self.model.product_ids
-        found = []
-        for position in order[scores[order] > 0].tolist():
-            parts: tuple[Part, ...] = ()
-            if explain:
-                rankings = ((NEIGHBOURS, near_parts[:, position]), (ALS, folded_parts[:, position]))
-                named = [
-                    Part(ids[place], source, value)
-                    for source, values in rankings
-                    for place, value in zip(known.places.tolist(), values.tolist(), strict=True)
-                    if value
-                ]
-                parts = tuple(sorted(named, key=lambda each: -abs(each.value)))
-            source = NEIGHBOURS if near[position] >= folded[position] else ALS
-            found.append(Scored(ids[best[position]], float(scores[position]), source, parts))
-        return found
+        return [
+            Scored(
+                ids[place],
+                -score,
+                NEIGHBOURS if is_near else ALS,
+                self._parts(known, parts[:, :, at]) if explain else (),
+            )
+            for score, place, at, is_near in order
+            if score < 0
+        ]
+
+    def _parts(self, known: _History, values: Doubles) -> tuple[Part, ...]:
+        """Name the parts of one product's score, rankings × history, the largest first."""
+        ids = self.model.product_ids
+        named = [
+            Part(ids[place], source, value)
+            for source, of_source in zip((NEIGHBOURS, ALS), values.tolist(), strict=True)
+            for place, value in zip(known.places.tolist(), of_source, strict=True)
+            if value
+        ]
+        return tuple(sorted(named, key=lambda each: -abs(each.value)))
 
 
 class _Neighbours:
-    """Candidates, and what the neighbours' ranking gives each: the first ``fixed`` products and all neighbours."""
+    """Candidates, and what the neighbours' ranking gives each: the ``first`` products and all neighbours."""
 
-    def __init__(self, model: Model, known: _History, fixed: int) -> None:
-        self._flat = model.neighbours[known.places].ravel()
-        self._values = (model.similarities[known.places] * known.weights[:, None]).ravel()
-        self._history, self._width = len(known.places), model.neighbours.shape[1]
-        products = len(model.product_ids)
-        # position[j]: where product j stands among the candidates. Of the others it is left as it comes from memory,
-        # since filling it would cost more than all else does with many products.
-        self._position = np.empty(products, dtype=np.int32)
-        self._position[:fixed] = np.arange(fixed, dtype=np.int32)
-        self.candidates: Places = np.arange(fixed)
-        if fixed < products:
-            beyond = self._flat[self._flat >= fixed]
+    def __init__(self, model: Model, known: _History, first: Places) -> None:
+        near = model.neighbours[known.places]
+        self._values = model.similarities[known.places] * known.weights[:, None]
+        self.candidates = first
+        # position[j]: where product j stands among the candidates; None: all products are, in their order. Of those
+        # that are none it is left as it comes from memory, since filling it would cost more than all else does.
+        self._position: Numbers | None = None
+        if len(first) < len(model.product_ids):
+            position = self._position = np.empty(len(model.product_ids), dtype=np.int32)
+            position[: len(first)] = first
+            beyond = near[near >= len(first)]
             numbers = np.arange(len(beyond), dtype=np.int32)
-            self._position[beyond] = numbers
-            once = beyond[self._position[beyond] == numbers]  # of equal ones the last has left its number
-            self._position[once] = np.arange(fixed, fixed + len(once), dtype=np.int32)
-            self.candidates = np.concatenate([self.candidates, once])
-        self._places = self._position[self._flat]
-        self.scores: Doubles = self._summed(self._values)
-        largest = self._summed(np.abs(self._values)) if (known.weights < 0).any() else self.scores
-        self.scale = float(np.maximum.reduce(largest))
+            position[beyond] = numbers
+            once = beyond[position[beyond] == numbers]  # of equal ones the last has left its number
+            position[once] = np.arange(len(first), len(first) + len(once), dtype=np.int32)
+            self.candidates = np.concatenate([first, once])
+            near = position[near]
+        self._places = near
+        self.scores = self._summed(self._values)
+        self.scale = float(np.maximum.reduce(self._summed(np.abs(self._values)) if known.dislikes else self.scores))
 
     def positions(self, places: list[int]) -> Places:
         """Give where products stand among the candidates; those that are none are left out."""
         wanted = np.array(places, dtype=np.intp)
+        if self._position is None:
+            return wanted
         found = self._position[wanted].astype(np.intp)
         there = (found >= 0) & (found < len(self.candidates))
         found, wanted = found[there], wanted[there]
@@ -217,16 +228,17 @@ class _Neighbours:
 
     def parts(self, best: Places) -> Doubles:
         """Give what each product of the history adds to each of ``best``, history × best."""
-        column = np.full(len(self.candidates), -1, dtype=np.intp)
-        column[self._position[best]] = np.arange(len(best))
-        columns = column[self._places]
-        hits = np.flatnonzero(columns >= 0)
-        cells = (hits // max(self._width, 1)) * len(best) + columns[hits]
-        summed = np.bincount(cells, weights=self._values[hits], minlength=self._history * len(best))
-        return summed.reshape(self._history, len(best)).astype(np.float64, copy=False)
+        history, columns = len(self._places), len(best) + 1  # the last column takes what is none of them
+        column = np.full(len(self.candidates), columns - 1, dtype=np.intp)
+        column[best if self._position is None else self._position[best]] = np.arange(columns - 1)
+        cells = column[self._places] + columns * np.arange(history)[:, None]
+        summed = np.bincount(cells.ravel(), weights=self._values.ravel(), minlength=history * columns)
+        parts: Doubles = summed.reshape(history, columns)[:, :-1].astype(np.float64, copy=False)
+        return parts
 
     def _summed(self, values: Doubles) -> Doubles:
-        return np.bincount(self._places, weights=values, minlength=len(self.candidates)).astype(np.float64, copy=False)
+        summed = np.bincount(self._places.ravel(), weights=values.ravel(), minlength=len(self.candidates))
+        return summed.astype(np.float64, copy=False)
 
 
 class _Folded:
@@ -236,11 +248,14 @@ class _Folded:
         self._factors = model.factors
         own = model.factors[known.places].astype(np.float64)
         sizes = np.abs(known.weights)
-        extra = model.parameters.alpha * (sizes * (len(sizes) / np.add.reduce(sizes)))
+        extra = sizes * (model.parameters.alpha * (len(sizes) / np.add.reduce(sizes)))
         self._inverse = np.linalg.inv(regular + (own.T * extra) @ own)
         # The confidence in what is liked; what is disliked has no part of its own, it makes the matrix larger.
-        self._weighted = own * np.where(known.weights > 0, 1.0 + extra, 0.0)[:, None]
-        self._vector = self._inverse @ self._weighted.sum(axis=0)
+        confidence = 1.0 + extra
+        if known.dislikes:
+            confidence[known.weights <= 0] = 0.0
+        self._weighted = own * confidence[:, None]
+        self._vector = self._inverse @ np.add.reduce(self._weighted)
         self.scale = float(np.maximum.reduce(np.abs(own @ self._vector)))
 
     def scores(self, candidates: Places, fixed: int) -> Floats:
@@ -259,8 +274,8 @@ class _Folded:
 
 def _best(scores: Doubles, candidates: Places, n: int) -> Places:
     """Positions of the ``n`` largest scores above 0, in no order; of equal ones the more popular products."""
-    threshold = max(np.partition(scores, len(scores) - n)[len(scores) - n], 0.0) if len(scores) > n else 0.0
-    found = np.flatnonzero((scores >= threshold) & (scores > 0))
+    least = np.partition(scores, len(scores) - n)[len(scores) - n] if len(scores) > n else 0.0
+    found: Places = (scores >= least if least > 0 else scores > 0).nonzero()[0]
     if len(found) > n:
         found = found[np.lexsort((candidates[found], -scores[found]))[:n]]
     return found
