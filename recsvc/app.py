@@ -96,7 +96,7 @@ def create_app(settings: Settings, services: Services) -> Flask:
         defaults_prefix=NO_PREFIX,
         buckets=_BUCKETS,
         registry=registry,
-        excluded_paths=["^/docs/static/", "^/redoc/static/", "^/ops/static/"],
+        excluded_paths=["^/(docs|redoc|ops)/static/"],
     )
     app.register_blueprint(
         user_routes(services.recommender, services.recent_events, services.ratings, services.features)
