@@ -1,11 +1,14 @@
 """Make the secrets that docker-compose.yml mounts: `python3 -m deploy.compose.make_secrets [FOLDER]`.
 
-Standard library only. What is there stays as it is: to replace a secret, remove its file, or write one's own. The
-folder is for its owner alone; the files in it can be read by all, since the containers' users have other numbers.
+Without a folder they go where `REWEIGH_SECRETS` says, as in docker-compose.yml, else into `.local/secrets`. Standard
+library only. What is there stays as it is: to replace a secret, remove its file, or write one's own. The folder is for
+its owner alone; the files in it can be read by all, since the containers' users have other numbers.
 """
 
 from __future__ import annotations
 
+import argparse
+import os
 import secrets
 import sys
 from pathlib import Path
@@ -39,8 +42,21 @@ def _write(file: Path, text: str) -> bool:
 
 def main(arguments: list[str]) -> int:
     """Make them and tell the names of those that are new."""
-    folder = Path(arguments[0]) if arguments else FOLDER
-    made = make_secrets(folder)
+    parser = argparse.ArgumentParser(
+        prog="make_secrets", description="Make the secrets that docker-compose.yml mounts."
+    )
+    parser.add_argument(
+        "folder",
+        nargs="?",
+        type=Path,
+        default=Path(os.environ.get("REWEIGH_SECRETS") or FOLDER),
+        help=f"default: REWEIGH_SECRETS, else {FOLDER}",
+    )
+    folder = parser.parse_args(arguments).folder
+    try:
+        made = make_secrets(folder)
+    except OSError as exc:
+        parser.error(f"{exc.filename or folder}: {exc.strerror}")
     print(f"{folder}: " + (", ".join(made) if made else "all were there"))
     return 0
 

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from compose_spec import PyCompose
 
-from deploy.compose.make_secrets import make_secrets
+from deploy.compose.make_secrets import main, make_secrets
 from deploy.local import jars
 from deploy.local.redis_server import render_configuration
 from deploy.local.settings import HANDED_ON
@@ -184,6 +184,24 @@ def test_secrets_are_made_once(tmp_path: Path, compose: dict[str, Any]) -> None:
     assert texts["rabbitmq_password"].strip() in texts["rabbitmq_user"]
     assert make_secrets(folder) == []
     assert {name: (folder / name).read_text() for name in made} == texts
+
+
+def test_secrets_go_where_compose_looks_for_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A folder that is named, else ``REWEIGH_SECRETS``; what is no folder is said, and an option makes none."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("REWEIGH_SECRETS", "elsewhere")
+    assert main([]) == 0
+    assert main(["named"]) == 0
+    assert (tmp_path / "elsewhere" / "redis_url").is_file()
+    assert (tmp_path / "named" / "redis_url").is_file()
+    (tmp_path / "file").touch()
+    for wrong in ("file", "--folder"):
+        with pytest.raises(SystemExit):
+            main([wrong])
+    assert "file: File exists" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["elsewhere", "file", "named"]
 
 
 def test_the_proxy_lets_the_service_refuse() -> None:
