@@ -60,8 +60,11 @@ def answered(url: str, panel: dict[str, Any], begin: float, end: float) -> Itera
     for target in panel["targets"]:
         expression = target["expr"].replace("$__rate_interval", "1m")
         query = urllib.parse.urlencode({"query": expression, "start": begin, "end": end, "step": (end - begin) / 120})
-        with urllib.request.urlopen(f"{url}/api/v1/query_range?{query}", timeout=30) as answer:
-            found = json.load(answer)["data"]["result"]
+        try:
+            with urllib.request.urlopen(f"{url}/api/v1/query_range?{query}", timeout=30) as answer:
+                found = json.load(answer)["data"]["result"]
+        except (OSError, ValueError) as exc:
+            raise SystemExit(f"no Prometheus answers at {url} (`make status` shows its address): {exc}") from exc
         for series in found:
             label = target["legendFormat"]
             for key, value in series["metric"].items():
@@ -75,7 +78,6 @@ def answered(url: str, panel: dict[str, Any], begin: float, end: float) -> Itera
 def drawn(url: str, panel: dict[str, Any], begin: float, end: float) -> str:
     """Draw a panel: axes, lines, and a legend of the lines that reach highest."""
     lines = sorted(answered(url, panel, begin, end), key=lambda line: -max(value for _, value in line[1]))
-    assert lines, f"nothing to draw of {panel['title']}"
     lines = lines[: len(COLOURS)]
     highest = max((value for _, points in lines for _, value in points), default=0) or 1.0
     wide, high = WIDTH - LEFT - 14, HEIGHT - TOP - BOTTOM
@@ -89,6 +91,8 @@ def drawn(url: str, panel: dict[str, Any], begin: float, end: float) -> str:
         y = TOP + high * (1 - part)
         marks.append(f'<line x1="{LEFT}" x2="{LEFT + wide}" y1="{y}" y2="{y}" stroke="#ddd"/>')
         marks.append(f'<text x="{LEFT - 6}" y="{y + 4}" text-anchor="end">{shown(highest * part, unit)}</text>')
+    if not lines:  # such as dead letters where there were none
+        marks.append(f'<text x="{LEFT}" y="{TOP + high + 26}" font-size="10" fill="#777">nothing in this time</text>')
     minutes = f"{(end - begin) / 60:.0f} min"
     marks.append(f'<text x="{LEFT + wide}" y="{TOP + high + 14}" text-anchor="end" fill="#777">{minutes}</text>')
     for number, (label, points) in enumerate(lines):
