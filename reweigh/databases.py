@@ -82,6 +82,10 @@ class Databases:
         # those that take its place may ever have the same one, or it would not be refused after the exchange.
         newest = max(int(asked(self.live.get, layout.WRITER_EPOCH) or 0), int(epoch_floor(time.time())))
         asked(self.beside.set, layout.WRITER_EPOCH, newest + _EPOCHS_MEANWHILE)
+        # A writer that has not heard from ZooKeeper yet scores by these, and nobody would sweep here what it got wrong.
+        if weights := asked(self.live.hgetall, layout.WEIGHTS_IN_FORCE):
+            for name in ("version", "document"):  # not how far the live database is swept
+                asked(self.beside.hset, layout.WEIGHTS_IN_FORCE, name, weights[name])
 
     @property
     def has_catalogue(self) -> bool:

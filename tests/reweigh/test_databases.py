@@ -64,3 +64,24 @@ def test_a_writer_from_before_the_exchange_is_refused_after_it(client: Any, stac
                 with pytest.raises(FencedOffError):
                     each.commit_profiles(rows(4), STAMP)
         assert client.hgetall(KEY) == {"tag": "3,0,0;1"}
+
+
+def test_what_is_rebuilt_begins_with_the_weights_in_force(client: Any, stack: Stack) -> None:
+    """A writer without ZooKeeper scores by them; the sweeper has not seen this database yet."""
+    in_force = {"version": "36", "document": '{"view": 2, "add_to_cart": 3, "purchase": 5}'}
+    client.hset(layout.WEIGHTS_IN_FORCE, mapping={**in_force, "swept": "36"})
+    with closing(Databases(stack.addresses.redis_url)) as databases:
+        databases.prepare()
+        with closing(writer(databases.job_url)) as rebuilding:
+            assert rebuilding.read_weights_in_force() == in_force
+        assert databases.weights_versions() == ("36", "36")
+        databases.drop()
+
+
+def test_without_weights_in_force_there_are_none_beside(client: Any, stack: Stack) -> None:
+    """Where nothing was ever written."""
+    assert not client.exists(layout.WEIGHTS_IN_FORCE)
+    with closing(Databases(stack.addresses.redis_url)) as databases:
+        databases.prepare()
+        assert databases.weights_versions() == (None, None)
+        databases.drop()
