@@ -113,6 +113,14 @@ def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> 
     return settings
 
 
+def check_numbers(environment: Mapping[str, str]) -> None:
+    """Refuse wrong numbers among the variables that are given. Raises :class:`SettingError`."""
+    for name, least, _ in _NUMBERS:
+        key = name.upper()
+        if key in environment:
+            _whole_number(key, environment[key], least)
+
+
 def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="profile_job.py", description="Counts events by user and tag and keeps the scores in Redis."

@@ -7,13 +7,22 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
+from reccore.errors import SettingError
+from recsvc.settings import settings_from, whole_number
+
+try:
+    workers = whole_number(os.environ, "API_WORKERS", 2, 1, 1_000)
+    threads = whole_number(os.environ, "API_THREADS", 8, 1, 1_000)
+    settings_from()  # each worker reads them for itself; a wrong one is told of in one line, before any starts
+except SettingError as exc:
+    sys.exit(str(exc))
+
 bind = os.environ.get("API_BIND") or "127.0.0.1:8000"
-workers = int(os.environ.get("API_WORKERS") or 2)
-threads = int(os.environ.get("API_THREADS") or 8)
 worker_class = "recsvc.worker.ProblemWorker"
 worker_connections = 4000  # a slow client costs a connection, no thread
 backlog = 2048

@@ -85,22 +85,23 @@ def settings_from(environment: Mapping[str, str] | None = None) -> Settings:
         read_limit=_rate(env, "API_READ_LIMIT", ""),
         ingest_limit=_rate(env, "API_INGEST_LIMIT", ""),
         config_limit=_rate(env, "API_CONFIG_LIMIT", _CONFIG_LIMIT),
-        trusted_proxies=_number(env, "API_TRUSTED_PROXIES", 0, 0, 10),
-        tag_expiry_seconds=_number(env, "TAG_EXPIRY_SECONDS", 0, 0, 3_000_000_000),
-        most_tags_per_user=_number(env, "MOST_TAGS_PER_USER", MOST_ROWS_PER_USER, 1, 1_000_000_000),
-        most_products_per_user=_number(env, "MOST_PRODUCTS_PER_USER", MOST_ROWS_PER_USER, 0, 1_000_000_000),
+        trusted_proxies=whole_number(env, "API_TRUSTED_PROXIES", 0, 0, 10),
+        tag_expiry_seconds=whole_number(env, "TAG_EXPIRY_SECONDS", 0, 0, 3_000_000_000),
+        most_tags_per_user=whole_number(env, "MOST_TAGS_PER_USER", MOST_ROWS_PER_USER, 1, 1_000_000_000),
+        most_products_per_user=whole_number(env, "MOST_PRODUCTS_PER_USER", MOST_ROWS_PER_USER, 0, 1_000_000_000),
         metadata_numbers=MetadataNumbers.from_settings(env),
         feature_attributes=attributes_setting(env),
-        redis_timeout_ms=_number(env, "API_REDIS_TIMEOUT_MS", 100, 5, 100),
-        remembered_users=_number(env, "API_REMEMBERED_USERS", 10_000, 0, 1_000_000),
+        redis_timeout_ms=whole_number(env, "API_REDIS_TIMEOUT_MS", 100, 5, 100),
+        remembered_users=whole_number(env, "API_REMEMBERED_USERS", 10_000, 0, 1_000_000),
         kafka_client=_choice(env, "API_KAFKA_CLIENT", KAFKA_CLIENTS),
-        most_in_flight=_number(env, "API_MOST_IN_FLIGHT", 20_000, 1, 1_000_000),
-        ingest_timeout_ms=_number(env, "API_INGEST_TIMEOUT_MS", 900, 100, 30_000),
+        most_in_flight=whole_number(env, "API_MOST_IN_FLIGHT", 20_000, 1, 1_000_000),
+        ingest_timeout_ms=whole_number(env, "API_INGEST_TIMEOUT_MS", 900, 100, 30_000),
         sweeper_heartbeat_file=text("SWEEPER_HEARTBEAT_FILE", ""),
     )
 
 
-def _number(env: Mapping[str, str], key: str, default: int, lowest: int, highest: int) -> int:
+def whole_number(env: Mapping[str, str], key: str, default: int, lowest: int, highest: int) -> int:
+    """Read a whole number. Raises ``SettingError`` where it is none, or out of its range."""
     given = env.get(key) or str(default)
     allowed = f"a whole number from {lowest} to {highest}"
     try:

@@ -10,12 +10,14 @@ from __future__ import annotations
 import json
 import logging
 import signal
+import sys
 import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 
+from reccore.errors import SettingError
 from recsvc.errors import StoreUnavailable
 from recsvc.log_lines import begin_log
 from recsvc.settings import Settings, settings_from
@@ -155,8 +157,11 @@ class Sweeper:
 
 def main() -> None:
     """Run until SIGTERM or SIGINT."""
-    begin_log()
-    settings = settings_from()
+    try:
+        begin_log()
+        settings = settings_from()
+    except SettingError as exc:
+        sys.exit(str(exc))
     client = client_of(settings.redis_url, decode_responses=True, socket_timeout=5.0, socket_connect_timeout=1.0)
     coordination = KazooCoordination(settings.zookeeper_hosts, auth=settings.zookeeper_auth)
     watcher = WeightsWatcher(coordination, settings.event_types, role=ROLE)

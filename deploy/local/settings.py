@@ -9,11 +9,15 @@ from pathlib import Path
 
 from deploy.local.errors import StackError
 from deploy.local.home import Home
+from flink_jobs.settings import check_numbers
 from reccore.errors import SettingError
 from reccore.event_types import EventTypes
+from reccore.features import attributes_setting
 from reccore.followed_topics import SETTINGS as FOLLOWED_TOPICS
 from reccore.followed_topics import FollowedTopics
+from reccore.metadata_numbers import MetadataNumbers
 from reccore.redis_url import parse_redis_url
+from recsvc.log_lines import LogSettings
 
 PORTS = (
     "zookeeper",
@@ -123,7 +127,7 @@ def read_settings(home: Home, environment: Mapping[str, str]) -> Settings:
     """Return what `environment` says, then what this home remembers, then the defaults.
 
     Raises:
-        StackError: A value is not a whole number in its range.
+        StackError: A value can't be used; named with what is allowed.
     """
     given = {**_remembered(home), **{key: environment[key] for key in _known() if key in environment}}
     given = {key: value for key, value in given.items() if value.strip()}
@@ -148,6 +152,7 @@ def read_settings(home: Home, environment: Mapping[str, str]) -> Settings:
             f"REWEIGH_PARALLELISM={settings.sizes.parallelism}: at most REWEIGH_SLOTS={settings.sizes.slots}"
         )
     _ = settings.followed  # wrong names are refused before anything starts
+    _check(settings.handed_on)
     return settings
 
 
@@ -167,6 +172,17 @@ def _remembered(home: Home) -> dict[str, str]:
     except ValueError as error:
         raise StackError(f"{file} is not JSON ({error}); remove it") from error
     return {str(key): str(value) for key, value in found.items()}
+
+
+def _check(handed_on: Mapping[str, str]) -> None:
+    """Refuse here what the job or the service would refuse when it starts."""
+    try:
+        check_numbers(handed_on)
+        MetadataNumbers.from_settings(handed_on)
+        attributes_setting(handed_on)
+        LogSettings.from_settings(handed_on)
+    except SettingError as exc:
+        raise StackError(str(exc)) from exc
 
 
 def _known() -> tuple[str, ...]:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ import pytest
 import redis
 from kazoo.client import KazooClient
 
+from deploy.local.home import CHECKOUT
 from deploy.local.stack import Stack
 from reccore import layout
 from reccore.errors import SettingError
@@ -108,6 +112,26 @@ def test_a_wrong_setting_is_named(key: str, value: str) -> None:
     """With what is allowed."""
     with pytest.raises(SettingError, match=f"{key}=.*{value}.*one of"):
         LogSettings.from_settings({key: value})
+
+
+@pytest.mark.parametrize(
+    ("command", "key", "value"),
+    [
+        (("gunicorn", "-c", "recsvc/gunicorn_conf.py", "recsvc.wsgi:app"), "API_WORKERS", "0"),
+        (("gunicorn", "-c", "recsvc/gunicorn_conf.py", "recsvc.wsgi:app"), "API_REDIS_TIMEOUT_MS", "x"),
+        (("python", "-m", "recsvc.sweeper"), "API_REDIS_TIMEOUT_MS", "x"),
+    ],
+)
+def test_a_process_that_cannot_start_says_why_in_one_line(command: tuple[str, ...], key: str, value: str) -> None:
+    """Without a traceback."""
+    program = Path(sys.executable).with_name(command[0])
+    environment = {**os.environ, key: value, "API_BIND": "127.0.0.1:0"}
+    done = subprocess.run(
+        [program, *command[1:]], cwd=CHECKOUT, env=environment, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"{key}='{value}' can't be used; allowed: a whole number")
+    assert done.stderr.count("\n") == 1
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from reccore.errors import SettingError
+from reweigh import cli
 from reweigh.errors import CommandError
 from reweigh.metrics_page import metrics_port
 from reweigh.settings import export_settings, read_settings, values_and_own
@@ -108,3 +109,14 @@ def test_a_metrics_port_that_is_none(given: str) -> None:
     with pytest.raises(SettingError, match=r"FOLLOW_METRICS_PORT=.*a port, or 0 for none"):
         metrics_port({"FOLLOW_METRICS_PORT": given}, "FOLLOW_METRICS_PORT")
     assert metrics_port({}, "FOLLOW_METRICS_PORT") == 0
+
+
+def test_a_wrong_setting_of_the_local_stack_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No traceback, before anything is done."""
+    (tmp_path / "stack.env").touch()
+    monkeypatch.setenv("MOST_TAGS_PER_USER", "x")
+    assert cli.main(["job", "status", "--home", str(tmp_path)]) == 1
+    allowed = "a whole number of at least 1"
+    assert capsys.readouterr().err == f"reweigh: MOST_TAGS_PER_USER='x' can't be used; allowed: {allowed}\n"

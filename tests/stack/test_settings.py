@@ -50,6 +50,11 @@ def test_given_once_is_remembered_and_given_empty_is_forgotten(home: Home) -> No
         ({"REWEIGH_SLOTS": "two"}, "REWEIGH_SLOTS='two'"),
         ({"REWEIGH_PARALLELISM": "3"}, "REWEIGH_PARALLELISM=3"),
         ({"EXTRA_EVENT_TYPES": "wishlist"}, "'wishlist'"),
+        ({"MOST_TAGS_PER_USER": "many"}, "MOST_TAGS_PER_USER='many'"),
+        ({"RECENT_EVENTS": "-1"}, "RECENT_EVENTS='-1'"),
+        ({"METADATA_NUMBERS": "a b"}, "METADATA_NUMBERS='a b'"),
+        ({"FEATURE_ATTRIBUTES": "a b"}, "FEATURE_ATTRIBUTES='a b'"),
+        ({"LOG_LEVEL": "loud"}, "LOG_LEVEL='loud'"),
     ],
 )
 def test_wrong_values_are_named(home: Home, environment: dict[str, str], named: str) -> None:
