@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import sys
 import time
@@ -122,6 +123,7 @@ def _connected(arguments: argparse.Namespace) -> Iterator[Coordination]:
 @contextmanager
 def connected(hosts: str, auth: str) -> Iterator[Coordination]:
     """Give a connection that has been made. Raises :class:`ConfigUnavailable` when ZooKeeper doesn't answer."""
+    logging.getLogger("zkconfig.kazoo").setLevel(logging.ERROR)  # or each attempt is a line; the error says it once
     coordination = KazooCoordination(hosts, auth=auth)
     coordination.start()
     try:

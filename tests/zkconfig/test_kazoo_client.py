@@ -6,6 +6,7 @@ import socket
 
 import pytest
 
+from reweigh import cli
 from tests.waiting import wait_until
 from zkconfig.kazoo_client import KazooCoordination
 
@@ -32,3 +33,14 @@ def test_a_server_that_never_answers_is_asked_again(chroot: str) -> None:
             for each in taken:
                 each.close()
             coordination.stop()
+
+
+def test_a_command_without_zookeeper_says_so_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """And not a line for each attempt to connect."""
+    monkeypatch.setattr("zkconfig.cli.CONNECT_SECONDS", 1.0)
+    monkeypatch.setenv("ZOOKEEPER_HOSTS", "127.0.0.1:1")
+    assert cli.main(["weights", "get"]) == 1
+    assert capsys.readouterr().err == "no ZooKeeper answers at 127.0.0.1:1 (ZOOKEEPER_HOSTS)\n"
+    assert not [each for each in caplog.records if each.name == "zkconfig.kazoo"]
