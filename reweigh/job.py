@@ -77,6 +77,7 @@ class JobControl:
 
     def stop(self) -> str:
         """Stop the job with a savepoint; nobody starts it before `submit`, `resume` or `make up`."""
+        self._jobs()  # or it would say that there was none, and none would come with the JobManager
         with _translated():
             savepoint = stop_with_savepoint(self._stack.home, self._rest, _SAVEPOINT_SECONDS)
         return f"stopped with the savepoint {savepoint}" if savepoint else "there was no job"

@@ -62,7 +62,7 @@ def describe(stack: Stack) -> tuple[str, bool]:
     """Return the table, and whether everything that was started is fine."""
     lines = server_lines(stack)
     if not lines:
-        return f"nothing was started in {stack.home.path}; `make up` does", False
+        return f"nothing runs in {stack.home.path}; `make up` starts it", False
     table = [f"{'part':<12} {'state':<14} {'pid':>7}  {'MiB':>6}  address"]
     table += [
         f"{line.name:<12} {line.state:<14} {line.pid or '':>7}  {line.resident / 2**20:>6.0f}  {line.address}".rstrip()

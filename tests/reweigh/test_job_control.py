@@ -119,6 +119,14 @@ def test_without_a_keeper_it_is_submitted_directly(cluster: Cluster) -> None:
     assert not cluster.home.job_stopped.exists()
 
 
+def test_nothing_is_stopped_where_nobody_answers(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And no mark is left that would keep the job from being started."""
+    monkeypatch.setattr(job_module, "list_jobs", lambda _rest: None)
+    with pytest.raises(CommandError, match="does not answer: `make up`"):
+        control(cluster).stop()
+    assert not cluster.home.job_stopped.exists()
+
+
 def test_a_keeper_is_left_to_submit_it(cluster: Cluster) -> None:
     """Two would be in each other's way; a state that was chosen only the command knows."""
     cluster.keeper = 7
