@@ -81,7 +81,7 @@ def lines(outcome: Outcome) -> Iterator[str]:
     for cases, what in (
         (outcome.arrival.contested, "ids were used with different contents"),
         (outcome.arrival.beyond_window, "ids were repeated beyond the window in which repeats are known"),
-        (outcome.arrival.any_tags, "events came before the catalogue of now or in its first second: other tags"),
+        (outcome.arrival.any_tags, "events came before the catalogue's tags of now, or in their first second"),
     ):
         if cases.count:
             yield f"left to arrival: {cases.count:,} {what}, the first of them:"
