@@ -45,9 +45,9 @@ def server_lines(stack: Stack) -> list[Line]:
 
 def job_line(stack: Stack) -> str:
     """Describe the job and its newest checkpoint in a line."""
-    if stack.home.job_stopped.exists():
-        return f"job: stopped on purpose ({stack.home.job_stopped})"
     jobs = list_jobs(stack.addresses.flink_rest)
+    if stack.home.job_stopped.exists() and not any(job.exists for job in jobs or ()):  # one may be run by hand
+        return f"job: stopped on purpose ({stack.home.job_stopped})"
     if jobs is None:
         return "job: the JobManager does not answer"
     if not jobs:
