@@ -145,5 +145,8 @@ def _store(options: argparse.Namespace) -> Store:
     snapshot = Log(store).read()
     refuse_another(store, snapshot, DATA_SETS[options.data_set])
     if not snapshot.number:
-        raise CommandError(f"there is no archive at {store.url}: `reweigh archive run` makes one, --url names another")
+        raise CommandError(
+            f"there is no archive of {options.data_set} at {store.url}: `reweigh archive run --data-set "
+            f"{options.data_set}` makes one with the first that it reads, --url names another"
+        )
     return store

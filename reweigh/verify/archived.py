@@ -29,7 +29,7 @@ class ArchivedLog:
 
     def __init__(self, log: EventLog, store: Store, snapshot: Snapshot) -> None:
         if snapshot.last is None:
-            raise CommandError(f"there is no archive in {store.url}")
+            raise CommandError(f"there is no archive in {store.url} (ARCHIVE_URL): `reweigh archive run` makes one")
         self._log, self._store, self._snapshot, self._cluster = log, store, snapshot, snapshot.last.cluster
         offsets = snapshot.last.offsets
         self._upto = {Place(topic, int(p)): upto for topic, each in offsets.items() for p, upto in each.items()}

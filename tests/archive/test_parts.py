@@ -23,6 +23,7 @@ from reweigh.archive.run import MOST_BYTES, ArchiveRun, KafkaLog, due
 from reweigh.archive.schema import RATINGS, SCHEMA, day_of, encode, folder_of, in_order
 from reweigh.archive.settings import ArchiveSettings, archive_settings
 from reweigh.archive.store import LocalStore, RemoteStore, Store, open_store
+from reweigh.cli import main
 from tests.archive.making import DAY_MS, EVENT_READER, RATING_READER, Place, event, records, writing
 from tests.event_cases import CASES, RECORD_TIME_MS, Case
 from tests.rating_cases import NO_VALUE, RATING_CASES, RatingCase
@@ -249,3 +250,15 @@ def test_files_are_snappy_with_dictionaries() -> None:
     """Columns of few values take next to nothing."""
     rows: Any = SCHEMA.empty_table()
     assert encode(rows)[:4] == b"PAR1"
+
+
+@pytest.mark.parametrize("data_set", ["events", "ratings"])
+def test_an_archive_that_is_not_there_is_named(
+    data_set: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With what makes it, and that it takes something to be archived."""
+    (settings := tmp_path / "stack.env").touch()
+    given = ["--data-set", data_set, "--url", str(tmp_path), "--env", str(settings)]
+    assert main(["archive", "stats", *given]) == 1
+    said = capsys.readouterr().err
+    assert f"there is no archive of {data_set} at {tmp_path}: `reweigh archive run --data-set {data_set}`" in said
