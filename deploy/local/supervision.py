@@ -25,7 +25,7 @@ from deploy.local import launch
 from deploy.local.errors import StackError
 from deploy.local.home import CHECKOUT, STACK_ID_VARIABLE, Home
 
-_NOT_RUNNING, _ALREADY_STARTED = 70, 60  # fault codes of supervisord
+_NOT_RUNNING, _ALREADY_STARTED, _ENDING = 70, 60, 6  # fault codes of supervisord
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,11 +140,14 @@ class Supervisor:
 
     @property
     def is_alive(self) -> bool:
-        """Whether it answers."""
+        """Whether it answers, be it that it is ending."""
         try:
             self._call("getState")
         except (OSError, http.client.HTTPException):
             return False
+        except xmlrpc.client.Fault as fault:  # it waits for a program that was between two starts
+            if fault.faultCode != _ENDING:
+                raise
         return True
 
     def start(self, programs: Sequence[Program], *, end_with_parent: bool) -> None:
