@@ -251,8 +251,6 @@ class Recommender:
 
     def _now_of(self, user: StoredUser) -> StoredUser:
         """Give a user without what has expired."""
-        if not self._tag_expiry_seconds:
-            return user
         return replace(user, rows=self._unexpired(user.rows), items=self._unexpired(user.items))
 
     def _unexpired(self, rows: Mapping[str, str]) -> Mapping[str, str]:

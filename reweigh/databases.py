@@ -83,9 +83,8 @@ class Databases:
         newest = max(int(asked(self.live.get, layout.WRITER_EPOCH) or 0), int(epoch_floor(time.time())))
         asked(self.beside.set, layout.WRITER_EPOCH, newest + _EPOCHS_MEANWHILE)
         # A writer that has not heard from ZooKeeper yet scores by these, and nobody would sweep here what it got wrong.
-        if weights := asked(self.live.hgetall, layout.WEIGHTS_IN_FORCE):
-            for name in ("version", "document"):  # not how far the live database is swept
-                asked(self.beside.hset, layout.WEIGHTS_IN_FORCE, name, weights[name])
+        if asked(self.live.copy, layout.WEIGHTS_IN_FORCE, layout.WEIGHTS_IN_FORCE, self._number, True):
+            asked(self.beside.hdel, layout.WEIGHTS_IN_FORCE, "swept")  # that is how far the live database is
 
     @property
     def has_catalogue(self) -> bool:

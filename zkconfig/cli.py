@@ -123,7 +123,9 @@ def _connected(arguments: argparse.Namespace) -> Iterator[Coordination]:
 @contextmanager
 def connected(hosts: str, auth: str) -> Iterator[Coordination]:
     """Give a connection that has been made. Raises :class:`ConfigUnavailable` when ZooKeeper doesn't answer."""
-    logging.getLogger("zkconfig.kazoo").setLevel(logging.ERROR)  # or each attempt is a line; the error says it once
+    attempts = logging.getLogger("zkconfig.kazoo")
+    before = attempts.level
+    attempts.setLevel(logging.ERROR)  # or each attempt is a line; the error says it once
     coordination = KazooCoordination(hosts, auth=auth)
     coordination.start()
     try:
@@ -135,3 +137,4 @@ def connected(hosts: str, auth: str) -> Iterator[Coordination]:
         yield coordination
     finally:
         coordination.stop()
+        attempts.setLevel(before)
